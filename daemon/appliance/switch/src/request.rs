@@ -1,0 +1,142 @@
+//! What the REST API, the tool and the control plane ask of the switch, and what it answers.
+
+use postern_facts::CallRecord;
+use postern_router::rest::{CreateCall, RestError, UpdateCall};
+use postern_types::{AccountSid, CallSid};
+use serde::{Deserialize, Serialize};
+
+/// A question or an order; answered exactly once.
+#[derive(Debug)]
+pub enum Request {
+    /// Make a call. Answered by `Call`.
+    CreateCall {
+        /// For whom.
+        account: AccountSid,
+        /// How.
+        call: Box<CreateCall>,
+    },
+    /// Change or end a live call. Answered by `Call`; `NotLive` when it is over or unknown.
+    UpdateCall {
+        /// Whose it must be.
+        account: AccountSid,
+        /// Which.
+        sid: CallSid,
+        /// What.
+        update: Box<UpdateCall>,
+    },
+    /// The live legs, of one account or of all (none). Answered by `Calls`.
+    LiveCalls {
+        /// Whose.
+        account: Option<AccountSid>,
+    },
+    /// End a whole call, by any of its legs. Answered by `Done` or `NotLive`.
+    Hangup {
+        /// Any leg.
+        sid: CallSid,
+    },
+    /// How the box is. Answered by `Status`.
+    Status,
+}
+
+/// The answer.
+#[derive(Debug)]
+pub enum Reply {
+    /// One leg.
+    Call(Box<CallRecord>),
+    /// Legs.
+    Calls(Vec<CallRecord>),
+    /// It was done.
+    Done,
+    /// No such live call.
+    NotLive,
+    /// It cannot be; code and words for the REST error body.
+    Refused(RestError),
+    /// The box.
+    Status(Box<Status>),
+}
+
+/// How the box is: `postern status`, `GET /v1/status`, and the metrics. Parts that a driver knows are filled in on the way up.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+pub struct Status {
+    /// The appliance's name.
+    pub name: String,
+    /// The daemon's version.
+    pub version: String,
+    /// Seconds since start.
+    pub uptime_s: u64,
+    /// Live calls.
+    pub calls: u64,
+    /// Live legs.
+    pub legs: u64,
+    /// Calls since start.
+    pub calls_total: u64,
+    /// Legs that were answered since start.
+    pub answered_total: u64,
+    /// Registered devices.
+    pub devices: u64,
+    /// Users by presence: available, busy.
+    pub users_available: u64,
+    /// See above.
+    pub users_busy: u64,
+    /// Per trunk.
+    pub trunks: Vec<TrunkStatus>,
+    /// SIP messages received and sent.
+    pub sip_received: u64,
+    /// See above.
+    pub sip_sent: u64,
+    /// Requests from strangers, turned away.
+    pub strangers: u64,
+    /// SIP messages that could not be read.
+    pub malformed: u64,
+    /// Last event's number.
+    pub events_seq: u64,
+    /// Media, filled in by the driver.
+    pub media: MediaStatus,
+    /// Spool, store and link, filled in by the drivers.
+    pub delivery: DeliveryStatus,
+}
+
+/// One trunk.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+pub struct TrunkStatus {
+    /// Its name.
+    pub name: String,
+    /// Live legs on it.
+    pub calls: u64,
+    /// Its limit.
+    pub calls_max: Option<u32>,
+}
+
+/// The media plane.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+pub struct MediaStatus {
+    /// Open streams.
+    pub streams: u64,
+    /// Ports that can still be used.
+    pub ports_free: u64,
+    /// Packets received since start.
+    pub packets_received: u64,
+    /// Packets sent since start.
+    pub packets_sent: u64,
+    /// Packets dropped since start: foreign, malformed, unsendable.
+    pub packets_dropped: u64,
+    /// CPU time of the workers per packet received, microseconds, over the last seconds.
+    pub us_per_packet: Option<f64>,
+}
+
+/// What became of events and records.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+pub struct DeliveryStatus {
+    /// `none`, `up` or `down`.
+    pub link: String,
+    /// Events in the spool that the control plane has not acknowledged.
+    pub spool_waiting: u64,
+    /// Bytes in the spool.
+    pub spool_bytes: u64,
+    /// Events acknowledged by the control plane since start.
+    pub published: u64,
+    /// Journal lines dropped because journald was too slow.
+    pub journal_dropped: u64,
+    /// Records in the store.
+    pub records: u64,
+}

@@ -1,0 +1,377 @@
+//! The facts themselves, grouped by what they are about.
+
+use std::net::SocketAddr;
+
+use postern_types::{
+    cause::{Cause, EndedBy},
+    leg::Party,
+    media::StreamReport,
+    stream::Negotiated,
+};
+
+facts! {
+    // ---- the box ----
+
+    /// The daemon is up and serves.
+    ApplianceStarted = "appliance.started", "992a33582c6204a522930b358ec4cb92", Notice {
+        /// The appliance's name from its configuration.
+        name: String,
+        /// The daemon's version.
+        version: String,
+        /// How many calls had been cut by the previous end of the daemon.
+        calls_lost: u64,
+    }
+    /// The daemon was asked to stop; live calls are ended.
+    ApplianceStopping = "appliance.stopping", "2964d6031e0e14ce54da01ae6d793ce7", Notice {
+        /// The signal or command.
+        why: String,
+        /// Live legs that are ended.
+        legs: u64,
+    }
+    /// A new configuration was applied; calls go on.
+    ConfigApplied = "config.applied", "94d900d3c9c4712f5bc33d196c3f4ebf", Notice {
+        /// The file.
+        file: String,
+        /// Who asked: `start`, `SIGHUP`, `postern reload`.
+        by: String,
+    }
+    /// A new configuration was refused; the old one goes on.
+    ConfigRefused = "config.refused", "0a163106ba98413b05f73ee8a0d2c872", Error,
+        advice "Run `postern check FILE`: it shows every mistake with its place and a hint. Mend the file and reload." {
+        /// The file.
+        file: String,
+        /// How many mistakes.
+        mistakes: u64,
+        /// The first of them, as file:line:column: message.
+        first: String,
+    }
+
+    // ---- calls and legs ----
+
+    /// A call arrived from a known party and was taken.
+    CallOffered = "call.offered", "881987f55e73c26059573a0dc13c6d62", Info {
+        /// Who asks.
+        party: Party,
+        /// The caller.
+        from: String,
+        /// What was dialed.
+        to: String,
+        /// The transport address it came from.
+        source: Option<SocketAddr>,
+        /// The SIP Call-ID on that side.
+        sip_call_id: String,
+    }
+    /// A call was made by the REST API or the control plane.
+    CallCreated = "call.created", "e49933513c468cd86741c876ad451bfa", Info {
+        /// The caller that is shown.
+        from: String,
+        /// Who is called.
+        to: String,
+        /// Who asked: `rest`, `link`.
+        by: String,
+    }
+    /// It was decided what becomes of a call.
+    CallRouted = "call.routed", "6530c7168478fe696af290eb72ee8291", Info {
+        /// `number`, `route`, `user` or `rest`: which table decided.
+        table: String,
+        /// The row that matched.
+        entry: String,
+        /// `application NAME`, `user NAME`, `trunk NAME`, or `refused`.
+        to: String,
+        /// Why this row, in words.
+        why: String,
+    }
+    /// A further leg is being dialed.
+    LegDialed = "leg.dialed", "360e4e213b52d9a893f4a737f84eff1c", Info {
+        /// Who is dialed.
+        party: Party,
+        /// Number, user or URI.
+        to: String,
+        /// The caller that is shown.
+        from: String,
+        /// How long it may ring, seconds.
+        timeout_s: u64,
+    }
+    /// The far end rings, or gives early media.
+    LegRinging = "leg.ringing", "5f6f5e97e35634d8615f56f48f718152", Info {
+        /// The provisional status, 180 or 183.
+        status: u16,
+        /// Whether it came with early media.
+        early_media: bool,
+    }
+    /// A leg was answered: by its far end, or by us for a leg that called in.
+    LegAnswered = "leg.answered", "94129b5fb67c039e6c2dd853fc4da6e9", Info {
+        /// From INVITE to answer, milliseconds.
+        after_ms: u64,
+        /// The SIP Call-ID on that side.
+        sip_call_id: String,
+    }
+    /// What a leg's audio settled on, at first and after each new offer.
+    LegNegotiated = "leg.negotiated", "20ad7cd9a289b72618a1b2f752695ee2", Info {
+        /// Codec, addresses, encryption.
+        media: Negotiated,
+    }
+    /// The party put the other on hold.
+    LegHeld = "leg.held", "2e436e0884fb2ca78912db1bf99fe13f", Info {
+        /// The direction it asked for.
+        direction: String,
+    }
+    /// The party resumed.
+    LegResumed = "leg.resumed", "470f32ee76d1ed9d36aa021ab8d3e5b8", Info {}
+    /// A change of a live session was refused; the session stays as it was.
+    ReofferRefused = "leg.reoffer_refused", "6c625dfe72d0f8a26cd3f25c4f56af72", Notice {
+        /// What the refusing side said.
+        cause: Cause,
+    }
+    /// A leg ended.
+    LegEnded = "leg.ended", "c699c806e679150cec8d219c3f564bb5", Info {
+        /// Who released it.
+        by: EndedBy,
+        /// Why.
+        cause: Cause,
+        /// Final status of the call resource: completed, busy, failed, no-answer, canceled.
+        status: String,
+        /// From answer to end, milliseconds; 0 when never answered.
+        duration_ms: u64,
+    }
+    /// The whole call ended: its last leg is gone. Exactly one a call.
+    CallEnded = "call.ended", "867f8bdd0e61e0f5451f911f75455433", Info {
+        /// Who released it first.
+        by: EndedBy,
+        /// Why.
+        cause: Cause,
+        /// From the first INVITE to the end, milliseconds.
+        total_ms: u64,
+        /// How many legs it had.
+        legs: u64,
+    }
+
+    // ---- media ----
+
+    /// The first packet of a leg came; from now on only its source is heard.
+    MediaLatched = "media.latched", "28b1fd200e83478c8663db809538c33c", Info {
+        /// The source.
+        source: SocketAddr,
+        /// Whether it is the address that the party described; false behind NAT.
+        as_described: bool,
+        /// From the opening of the stream, milliseconds.
+        after_ms: u64,
+    }
+    /// Packets from a stranger were sent to a leg's port; they were dropped.
+    MediaForeign = "media.foreign", "dc7ee9c03ff4e7bd07d5900d4ade6190", Warning,
+        advice "Nobody but the latched source is heard, so the call is safe. If the party moved without a re-INVITE, its new address stands here; otherwise look at who scans this address." {
+        /// The latest of them.
+        source: SocketAddr,
+        /// How many since the last such fact.
+        packets: u64,
+    }
+    /// A leg should send audio and did not for the configured time; the call is ended.
+    MediaTimedOut = "media.timed_out", "7c67fba68d8edcd2e9bde9843c6c1e9a", Warning,
+        advice "Look at `postern explain CALL`: whether a first packet ever came, and from where. Never: wrong address or firewall on that side. Once: the party lost its network." {
+        /// How long, milliseconds.
+        silent_ms: u64,
+    }
+    /// No stream could be opened for a leg.
+    MediaRefused = "media.refused", "d389412f2cd4ad18b7aafaae2256a030", Error,
+        advice "Widen the realm's port range or add media addresses; `postern status` shows ports in use." {
+        /// Why.
+        why: String,
+    }
+    /// A digit was pressed.
+    DigitReceived = "leg.digit", "3d7b66b495f4001a48d48af6b6449739", Debug {
+        /// How it came: `rfc4733`, `info`.
+        via: String,
+        /// How long it was held, milliseconds. The digit itself is not told: it may be part of a PIN.
+        duration_ms: u32,
+    }
+    /// Audio plays into a leg.
+    PlayStarted = "play.started", "69238c2bd40f69f74a87e1d0329ea9c9", Info {
+        /// The file or URL.
+        url: String,
+    }
+    /// It ended, or was stopped.
+    PlayEnded = "play.ended", "a6a4ab5e139d5bb07fa1a4562f651064", Debug {
+        /// The file or URL.
+        url: String,
+    }
+    /// Audio could not be fetched or read; the verb is skipped.
+    PlayFailed = "play.failed", "b6ca9db810db93de3f34c4b368dea48f", Warning,
+        advice "Open the URL or file by hand: it must be a WAV file (PCM, G.711) that the daemon may read." {
+        /// The file or URL.
+        url: String,
+        /// Why.
+        why: String,
+    }
+    /// The final figures of a leg's audio.
+    QualityMeasured = "media.quality", "b13822f12d2af266df6bb1aeb522d0f6", Info {
+        /// The figures.
+        report: StreamReport,
+    }
+
+    // ---- documents and application servers ----
+
+    /// An application server is asked what to do.
+    AppRequested = "app.requested", "2be062f64631677cbd34caea9d501122", Info {
+        /// The URL, without credentials or query.
+        url: String,
+        /// GET or POST.
+        method: String,
+        /// What for: `voice`, `action`, `redirect`.
+        purpose: String,
+    }
+    /// It answered with a document.
+    AppResponded = "app.responded", "30a67a8ecb380550c02f43b18e170790", Info {
+        /// The URL, without credentials or query.
+        url: String,
+        /// HTTP status.
+        status: u16,
+        /// How long it took, milliseconds.
+        took_ms: u64,
+        /// The verbs of the document in order.
+        verbs: String,
+    }
+    /// It did not answer as it should.
+    AppFailed = "app.failed", "6a0f8882f3a37dca4ccffd628ff431ad", Warning,
+        advice "Try the URL with curl from the appliance. The code tells the kind: 11200 HTTP status, 11205 connection, 11210 DNS, 11220 TLS, 11235 time-out, 12100 bad XML, 12200 unknown verb." {
+        /// The URL, without credentials or query.
+        url: String,
+        /// The error's code.
+        code: u32,
+        /// In words.
+        why: String,
+        /// What happens now: `secondary` or `call ends`.
+        then: String,
+    }
+    /// A verb of a document runs.
+    VerbStarted = "document.verb", "6db57c6c3de7d24216410442d1b425fc", Debug {
+        /// The verb.
+        verb: String,
+        /// Its essentials, without secrets.
+        detail: String,
+    }
+    /// A status callback was delivered.
+    CallbackDelivered = "callback.delivered", "e3ec0791d3bb822ddc4d735a1135a848", Debug {
+        /// The URL, without credentials or query.
+        url: String,
+        /// Which event.
+        event: String,
+        /// Its SequenceNumber.
+        sequence: u32,
+        /// HTTP status.
+        status: u16,
+    }
+    /// A status callback could not be delivered; the call is not affected.
+    CallbackFailed = "callback.failed", "38e4d60d8c9d14b0da29f75f586f1766", Warning,
+        advice "Try the URL with curl from the appliance; it must answer 2xx within 15 seconds." {
+        /// The URL, without credentials or query.
+        url: String,
+        /// Which event.
+        event: String,
+        /// Its SequenceNumber.
+        sequence: u32,
+        /// Why.
+        why: String,
+        /// How often it was tried.
+        tries: u32,
+    }
+
+    // ---- signaling ----
+
+    /// A device registered.
+    RegistrationAdded = "registration.added", "eb05c20b169c69e1e75e337958cd6b96", Info {
+        /// The device's address as seen by us.
+        source: SocketAddr,
+        /// For how long, seconds.
+        expires_s: u32,
+        /// How many devices the user has now.
+        devices: u32,
+    }
+    /// A device's registration ended.
+    RegistrationRemoved = "registration.removed", "1152ae39c98e1c38126c8a0fd1f8089d", Info {
+        /// The device's address as seen by us.
+        source: SocketAddr,
+        /// `expired`, `unregistered` or `user removed`.
+        why: String,
+        /// How many devices are left.
+        devices: u32,
+    }
+    /// A known user failed to prove itself, or may not do what it asked.
+    AuthenticationFailed = "auth.failed", "d915e15645c2fc8d489cd0c9843cf682", Warning,
+        advice "If the user complains: compare its password with the configuration. If not: somebody guesses; look at the source address." {
+        /// From where.
+        source: SocketAddr,
+        /// The username that was claimed.
+        claimed: String,
+        /// Why.
+        why: String,
+    }
+    /// Requests from unknown sources were turned away. At most one such fact a minute.
+    StrangersRefused = "signaling.strangers", "d9242b1c4a11bff750b1d2d0c8213361", Notice {
+        /// The latest source.
+        source: SocketAddr,
+        /// How many requests since the last such fact.
+        requests: u64,
+    }
+    /// Messages could not be read. At most one such fact a minute.
+    MalformedDropped = "signaling.malformed", "6b2aafa881c01318319780fcb180226b", Notice {
+        /// The latest source.
+        source: SocketAddr,
+        /// How many since the last such fact.
+        messages: u64,
+        /// What was wrong with the latest.
+        why: String,
+    }
+
+    // ---- presence ----
+
+    /// A user became available, busy or gone.
+    PresenceChanged = "presence.changed", "5db91653e2689dcb5f8443cdb242563f", Info {
+        /// `available`, `busy` or `gone`.
+        status: String,
+        /// Registered devices.
+        devices: u32,
+        /// Live calls.
+        calls: u32,
+    }
+
+    // ---- events and the control plane ----
+
+    /// The connection to the control plane stands.
+    LinkUp = "link.up", "8aec1a9764d89e2f73e5d2c61c22c059", Notice {
+        /// The server, without credentials.
+        server: String,
+        /// How many events wait in the spool.
+        waiting: u64,
+    }
+    /// The connection to the control plane is lost or refused. Calls go on; events wait in the spool.
+    LinkDown = "link.down", "c05b9de61f7c8388898b5ca9ff411caa", Warning,
+        advice "Look at the network and at the server; nothing is lost while the spool has room (`postern status`)." {
+        /// The server, without credentials.
+        server: String,
+        /// Why.
+        why: String,
+    }
+    /// A command came from the control plane.
+    LinkCommand = "link.command", "ab3b1146e388a553ecfda4d84457b9e2", Notice {
+        /// `hangup` or `status`.
+        command: String,
+        /// What came of it.
+        outcome: String,
+    }
+    /// The spool was full or too old, and its oldest events were given up before delivery.
+    SpoolTrimmed = "spool.trimmed", "4844ba9be18ea39af84bc523b0bbb854", Error,
+        advice "The control plane was away longer than the spool holds. Enlarge `appliance.spool_mb`, or mend the link." {
+        /// First number that is gone.
+        from_seq: u64,
+        /// Last number that is gone.
+        to_seq: u64,
+    }
+    /// The disk refused to take events or records; they are kept in memory and tried again.
+    StoreFailed = "store.failed", "79d2d48a3b9caed2b0211e0efa3c9446", Error,
+        advice "Look at the free space and the permissions of the state folder (`df`, `ls -ld`)." {
+        /// Which file.
+        file: String,
+        /// The system's error.
+        why: String,
+    }
+}

@@ -1,0 +1,49 @@
+//! What is kept of a call when it is over.
+
+use postern_types::{
+    AccountSid, CallSid, UnixMicros,
+    cause::{Cause, EndedBy},
+    leg::Party,
+    media::StreamReport,
+    stream::Negotiated,
+};
+use serde::{Deserialize, Serialize};
+
+/// One leg, finished or live: the call resource of the REST API and the row of the call records.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct CallRecord {
+    /// The leg.
+    pub sid: CallSid,
+    /// The leg that caused this one, for a dialed leg.
+    pub parent: Option<CallSid>,
+    /// The tenant, when the call belongs to one.
+    pub account: Option<AccountSid>,
+    /// `inbound`, `outbound-api` or `outbound-dial`.
+    pub direction: String,
+    /// `queued`, `ringing`, `in-progress`, `completed`, `busy`, `failed`, `no-answer`, `canceled`.
+    pub status: String,
+    /// The caller.
+    pub from: String,
+    /// Display name of the caller.
+    pub from_name: String,
+    /// Who was called.
+    pub to: String,
+    /// Who stands at the far end.
+    pub party: Party,
+    /// First INVITE, or creation by REST.
+    pub created: UnixMicros,
+    /// Last change.
+    pub updated: UnixMicros,
+    /// Answer.
+    pub answered: Option<UnixMicros>,
+    /// End.
+    pub ended: Option<UnixMicros>,
+    /// Who released it.
+    pub ended_by: Option<EndedBy>,
+    /// Why.
+    pub cause: Option<Cause>,
+    /// The audio that was settled on, last.
+    pub media: Option<Negotiated>,
+    /// The audio's figures, last.
+    pub quality: Option<StreamReport>,
+}

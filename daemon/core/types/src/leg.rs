@@ -1,0 +1,258 @@
+//! The language between the signaling plane and the router: SIP legs without SIP.
+//!
+//! A leg is one dialog with one party; its [`CallSid`] is its name everywhere. Signaling makes the sid of a leg that
+//! arrives, the router that of a leg it dials. After [`LegEvent::Ended`] or [`LegEvent::Failed`] a leg is gone; a
+//! command for a leg that is gone is ignored.
+
+use std::{net::SocketAddr, time::Duration};
+
+use serde::{Deserialize, Serialize};
+
+use crate::{
+    cause::{Cause, EndedBy},
+    id::{CallSid, RealmName, TrunkName, UserName},
+    stream::AudioStream,
+};
+
+/// Extra headers on one leg at most, in either direction.
+pub const HEADERS_MAX: usize = 32;
+
+/// Who stands at the far end of a leg.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(tag = "kind", rename_all = "snake_case")]
+pub enum Party {
+    /// Came or goes over a trunk.
+    Trunk {
+        /// Which.
+        trunk: TrunkName,
+    },
+    /// A registered user.
+    User {
+        /// Who.
+        user: UserName,
+    },
+    /// A SIP address that is neither.
+    Uri {
+        /// As dialed, without parameters.
+        uri: Box<str>,
+    },
+}
+
+/// A call that a known party asks for.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Offered {
+    /// The new leg.
+    pub leg: CallSid,
+    /// Who asks.
+    pub party: Party,
+    /// Where it came in.
+    pub realm: RealmName,
+    /// The caller as it says of itself: user part of P-Asserted-Identity from a trunk, else From; for a user, its name.
+    pub from: Box<str>,
+    /// Display name of the caller, empty when none.
+    pub from_name: Box<str>,
+    /// User part of the Request-URI: a number or a user's name.
+    pub to: Box<str>,
+    /// Its session description; none when the INVITE had no SDP (delayed offer: the answer must then be our offer).
+    pub offer: Option<AudioStream>,
+    /// `X-` headers, name and value, for the application.
+    pub headers: Vec<(Box<str>, Box<str>)>,
+    /// The transport address it came from.
+    pub source: SocketAddr,
+    /// Its SIP Call-ID, so that a person can find it in a capture on that side.
+    pub sip_call_id: Box<str>,
+}
+
+/// What happened on a leg.
+#[derive(Debug, Clone, PartialEq)]
+pub enum LegEvent {
+    /// An INVITE from a known party; 100 was sent. Answer with Ring, Answer or Hangup.
+    Offered(Box<Offered>),
+    /// A dialed leg got a provisional answer (180, 183, ...), with early media when it carried a description.
+    Progress {
+        /// Which.
+        leg: CallSid,
+        /// 101..=199.
+        status: u16,
+        /// The description of early media.
+        early: Option<Box<AudioStream>>,
+    },
+    /// A dialed leg was answered; ACK was sent. `answer` is none only when the peer answered without a description.
+    Answered {
+        /// Which.
+        leg: CallSid,
+        /// The answer to our offer.
+        answer: Option<Box<AudioStream>>,
+        /// SIP Call-ID of the winning dialog.
+        sip_call_id: Box<str>,
+        /// Address of the device or trunk that answered.
+        remote: SocketAddr,
+    },
+    /// An offered leg that we answered was acknowledged. With a delayed offer, carries the peer's answer.
+    Confirmed {
+        /// Which.
+        leg: CallSid,
+        /// The answer in the ACK.
+        answer: Option<Box<AudioStream>>,
+    },
+    /// A dialed leg failed before an answer: final status, time-out, unreachable.
+    Failed {
+        /// Which.
+        leg: CallSid,
+        /// Why.
+        cause: Cause,
+    },
+    /// The peer sent a new offer (re-INVITE or UPDATE), or asked for one (`offer` none). Answer with AnswerReoffer or RejectReoffer.
+    Reoffered {
+        /// Which.
+        leg: CallSid,
+        /// What it wants now.
+        offer: Option<Box<AudioStream>>,
+    },
+    /// The peer accepted what [`LegCommand::Reoffer`] asked.
+    ReofferAnswered {
+        /// Which.
+        leg: CallSid,
+        /// Its answer.
+        answer: Box<AudioStream>,
+    },
+    /// The peer refused it; the session stays as it was (RFC 3261 14.1).
+    ReofferFailed {
+        /// Which.
+        leg: CallSid,
+        /// Why: 488, 491, ...
+        cause: Cause,
+    },
+    /// A digit came by INFO (application/dtmf-relay or application/dtmf).
+    Digit {
+        /// Which.
+        leg: CallSid,
+        /// 0-9 * # A-D.
+        digit: char,
+    },
+    /// The leg ended: BYE, CANCEL, or our side gave up. Also follows a [`LegCommand::Hangup`].
+    Ended {
+        /// Which.
+        leg: CallSid,
+        /// Who.
+        by: EndedBy,
+        /// Why.
+        cause: Cause,
+    },
+}
+
+impl LegEvent {
+    /// The leg that this is about.
+    pub fn leg(&self) -> CallSid {
+        match self {
+            Self::Offered(offered) => offered.leg,
+            Self::Progress { leg, .. }
+            | Self::Answered { leg, .. }
+            | Self::Confirmed { leg, .. }
+            | Self::Failed { leg, .. }
+            | Self::Reoffered { leg, .. }
+            | Self::ReofferAnswered { leg, .. }
+            | Self::ReofferFailed { leg, .. }
+            | Self::Digit { leg, .. }
+            | Self::Ended { leg, .. } => *leg,
+        }
+    }
+}
+
+/// Whom to dial.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Target {
+    /// A number over a trunk.
+    Trunk {
+        /// Which.
+        trunk: TrunkName,
+        /// User part of the Request-URI.
+        number: Box<str>,
+    },
+    /// Every device of a user, in parallel: the first answer wins, the others are cancelled. One leg in all.
+    User {
+        /// Who.
+        user: UserName,
+    },
+    /// A SIP URI, with credentials if its server asks.
+    Uri {
+        /// `sip:user@host[:port]`.
+        uri: Box<str>,
+        /// The realm that it leaves from.
+        realm: RealmName,
+        /// Username and password for a challenge.
+        credentials: Option<(Box<str>, crate::Secret<String>)>,
+    },
+}
+
+/// A leg to make.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Dial {
+    /// The new leg's name, made by the router.
+    pub leg: CallSid,
+    /// Whom.
+    pub target: Target,
+    /// User part of From: a number or name.
+    pub from: Box<str>,
+    /// Display name of From, empty for none.
+    pub from_name: Box<str>,
+    /// Our description, to be offered.
+    pub offer: AudioStream,
+    /// How long it may ring before signaling cancels it and reports `Failed` with [`Cause::NO_ANSWER`].
+    pub timeout: Duration,
+    /// Further headers (`X-…`, at most [`HEADERS_MAX`]).
+    pub headers: Vec<(Box<str>, Box<str>)>,
+}
+
+/// What the router wants of signaling.
+#[derive(Debug, Clone, PartialEq)]
+pub enum LegCommand {
+    /// Make a leg.
+    Dial(Box<Dial>),
+    /// Tell the caller that it rings (180), or give it early media (183 with a description).
+    Ring {
+        /// Which.
+        leg: CallSid,
+        /// 180 or 183.
+        status: u16,
+        /// Early media: our description.
+        early: Option<Box<AudioStream>>,
+    },
+    /// Answer an offered leg with 200 and our description.
+    Answer {
+        /// Which.
+        leg: CallSid,
+        /// Our answer, or our offer when the INVITE had none.
+        answer: Box<AudioStream>,
+    },
+    /// End a leg in whatever state: final failure before an answer, CANCEL while dialing, BYE after.
+    Hangup {
+        /// Which.
+        leg: CallSid,
+        /// Who wants it, so that the leg's Ended says the truth.
+        by: EndedBy,
+        /// Why; its status is the failure sent to a caller that was not answered.
+        cause: Cause,
+    },
+    /// Send a re-INVITE with this description (hold, resume, new address).
+    Reoffer {
+        /// Which.
+        leg: CallSid,
+        /// Our new offer.
+        offer: Box<AudioStream>,
+    },
+    /// Accept a [`LegEvent::Reoffered`].
+    AnswerReoffer {
+        /// Which.
+        leg: CallSid,
+        /// Our answer, or our offer when the peer asked for one.
+        answer: Box<AudioStream>,
+    },
+    /// Refuse it; the session stays as it was.
+    RejectReoffer {
+        /// Which.
+        leg: CallSid,
+        /// The status to send: what the other side said, or 488.
+        cause: Cause,
+    },
+}

@@ -1,0 +1,23 @@
+//! Nouns of the house, and the language that floors speak with each other.
+//!
+//! Everything here is plain data: no socket, no clock, no async. A plane and the router never import each
+//! other; they meet in [`leg`] (signaling and router) and [`media`] (media and router).
+
+#![forbid(unsafe_code)]
+
+pub mod cause;
+pub mod id;
+pub mod leg;
+pub mod media;
+pub mod number;
+pub mod queue;
+pub mod secret;
+pub mod stream;
+pub mod time;
+
+pub use cause::{Cause, EndedBy};
+pub use id::{AccountSid, AppName, CallSid, RealmName, RequestId, Sid, TrunkName, UserName};
+pub use number::E164;
+pub use queue::BoundedQueue;
+pub use secret::Secret;
+pub use time::{Now, UnixMicros};

@@ -1,0 +1,213 @@
+//! The language between the media plane and the router: streams by their leg, without sockets or packets.
+//!
+//! One audio stream a leg. `Open` reserves ports, `Configure` tells what the peer described, `Bridge` relays two legs
+//! to each other, `Close` ends and yields the final report. Commands for a stream that is not open are ignored.
+
+use std::{net::SocketAddr, sync::Arc, time::Duration};
+
+use serde::{Deserialize, Serialize};
+
+use crate::{
+    id::{CallSid, RealmName},
+    stream::{Direction, Format, SdesKey},
+};
+
+/// Audio to be played: 16-bit mono samples at 8000 Hz, decoded once and shared by all legs that hear it.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Prompt {
+    /// Samples.
+    pub samples: Box<[i16]>,
+}
+
+impl Prompt {
+    /// How long it sounds.
+    pub fn duration(&self) -> Duration {
+        Duration::from_micros(self.samples.len() as u64 * 125)
+    }
+}
+
+/// Names one `Play` of a leg, so that a late `PlayEnded` is not taken for the next one's.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct PlayId(pub u32);
+
+/// What a leg's stream is to expect and to send.
+#[derive(Debug, Clone, PartialEq)]
+pub struct StreamSetup {
+    /// Where the peer says it wants RTP. Until a source is latched, packets go there if `sends_before_latch`.
+    pub remote_rtp: SocketAddr,
+    /// Where it wants RTCP; equal to `remote_rtp` with rtcp-mux.
+    pub remote_rtcp: SocketAddr,
+    /// The codec in use, by which we play and measure.
+    pub format: Format,
+    /// All formats that the peer may send, so that a relay can map payload types.
+    pub formats: Vec<Format>,
+    /// telephone-event payload type on this leg.
+    pub telephone_event: Option<u8>,
+    /// Packet time that we send when playing, milliseconds.
+    pub ptime_ms: u8,
+    /// Flow seen from the peer: we relay to it only if it receives, and expect packets only if it sends.
+    pub direction: Direction,
+    /// The key by which we open what the peer sends; none for plain RTP.
+    pub srtp_in: Option<SdesKey>,
+    /// The key by which we protect what we send.
+    pub srtp_out: Option<SdesKey>,
+}
+
+/// What the router wants of the media plane.
+#[derive(Debug, Clone, PartialEq)]
+pub enum MediaCommand {
+    /// Reserve a stream in a realm. Answered by Opened or OpenFailed in the same turn.
+    Open {
+        /// For whom.
+        leg: CallSid,
+        /// Where.
+        realm: RealmName,
+        /// Take an IPv6 address of the realm.
+        ipv6: bool,
+    },
+    /// Tell what was negotiated; again after each new offer and answer. A changed remote address opens a new latching window.
+    Configure {
+        /// Whose.
+        leg: CallSid,
+        /// What.
+        setup: Box<StreamSetup>,
+    },
+    /// Relay two legs to each other. A leg is in one bridge at a time; a new one replaces the old.
+    Bridge {
+        /// One.
+        a: CallSid,
+        /// The other.
+        b: CallSid,
+    },
+    /// Stop relaying this leg and the one it was bridged with.
+    Unbridge {
+        /// Either.
+        leg: CallSid,
+    },
+    /// Play into a leg, replacing what plays. While it plays, the bridged party is not heard on this leg.
+    Play {
+        /// To whom.
+        leg: CallSid,
+        /// Its name for PlayEnded.
+        play: PlayId,
+        /// What.
+        prompt: Arc<Prompt>,
+        /// How often; 0 means until stopped.
+        times: u32,
+    },
+    /// Stop what plays; no PlayEnded follows.
+    StopPlay {
+        /// Whose.
+        leg: CallSid,
+    },
+    /// End the stream and free its ports. Answered by Closed.
+    Close {
+        /// Whose.
+        leg: CallSid,
+    },
+}
+
+/// What the media plane tells.
+#[derive(Debug, Clone, PartialEq)]
+pub enum MediaEvent {
+    /// Ports are reserved and bound.
+    Opened {
+        /// Whose.
+        leg: CallSid,
+        /// The address to describe for RTP: the realm's advertised address when it has one.
+        rtp: SocketAddr,
+        /// The same for RTCP when not multiplexed.
+        rtcp: SocketAddr,
+    },
+    /// No stream: ports are used up, or the realm is unknown or has no such address family.
+    OpenFailed {
+        /// Whose.
+        leg: CallSid,
+        /// Words for a person.
+        why: String,
+    },
+    /// First packet from the source that the leg is now bound to.
+    Latched {
+        /// Whose.
+        leg: CallSid,
+        /// From where.
+        source: SocketAddr,
+        /// Whether it is the address that the peer described.
+        as_described: bool,
+    },
+    /// Packets from elsewhere were dropped. At most one such event a second and leg.
+    Foreign {
+        /// Whose.
+        leg: CallSid,
+        /// The latest of the strangers.
+        source: SocketAddr,
+        /// How many since the last such event.
+        packets: u64,
+    },
+    /// A digit by RFC 4733, told once, when it ends (or when its end is lost).
+    Digit {
+        /// Whose.
+        leg: CallSid,
+        /// 0-9 * # A-D.
+        digit: char,
+        /// How long it was held.
+        duration_ms: u32,
+    },
+    /// A Play finished by itself.
+    PlayEnded {
+        /// Whose.
+        leg: CallSid,
+        /// Which.
+        play: PlayId,
+    },
+    /// Nothing was received for the configured time though the peer should send.
+    TimedOut {
+        /// Whose.
+        leg: CallSid,
+        /// For how long.
+        silent: Duration,
+    },
+    /// The figures so far, once a second.
+    Report {
+        /// Whose.
+        leg: CallSid,
+        /// Figures.
+        report: Box<StreamReport>,
+    },
+    /// The stream is closed; these are its final figures.
+    Closed {
+        /// Whose.
+        leg: CallSid,
+        /// Figures.
+        report: Box<StreamReport>,
+    },
+}
+
+/// Figures of one leg's stream. "Received" is from the peer, "sent" is to it.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+pub struct StreamReport {
+    /// RTP packets accepted from the peer.
+    pub packets_received: u64,
+    /// Their bytes: RTP header and payload.
+    pub bytes_received: u64,
+    /// RTP packets sent to the peer.
+    pub packets_sent: u64,
+    /// Their bytes.
+    pub bytes_sent: u64,
+    /// RTCP packets accepted.
+    pub rtcp_received: u64,
+    /// Packets that never came, by sequence numbers (RFC 3550 A.3).
+    pub packets_lost: u64,
+    /// Packets dropped: not from the latched source.
+    pub dropped_foreign: u64,
+    /// Packets dropped: malformed, wrong key, replayed.
+    pub dropped_bad: u64,
+    /// Interarrival jitter, milliseconds (RFC 3550 6.4.1).
+    pub jitter_ms: f32,
+    /// Estimated mean opinion score of what the peer sends, 1.0 to 4.5 (ITU-T G.107); none without packets.
+    pub mos: Option<f32>,
+    /// From opening to the first accepted packet.
+    pub first_packet_ms: Option<u64>,
+    /// The source that the leg latched.
+    pub source: Option<SocketAddr>,
+}

@@ -1,0 +1,191 @@
+//! Audio streams as every floor sees them: what a session description says, without its syntax.
+
+use std::net::SocketAddr;
+
+use serde::{Deserialize, Serialize};
+
+use crate::secret::Secret;
+
+/// Formats in one description at most; further ones are ignored.
+pub const CODECS_MAX: usize = 32;
+
+/// Codecs that have a name here. Others pass a relay as [`Codec::Other`].
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub enum Codec {
+    /// G.711 µ-law, static payload type 0.
+    Pcmu,
+    /// G.711 A-law, static payload type 8.
+    Pcma,
+    /// G.722, static payload type 9; its RTP clock is 8000 (RFC 3551 4.5.2).
+    G722,
+    /// G.729, static payload type 18.
+    G729,
+    /// Opus, clock 48000, dynamic.
+    Opus,
+    /// Any other, by its rtpmap name as written.
+    Other(Box<str>),
+}
+
+impl Codec {
+    /// From the encoding name of an rtpmap, without regard to case.
+    pub fn from_name(name: &str) -> Self {
+        match name.to_ascii_uppercase().as_str() {
+            "PCMU" => Self::Pcmu,
+            "PCMA" => Self::Pcma,
+            "G722" => Self::G722,
+            "G729" => Self::G729,
+            "OPUS" => Self::Opus,
+            _ => Self::Other(name.into()),
+        }
+    }
+
+    /// The encoding name for an rtpmap.
+    pub fn name(&self) -> &str {
+        match self {
+            Self::Pcmu => "PCMU",
+            Self::Pcma => "PCMA",
+            Self::G722 => "G722",
+            Self::G729 => "G729",
+            Self::Opus => "opus",
+            Self::Other(name) => name,
+        }
+    }
+}
+
+impl std::fmt::Display for Codec {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(self.name())
+    }
+}
+
+/// One payload type of an audio stream.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct Format {
+    /// 0..=127.
+    pub payload_type: u8,
+    /// What it means.
+    pub codec: Codec,
+    /// RTP clock, Hz.
+    pub clock_hz: u32,
+    /// Audio channels.
+    pub channels: u8,
+    /// The fmtp parameters as written, empty when absent.
+    pub fmtp: Box<str>,
+}
+
+impl Format {
+    /// The static formats of RFC 3551 that we can play into: PCMU and PCMA at 8000 Hz.
+    pub fn pcmu() -> Self {
+        Self { payload_type: 0, codec: Codec::Pcmu, clock_hz: 8000, channels: 1, fmtp: "".into() }
+    }
+    /// See [`Format::pcmu`].
+    pub fn pcma() -> Self {
+        Self { payload_type: 8, codec: Codec::Pcma, clock_hz: 8000, channels: 1, fmtp: "".into() }
+    }
+}
+
+/// Which way audio may flow, seen from the party whose description this is (RFC 3264 5.1).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Direction {
+    /// Both ways.
+    #[default]
+    SendRecv,
+    /// Only from the describing party: it holds the other.
+    SendOnly,
+    /// Only towards the describing party.
+    RecvOnly,
+    /// Neither.
+    Inactive,
+}
+
+impl Direction {
+    /// The same flow seen from the other side.
+    pub fn reversed(self) -> Self {
+        match self {
+            Self::SendOnly => Self::RecvOnly,
+            Self::RecvOnly => Self::SendOnly,
+            both => both,
+        }
+    }
+    /// Whether the describing party may send.
+    pub fn sends(self) -> bool {
+        matches!(self, Self::SendRecv | Self::SendOnly)
+    }
+    /// Whether the describing party wants to receive.
+    pub fn receives(self) -> bool {
+        matches!(self, Self::SendRecv | Self::RecvOnly)
+    }
+}
+
+/// SRTP suites that we speak with SDES keys (RFC 4568 6.2).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub enum SrtpSuite {
+    /// AES_CM_128_HMAC_SHA1_80.
+    AesCm128HmacSha1_80,
+    /// AES_CM_128_HMAC_SHA1_32.
+    AesCm128HmacSha1_32,
+}
+
+impl SrtpSuite {
+    /// The name in `a=crypto`.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::AesCm128HmacSha1_80 => "AES_CM_128_HMAC_SHA1_80",
+            Self::AesCm128HmacSha1_32 => "AES_CM_128_HMAC_SHA1_32",
+        }
+    }
+}
+
+/// One SDES key: 16 bytes of key and 14 of salt, as one `inline:` value carries them (RFC 4568 6.1).
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct SdesKey {
+    /// The tag that an answer repeats.
+    pub tag: u32,
+    /// Suite.
+    pub suite: SrtpSuite,
+    /// Master key and salt.
+    pub key_salt: Secret<[u8; 30]>,
+}
+
+/// One party's description of the one audio stream of a leg: an offer, an answer, or what we say of ourselves.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct AudioStream {
+    /// Where this party wants RTP. The unspecified address or port 0 means: do not send (RFC 3264 8.2, 8.4).
+    pub rtp: SocketAddr,
+    /// Where it wants RTCP: `a=rtcp` (RFC 3605), else RTP's port + 1; equal to `rtp` with rtcp-mux (RFC 5761).
+    pub rtcp: SocketAddr,
+    /// Whether `a=rtcp-mux` was said.
+    pub rtcp_mux: bool,
+    /// Formats in order of preference, telephone-event left out; never more than [`CODECS_MAX`].
+    pub formats: Vec<Format>,
+    /// Payload type of telephone-event/8000 (RFC 4733).
+    pub telephone_event: Option<u8>,
+    /// Packet time, milliseconds (`a=ptime`), 20 when not said.
+    pub ptime_ms: u8,
+    /// Flow, seen from this party.
+    pub direction: Direction,
+    /// SDES keys offered (several) or answered (one); empty for plain RTP (RTP/AVP).
+    pub crypto: Vec<SdesKey>,
+}
+
+/// What a leg settled on, for facts, records and `explain`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Negotiated {
+    /// Codec name and clock, as `PCMA/8000`.
+    pub codec: String,
+    /// Payload type.
+    pub payload_type: u8,
+    /// Packet time, milliseconds.
+    pub ptime_ms: u8,
+    /// telephone-event payload type, when digits travel as RFC 4733.
+    pub telephone_event: Option<u8>,
+    /// Suite name, or none for plain RTP.
+    pub srtp: Option<String>,
+    /// Our address for this leg.
+    pub local: SocketAddr,
+    /// The peer's address as it described it.
+    pub remote: SocketAddr,
+    /// Flow seen from the peer.
+    pub direction: Direction,
+}

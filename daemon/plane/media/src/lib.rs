@@ -1,0 +1,1 @@
+//! The media plane: workers, ports, relay, play, reports.

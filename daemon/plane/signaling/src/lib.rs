@@ -1,0 +1,1 @@
+//! The signaling plane: endpoints, registrar, trunks, SIP legs.

@@ -1,0 +1,1 @@
+//! Codecs, tones and containers.

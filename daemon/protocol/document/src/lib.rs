@@ -1,0 +1,1 @@
+//! Instruction documents: XML to a checked program.

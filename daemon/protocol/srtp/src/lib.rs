@@ -1,0 +1,1 @@
+//! SRTP: SDES keys and transforms in place.

@@ -1,0 +1,1 @@
+//! The one stream of facts: sequence, history, filters, subscribers, spool order.

@@ -1,0 +1,1 @@
+//! What crosses to the control plane: subjects, CloudEvents, commands.

@@ -1,0 +1,1 @@
+//! Presentities: who is available, busy or gone.
