@@ -1,0 +1,322 @@
+//! Descriptions as real peers write them, and the rules of reading and writing one by one.
+
+use postern_types::stream::{Codec, Direction, SrtpSuite};
+
+use crate::*;
+
+fn text(lines: &[&str]) -> Vec<u8> {
+    let mut out = lines.join("\r\n").into_bytes();
+    out.extend(b"\r\n");
+    out
+}
+
+const HEAD: [&str; 4] = ["v=0", "o=- 1 1 IN IP4 192.0.2.1", "s=-", "t=0 0"];
+
+/// A description with the usual head, c= and the given lines.
+fn with(lines: &[&str]) -> Vec<u8> {
+    let mut all = HEAD.to_vec();
+    all.push("c=IN IP4 192.0.2.1");
+    all.extend(lines);
+    text(&all)
+}
+
+/// `payload codec/clock/channels fmtp` of every format.
+fn formats(described: &Described) -> Vec<String> {
+    let show = |f: &postern_types::stream::Format| {
+        format!("{} {}/{}/{} {}", f.payload_type, f.codec, f.clock_hz, f.channels, f.fmtp).trim_end().to_owned()
+    };
+    described.audio.formats.iter().map(show).collect()
+}
+
+#[test]
+fn sipp() {
+    let described = read(&text(&[
+        "v=0",
+        "o=user1 53655765 2353687637 IN IP4 127.0.1.1",
+        "s=-",
+        "c=IN IP4 127.0.1.1",
+        "t=0 0",
+        "m=audio 6000 RTP/AVP 0",
+        "a=rtpmap:0 PCMU/8000",
+    ]))
+    .unwrap();
+    assert_eq!(formats(&described), ["0 PCMU/8000/1"]);
+    let audio = &described.audio;
+    assert_eq!((audio.rtp.to_string(), audio.rtcp.port()), ("127.0.1.1:6000".into(), 6001));
+    assert_eq!((audio.telephone_event, audio.ptime_ms, audio.direction), (None, 20, Direction::SendRecv));
+}
+
+#[test]
+fn baresip_with_srtp_and_ipv6() {
+    let described = read(&text(&[
+        "v=0",
+        "o=- 3725437462 1843712341 IN IP6 2001:db8::7",
+        "s=-",
+        "c=IN IP6 2001:db8::7",
+        "t=0 0",
+        "a=tool:baresip 1.0.0",
+        "m=audio 21470 RTP/SAVP 96 0 8 101",
+        "a=rtpmap:96 opus/48000/2",
+        "a=fmtp:96 stereo=1;sprop-stereo=1",
+        "a=rtpmap:0 PCMU/8000",
+        "a=rtpmap:8 PCMA/8000",
+        "a=rtpmap:101 telephone-event/8000",
+        "a=fmtp:101 0-15",
+        "a=rtcp:21471",
+        "a=crypto:1 AES_CM_128_HMAC_SHA1_32 inline:WVNfX19zZW1jdGwgKCkgewkyMjA7fQp9CnVubGVz|2^20",
+        "a=crypto:2 AES_CM_128_HMAC_SHA1_80 inline:WVNfX19zZW1jdGwgKCkgewkyMjA7fQp9CnVubGVz",
+        "a=minptime:20",
+        "a=ptime:20",
+        "a=sendrecv",
+        "a=label:1",
+    ]))
+    .unwrap();
+    assert_eq!(formats(&described)[0], "96 opus/48000/2 stereo=1;sprop-stereo=1");
+    assert_eq!(described.audio.rtp.to_string(), "[2001:db8::7]:21470");
+    assert_eq!(described.audio.telephone_event, Some(101));
+    let keys: Vec<_> = described.audio.crypto.iter().map(|k| (k.tag, k.suite)).collect();
+    assert_eq!(keys, [(1, SrtpSuite::AesCm128HmacSha1_32), (2, SrtpSuite::AesCm128HmacSha1_80)]);
+    assert_eq!(&described.audio.crypto[0].key_salt.expose()[..3], b"YS_");
+}
+
+#[test]
+fn asterisk_on_hold_with_video_beside() {
+    let described = read(&text(&[
+        "v=0",
+        "o=- 1216571233 3 IN IP4 198.51.100.4",
+        "s=Asterisk",
+        "c=IN IP4 198.51.100.4",
+        "t=0 0",
+        "m=video 0 RTP/AVP 99",
+        "m=audio 14080 RTP/AVP 9 8 3 101 13",
+        "a=rtpmap:9 G722/8000",
+        "a=rtpmap:8 PCMA/8000",
+        "a=rtpmap:3 GSM/8000",
+        "a=rtpmap:101 telephone-event/8000",
+        "a=fmtp:101 0-16",
+        "a=ptime:20",
+        "a=maxptime:150",
+        "a=sendonly",
+    ]))
+    .unwrap();
+    assert_eq!(formats(&described), ["9 G722/8000/1", "8 PCMA/8000/1", "3 GSM/8000/1", "13 CN/8000/1"]);
+    assert_eq!((described.audio.direction, described.audio_at), (Direction::SendOnly, 1));
+}
+
+#[test]
+fn cisco_with_static_types_and_media_level_address() {
+    let described = read(&text(&[
+        "v=0",
+        "o=CiscoSystemsSIP-GW-UserAgent 5320 8143 IN IP4 203.0.113.9",
+        "s=SIP Call",
+        "t=0 0",
+        "m=audio 17390 RTP/AVP 18 0 100",
+        "c=IN IP4 203.0.113.10",
+        "a=fmtp:18 annexb=no",
+        "a=rtpmap:100 telephone-event/8000",
+        "a=fmtp:100 0-16",
+    ]))
+    .unwrap();
+    assert_eq!(formats(&described), ["18 G729/8000/1 annexb=no", "0 PCMU/8000/1"]);
+    assert_eq!(described.audio.formats[0].codec, Codec::G729);
+    assert_eq!(
+        (described.audio.rtp.to_string().as_str(), described.audio.telephone_event),
+        ("203.0.113.10:17390", Some(100))
+    );
+}
+
+#[test]
+fn a_browser_needs_dtls_which_is_not_spoken_here() {
+    let offer = with(&[
+        "a=group:BUNDLE 0",
+        "a=msid-semantic: WMS",
+        "m=audio 9 UDP/TLS/RTP/SAVPF 111 63 9 0 8 13 110 126",
+        "c=IN IP4 0.0.0.0",
+        "a=rtcp:9 IN IP4 0.0.0.0",
+        "a=ice-ufrag:Yx1a",
+        "a=fingerprint:sha-256 AB:CD",
+        "a=setup:actpass",
+        "a=rtcp-mux",
+        "a=rtpmap:111 opus/48000/2",
+    ]);
+    assert_eq!(read(&offer), Err(SdpError::Profile));
+}
+
+#[test]
+fn what_cannot_be_used_says_why() {
+    let table: &[(&[&str], SdpError)] = &[
+        (&[], SdpError::NoAudio),
+        (&["m=video 5000 RTP/AVP 31"], SdpError::NoAudio),
+        (&["m=audio 5000"], SdpError::Malformed),
+        (&["m=audio x RTP/AVP 0"], SdpError::Malformed),
+        (&["m=audio 70000 RTP/AVP 0"], SdpError::Malformed),
+        (&["nonsense"], SdpError::Malformed),
+        (&["m=audio 5000 RTP/AVP 0", "c=IN IP4 host.example"], SdpError::Address),
+        (&["m=audio 5000 RTP/AVP 0", "c=IN IP4 224.2.1.1/127"], SdpError::Address),
+        (&["m=audio 5000 RTP/SAVP 0"], SdpError::NoKey),
+        (&["m=audio 5000 RTP/SAVP 0", "a=crypto:1 AEAD_AES_128_GCM inline:AAAA"], SdpError::NoKey),
+        (&["m=audio 5000 TCP/RTP/AVP 0"], SdpError::Profile),
+    ];
+    for (lines, error) in table {
+        assert_eq!(read(&with(lines)), Err(*error), "{lines:?}");
+    }
+    assert_eq!(read(b""), Err(SdpError::Malformed));
+    assert_eq!(read(b"s=-\r\nv=0\r\n"), Err(SdpError::Malformed));
+    assert_eq!(read(&vec![b'a'; BYTES_MAX + 1]), Err(SdpError::TooLong));
+    assert_eq!(read(&with(&["m=video 0 RTP/AVP 31"; MEDIA_MAX + 1])), Err(SdpError::TooLong));
+}
+
+#[test]
+fn crypto_lines_are_taken_or_skipped_one_by_one() {
+    const KEY: &str = "WVNfX19zZW1jdGwgKCkgewkyMjA7fQp9CnVubGVz";
+    let table = [
+        (format!("1 AES_CM_128_HMAC_SHA1_80 inline:{KEY}"), true),
+        (format!("1 AES_CM_128_HMAC_SHA1_80 inline:{KEY}|2^31"), true),
+        (format!("1 AES_CM_128_HMAC_SHA1_80 inline:{KEY}|1048576 WSH=64"), true),
+        (format!("1 AES_CM_128_HMAC_SHA1_80 inline:{KEY} -future"), true),
+        (format!("1 AES_CM_128_HMAC_SHA1_80 inline:{KEY}|2^20|1:4"), false),
+        (format!("1 AES_CM_128_HMAC_SHA1_80 inline:{KEY};inline:{KEY}"), false),
+        (format!("1 AES_CM_128_HMAC_SHA1_80 inline:{KEY} UNENCRYPTED_SRTP"), false),
+        (format!("1 AES_CM_128_HMAC_SHA1_80 inline:{KEY}AAAA"), false),
+        (format!("1 AES_CM_128_HMAC_SHA1_80 {KEY}"), false),
+        (format!("x AES_CM_128_HMAC_SHA1_80 inline:{KEY}"), false),
+        (format!("1 F8_128_HMAC_SHA1_80 inline:{KEY}"), false),
+        ("1 AES_CM_128_HMAC_SHA1_80 inline:****fX19zZW1jdGwgKCkgewkyMjA7fQp9CnVubGV".into(), false),
+    ];
+    for (value, taken) in table {
+        let offer = with(&["m=audio 5000 RTP/SAVP 0", &format!("a=crypto:{value}")]);
+        assert_eq!(read(&offer).is_ok(), taken, "{value}");
+    }
+    let plain = with(&["m=audio 5000 RTP/AVP 0", &format!("a=crypto:1 AES_CM_128_HMAC_SHA1_80 inline:{KEY}")]);
+    assert!(read(&plain).unwrap().audio.crypto.is_empty(), "RTP/AVP is plain whatever else it says");
+}
+
+#[test]
+fn of_two_audio_streams_the_first_wanted_and_usable_one_is_taken() {
+    let best_effort = with(&["m=audio 5000 RTP/SAVP 0", "m=audio 5002 RTP/AVP 8"]);
+    let described = read(&best_effort).unwrap();
+    assert_eq!((described.audio_at, described.audio.rtp.port()), (1, 5002));
+    let refused_first = with(&["m=audio 0 RTP/AVP 0", "m=audio 5002 RTP/AVP 8"]);
+    assert_eq!(read(&refused_first).unwrap().audio_at, 1);
+    let refused = with(&["m=audio 0 RTP/AVP 0"]);
+    assert_eq!(read(&refused).unwrap().audio.rtp.port(), 0);
+}
+
+#[test]
+fn directions_and_the_elder_hold() {
+    let table: &[(&[&str], Direction)] = &[
+        (&["m=audio 5000 RTP/AVP 0"], Direction::SendRecv),
+        (&["a=sendonly", "m=audio 5000 RTP/AVP 0"], Direction::SendOnly),
+        (&["a=sendonly", "m=audio 5000 RTP/AVP 0", "a=inactive"], Direction::Inactive),
+        (&["m=audio 5000 RTP/AVP 0", "a=recvonly"], Direction::RecvOnly),
+        (&["m=audio 5000 RTP/AVP 0", "c=IN IP4 0.0.0.0"], Direction::SendOnly),
+        (&["m=audio 5000 RTP/AVP 0", "c=IN IP4 0.0.0.0", "a=recvonly"], Direction::Inactive),
+    ];
+    for (lines, direction) in table {
+        assert_eq!(read(&with(lines)).unwrap().audio.direction, *direction, "{lines:?}");
+    }
+}
+
+#[test]
+fn where_rtcp_goes() {
+    let table: &[(&[&str], &str, bool)] = &[
+        (&[], "192.0.2.1:5001", false),
+        (&["a=rtcp:7000"], "192.0.2.1:7000", false),
+        (&["a=rtcp:7000 IN IP4 192.0.2.2"], "192.0.2.2:7000", false),
+        (&["a=rtcp:7000", "a=rtcp-mux"], "192.0.2.1:5000", true),
+    ];
+    for (lines, rtcp, mux) in table {
+        let mut all = vec!["m=audio 5000 RTP/AVP 0"];
+        all.extend(*lines);
+        let audio = read(&with(&all)).unwrap().audio;
+        assert_eq!((audio.rtcp.to_string().as_str(), audio.rtcp_mux), (*rtcp, *mux), "{lines:?}");
+        let again = read(&write(&audio, Origin { session: 1, version: 1 }, None)).unwrap();
+        assert_eq!(again.audio, audio);
+    }
+}
+
+#[test]
+fn an_answer_refuses_other_media_in_their_place_and_copies_nothing() {
+    let offer = text(&[
+        "v=0",
+        "o=inner 99 99 IN IP4 10.1.2.3",
+        "s=secret session",
+        "i=inner",
+        "c=IN IP4 10.1.2.3",
+        "t=0 0",
+        "a=tool:inner",
+        "m=image 5010 udptl t38",
+        "m=audio 5000 RTP/AVPF 8 0",
+        "m=video 5002 RTP/AVP 31 32",
+        "a=rtpmap:31 H261/90000",
+    ]);
+    let offer = read(&offer).unwrap();
+    let mut ours = offer.audio.clone();
+    ours.rtp = "198.51.100.1:30000".parse().unwrap();
+    ours.rtcp = "198.51.100.1:30001".parse().unwrap();
+    let answer = String::from_utf8(write(&ours, Origin { session: 7, version: 2 }, Some(&offer))).unwrap();
+    assert_eq!(
+        answer,
+        "v=0\r\no=- 7 2 IN IP4 198.51.100.1\r\ns=-\r\nc=IN IP4 198.51.100.1\r\nt=0 0\r\n\
+         m=image 0 udptl t38\r\n\
+         m=audio 30000 RTP/AVPF 8 0\r\na=rtpmap:8 PCMA/8000\r\na=rtpmap:0 PCMU/8000\r\na=ptime:20\r\na=sendrecv\r\n\
+         m=video 0 RTP/AVP 31\r\n"
+    );
+}
+
+#[test]
+fn an_offer_reads_back_as_it_was_meant() {
+    let audio = read(&with(&[
+        "m=audio 5000 RTP/SAVP 96 8 101",
+        "a=rtpmap:96 opus/48000/2",
+        "a=fmtp:96 useinbandfec=1",
+        "a=rtpmap:101 telephone-event/8000",
+        "a=ptime:30",
+        "a=crypto:4 AES_CM_128_HMAC_SHA1_80 inline:WVNfX19zZW1jdGwgKCkgewkyMjA7fQp9CnVubGVz",
+        "a=recvonly",
+    ]))
+    .unwrap()
+    .audio;
+    assert_eq!(read(&write(&audio, Origin { session: 1, version: 1 }, None)).unwrap().audio, audio);
+}
+
+#[test]
+fn bare_line_feeds_odd_bytes_and_odd_formats_do_no_harm() {
+    let bytes = b"v=0\no=- 1 1 IN IP4 1.1.1.1\ns=\xff\xfe\nc=IN IP4 1.1.1.1\nm=audio 5000/2 RTP/AVP 0 0 200 x 97 98\na=rtpmap:98 bad name/8000\na=ptime:20.0\n";
+    let described = read(bytes).unwrap();
+    assert_eq!(formats(&described), ["0 PCMU/8000/1"]);
+    assert_eq!(described.audio.rtp.port(), 5000);
+}
+
+/// The fuzz target over mutations of a rich description: enough to meet every branch, and the same each run.
+#[test]
+fn mutated_descriptions_never_panic_and_read_back() {
+    let seed = with(&[
+        "m=audio 5000 RTP/SAVP 96 8 101 0",
+        "a=rtpmap:96 opus/48000/2",
+        "a=fmtp:96 useinbandfec=1",
+        "a=rtpmap:101 telephone-event/8000",
+        "a=rtcp:5007 IN IP6 ::1",
+        "a=crypto:4 AES_CM_128_HMAC_SHA1_80 inline:WVNfX19zZW1jdGwgKCkgewkyMjA7fQp9CnVubGVz|2^20",
+        "m=video 0 RTP/AVP 31",
+    ]);
+    let mut state = 0x9e37_79b9_7f4a_7c15_u64;
+    let mut random = |below: usize| {
+        state ^= state << 13;
+        state ^= state >> 7;
+        state ^= state << 17;
+        (state % below as u64) as usize
+    };
+    for _ in 0..20_000 {
+        let mut bytes = seed.clone();
+        for _ in 0..=random(4) {
+            let at = random(bytes.len());
+            match random(3) {
+                0 => bytes[at] = random(256) as u8,
+                1 => drop(bytes.remove(at)),
+                _ => bytes.insert(at, b"0:/=; \r\nam"[random(10)]),
+            }
+        }
+        fuzz::sdp(&bytes);
+    }
+}

@@ -1,0 +1,110 @@
+//! From our stream to bytes.
+
+use std::{fmt::Write as _, net::IpAddr};
+
+use postern_types::stream::{AudioStream, Direction};
+
+use crate::{
+    crypto,
+    read::{Described, default_rtcp},
+};
+
+/// The numbers of our o= line (RFC 3264 8: the session keeps its id, and its version rises by one with each change).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Origin {
+    /// Made once a leg, at random.
+    pub session: u64,
+    /// Counts what we described.
+    pub version: u64,
+}
+
+/// Writes a description of ours: an offer when `against` is none, else the answer to it.
+///
+/// An answer has the offer's m-lines in their order; all but the audio stream are refused. Nothing else of the offer is used.
+pub fn write(stream: &AudioStream, origin: Origin, against: Option<&Described>) -> Vec<u8> {
+    let mut out = String::with_capacity(512);
+    let address = Address(stream.rtp.ip());
+    // Formatting into a String cannot fail.
+    let _ = write!(
+        out,
+        "v=0\r\no=- {} {} IN {address}\r\ns=-\r\nc=IN {address}\r\nt=0 0\r\n",
+        origin.session, origin.version
+    );
+    match against {
+        None => audio(&mut out, stream, if stream.crypto.is_empty() { "RTP/AVP" } else { "RTP/SAVP" }),
+        Some(offer) => {
+            for (at, media) in offer.media.iter().enumerate() {
+                if at == offer.audio_at {
+                    audio(&mut out, stream, &media.profile);
+                } else {
+                    let _ = write!(out, "m={} 0 {} {}\r\n", media.kind, media.profile, media.format);
+                }
+            }
+        }
+    }
+    out.into_bytes()
+}
+
+fn audio(out: &mut String, stream: &AudioStream, profile: &str) {
+    let _ = write!(out, "m=audio {} {profile}", stream.rtp.port());
+    for format in &stream.formats {
+        let _ = write!(out, " {}", format.payload_type);
+    }
+    if let Some(payload_type) = stream.telephone_event {
+        let _ = write!(out, " {payload_type}");
+    }
+    if stream.formats.is_empty() && stream.telephone_event.is_none() {
+        // The grammar wants one; only a refused stream (port 0) has none.
+        out.push_str(" 0");
+    }
+    out.push_str("\r\n");
+    for format in &stream.formats {
+        let _ = write!(out, "a=rtpmap:{} {}/{}", format.payload_type, format.codec.name(), format.clock_hz);
+        if format.channels > 1 {
+            let _ = write!(out, "/{}", format.channels);
+        }
+        out.push_str("\r\n");
+        if !format.fmtp.is_empty() {
+            let _ = write!(out, "a=fmtp:{} {}\r\n", format.payload_type, format.fmtp);
+        }
+    }
+    if let Some(payload_type) = stream.telephone_event {
+        let _ = write!(out, "a=rtpmap:{payload_type} telephone-event/8000\r\na=fmtp:{payload_type} 0-15\r\n");
+    }
+    let _ = write!(out, "a=ptime:{}\r\n", stream.ptime_ms);
+    rtcp(out, stream);
+    for key in &stream.crypto {
+        crypto::write(out, key);
+    }
+    out.push_str(match stream.direction {
+        Direction::SendRecv => "a=sendrecv\r\n",
+        Direction::SendOnly => "a=sendonly\r\n",
+        Direction::RecvOnly => "a=recvonly\r\n",
+        Direction::Inactive => "a=inactive\r\n",
+    });
+}
+
+fn rtcp(out: &mut String, stream: &AudioStream) {
+    let AudioStream { rtp, rtcp, rtcp_mux, .. } = *stream;
+    if rtcp_mux {
+        out.push_str("a=rtcp-mux\r\n");
+    } else if rtcp != default_rtcp(rtp) {
+        let _ = write!(out, "a=rtcp:{}", rtcp.port());
+        if rtcp.ip() != rtp.ip() {
+            let _ = write!(out, " IN {}", Address(rtcp.ip()));
+        }
+        out.push_str("\r\n");
+    }
+}
+
+/// `IP4 192.0.2.1`
+struct Address(IpAddr);
+
+impl std::fmt::Display for Address {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self.0 {
+            IpAddr::V4(address) => write!(f, "IP4 {address}"),
+            IpAddr::V6(address) => write!(f, "IP6 {address}"),
+        }
+    }
+}
