@@ -1,5 +1,17 @@
 //! The life of a call: routes, documents, application servers, session state.
+//!
+//! [`Router`] is a pure machine: events of legs, streams, application servers and prompts go in, each with `now`; commands, requests,
+//! facts and records come out of [`Router::poll_output`]. It never sees a SIP header, a packet or a socket.
 
 #![forbid(unsafe_code)]
 
+mod router;
+
+pub mod output;
 pub mod rest;
+mod url;
+
+pub use output::{
+    BODY_MAX, Counters, HttpFailure, HttpRequest, HttpResponse, Output, PromptKey, PromptSource, Purpose, Tone,
+};
+pub use router::Router;

@@ -1,0 +1,62 @@
+//! URLs of application servers: how they are resolved, and how much of one may be shown.
+
+use url::Url;
+
+/// Bytes of a URL at most; longer ones are refused as bad.
+pub const URL_MAX: usize = 8192;
+
+/// A URL without credentials, query and fragment, for facts and logs.
+pub fn shown(text: &str) -> String {
+    match Url::parse(text) {
+        Ok(mut url) => {
+            let _ = url.set_username("");
+            let _ = url.set_password(None);
+            url.set_query(None);
+            url.set_fragment(None);
+            url.into()
+        }
+        Err(_) => text.split(['?', '#']).next().unwrap_or_default().rsplit('@').next().unwrap_or_default().to_owned(),
+    }
+}
+
+/// A reference read against the document that it stands in; only `http:` and `https:` come out.
+pub fn resolve(base: Option<&Url>, reference: &str) -> Result<Url, String> {
+    if reference.len() > URL_MAX {
+        return Err(format!("longer than {URL_MAX} bytes"));
+    }
+    let url = match base {
+        Some(base) => base.join(reference.trim()),
+        None => Url::parse(reference.trim()),
+    }
+    .map_err(|why| format!("not a URL: {why}"))?;
+    match url.scheme() {
+        "http" | "https" if url.has_host() => Ok(url),
+        other => Err(format!("want http or https, not {other}")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn references_resolve_against_their_document() {
+        let base = Url::parse("https://app.example.net/ivr/start.xml?a=1").unwrap();
+        for (reference, want) in [
+            ("next", "https://app.example.net/ivr/next"),
+            ("/menu?x=1", "https://app.example.net/menu?x=1"),
+            ("http://other.example.net/", "http://other.example.net/"),
+            ("?b=2", "https://app.example.net/ivr/start.xml?b=2"),
+        ] {
+            assert_eq!(resolve(Some(&base), reference).unwrap().as_str(), want);
+        }
+        assert!(resolve(None, "next").is_err());
+        assert!(resolve(Some(&base), "ftp://example.net/").is_err());
+    }
+
+    #[test]
+    fn what_is_shown_has_no_credentials_and_no_query() {
+        assert_eq!(shown("https://u:p@h.example.net/a?token=1#f"), "https://h.example.net/a");
+        assert_eq!(shown("u:p@nonsense?x"), "nonsense");
+    }
+}
