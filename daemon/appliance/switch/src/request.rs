@@ -29,6 +29,13 @@ pub enum Request {
         /// Whose.
         account: Option<AccountSid>,
     },
+    /// One live leg, of one account or of any (none). Answered by `Call` or `NotLive`.
+    FindCall {
+        /// Whose it must be.
+        account: Option<AccountSid>,
+        /// Which.
+        sid: CallSid,
+    },
     /// End a whole call, by any of its legs. Answered by `Done` or `NotLive`.
     Hangup {
         /// Any leg.
