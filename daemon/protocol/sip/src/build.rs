@@ -1,0 +1,396 @@
+//! Requests and responses written once, straight into the text that goes on the wire, with their marks.
+//!
+//! Values come from peers and from documents: CR, LF and NUL become spaces here, in one place, so that no value can
+//! begin a header of its own. What has a grammar is quoted or escaped by [`name_addr`], [`quoted`] and [`Uri`].
+
+use std::{fmt::Write, net::SocketAddr, sync::Arc};
+
+use crate::{
+    limits::HEADERS_MAX,
+    message::{Headers, Mark, Method, Name, Request, Response, Via, empty_body},
+    scan,
+    status::reason_of,
+    uri::{Parts, Uri},
+};
+
+/// Room for the head of an ordinary message, so that it is not grown while written.
+const HEAD_USUAL: usize = 1024;
+/// Header fields of an ordinary message.
+const FIELDS_USUAL: usize = 24;
+
+/// Header fields being written.
+#[derive(Debug, Clone, Default)]
+struct Fields {
+    text: String,
+    marks: Vec<Mark>,
+}
+
+impl Fields {
+    fn push(&mut self, id: Name, name: &str, value: &str) {
+        if self.marks.len() >= HEADERS_MAX {
+            return;
+        }
+        let start = self.text.len();
+        self.text.push_str(name);
+        self.text.push_str(": ");
+        let from = self.text.len();
+        push_clean(value, &mut self.text);
+        self.marks.push(Mark {
+            name: id,
+            name_len: name.len() as u16,
+            start: start as u32,
+            value: (from as u32, self.text.len() as u32),
+        });
+        self.text.push_str("\r\n");
+    }
+
+    fn known(&mut self, name: Name, value: &str) {
+        self.push(name, name.as_str(), value);
+    }
+
+    fn any(&mut self, name: &str, value: &str) {
+        if scan::is_token(name) && name.len() <= crate::limits::NAME_MAX {
+            self.push(Name::of(name), name, value);
+        }
+    }
+
+    /// Behind what is here.
+    fn append(&mut self, other: &Fields) {
+        let shift = self.text.len() as u32;
+        self.text.push_str(&other.text);
+        self.marks.extend(other.marks.iter().map(|mark| Mark {
+            start: mark.start + shift,
+            value: (mark.value.0 + shift, mark.value.1 + shift),
+            ..*mark
+        }));
+    }
+
+    fn finish(mut self, content_type: Option<&str>, body: &[u8]) -> (Headers, Arc<[u8]>) {
+        if let Some(content_type) = content_type {
+            self.known(Name::ContentType, content_type);
+        }
+        self.known(Name::ContentLength, itoa(body.len(), &mut [0; 20]));
+        self.text.push_str("\r\n");
+        let body = if body.is_empty() { empty_body() } else { body.into() };
+        (Headers { text: self.text.into(), marks: self.marks.into() }, body)
+    }
+}
+
+/// Digits without an allocation: Content-Length and Max-Forwards stand in every message.
+fn itoa(mut number: usize, buffer: &mut [u8; 20]) -> &str {
+    let mut at = buffer.len();
+    loop {
+        at -= 1;
+        buffer[at] = b'0' + (number % 10) as u8;
+        number /= 10;
+        if number == 0 {
+            break;
+        }
+    }
+    std::str::from_utf8(&buffer[at..]).expect("digits are ASCII")
+}
+
+fn push_clean(value: &str, out: &mut String) {
+    if memchr::memchr3(b'\r', b'\n', 0, value.as_bytes()).is_none() {
+        out.push_str(value);
+    } else {
+        out.extend(value.chars().map(|c| if matches!(c, '\r' | '\n' | '\0') { ' ' } else { c }));
+    }
+}
+
+/// A request being written. Headers stand in the order of the calls; Content-Type and Content-Length come last.
+#[derive(Debug, Clone)]
+pub struct RequestBuilder {
+    fields: Fields,
+    method: Method,
+    target: (u32, u32),
+    parts: Parts,
+    content_type: Option<String>,
+    body: Vec<u8>,
+}
+
+impl RequestBuilder {
+    /// Starts with the request line.
+    pub fn new(method: Method, uri: &Uri<'_>) -> Self {
+        let mut fields = Fields { text: String::with_capacity(HEAD_USUAL), marks: Vec::with_capacity(FIELDS_USUAL) };
+        push_clean(method.as_str(), &mut fields.text);
+        fields.text.push(' ');
+        let start = fields.text.len();
+        fields.text.push_str(uri.as_str());
+        let target = (start as u32, fields.text.len() as u32);
+        fields.text.push_str(" SIP/2.0\r\n");
+        Self { fields, method, target, parts: uri.parts(), content_type: None, body: Vec::new() }
+    }
+
+    /// Starts as a copy of `request` without the headers named in `leave_out`; body and Content-Type are copied, too.
+    pub fn copy(request: &Request, leave_out: &[Name]) -> Self {
+        let mut builder = Self::new(request.method.clone(), &request.uri());
+        for header in request.headers.iter() {
+            match header.id {
+                Name::ContentLength => {}
+                Name::ContentType => builder.content_type = Some(header.value.to_owned()),
+                Name::Other => builder.fields.any(header.name, header.value),
+                id if leave_out.contains(&id) => {}
+                id => builder.fields.known(id, header.value),
+            }
+        }
+        builder.body = request.body.to_vec();
+        builder
+    }
+
+    /// The same request for another try: a fresh Via branch on top, the next CSeq, and without the headers named in
+    /// `leave_out` (old credentials). RFC 3261 8.1.3.5, 22.2.
+    pub fn retry(request: &Request, sent_by: SocketAddr, branch: &str, cseq: u32, leave_out: &[Name]) -> Self {
+        let mut left_out = vec![Name::Via, Name::CSeq];
+        left_out.extend_from_slice(leave_out);
+        let mut copy = Self::copy(request, &left_out);
+        let mut fresh = Self::new(request.method.clone(), &request.uri()).via("UDP", sent_by, branch);
+        let copied = copy.fields.text.split_off(copy.fields.text.find("\r\n").map_or(0, |at| at + 2));
+        let shift = copy.fields.text.len() as u32;
+        let marks = copy.fields.marks.iter().map(|mark| Mark {
+            start: mark.start - shift,
+            value: (mark.value.0 - shift, mark.value.1 - shift),
+            ..*mark
+        });
+        fresh.fields.append(&Fields { text: copied, marks: marks.collect() });
+        fresh.content_type = copy.content_type;
+        fresh.body = copy.body;
+        fresh.cseq(cseq)
+    }
+
+    /// A Via that asks for `rport` (RFC 3581). The branch must begin with `z9hG4bK` and be new for each transaction.
+    pub fn via(mut self, transport: &str, sent_by: SocketAddr, branch: &str) -> Self {
+        let value = format!("SIP/2.0/{transport} {sent_by};branch={branch};rport");
+        self.fields.known(Name::Via, &value);
+        self
+    }
+
+    /// CSeq with this request's method.
+    pub fn cseq(mut self, number: u32) -> Self {
+        let value = format!("{number} {}", self.method);
+        self.fields.known(Name::CSeq, &value);
+        self
+    }
+
+    /// Max-Forwards.
+    pub fn max_forwards(mut self, hops: u8) -> Self {
+        self.fields.known(Name::MaxForwards, itoa(hops.into(), &mut [0; 20]));
+        self
+    }
+
+    /// A known header.
+    pub fn header(mut self, name: Name, value: &str) -> Self {
+        debug_assert!(name != Name::Other, "use `other` for a name of its own");
+        self.fields.known(name, value);
+        self
+    }
+
+    /// Any header. A name that is not a token is left out with its value.
+    pub fn other(mut self, name: &str, value: &str) -> Self {
+        self.fields.any(name, value);
+        self
+    }
+
+    /// The body and its type.
+    pub fn body(mut self, content_type: &str, body: &[u8]) -> Self {
+        self.content_type = Some(content_type.to_owned());
+        self.body = body.to_vec();
+        self
+    }
+
+    /// Done.
+    pub fn build(self) -> Request {
+        let (headers, body) = self.fields.finish(self.content_type.as_deref(), &self.body);
+        Request { method: self.method, headers, body, source: None, target: self.target, target_parts: self.parts }
+    }
+}
+
+/// A response being written: Via, From, To, Call-ID and CSeq of its request first (RFC 3261 8.2.6).
+#[derive(Debug, Clone)]
+pub struct ResponseBuilder<'a> {
+    request: &'a Request,
+    status: u16,
+    reason: &'a str,
+    to_tag: Option<&'a str>,
+    fields: Fields,
+    content_type: Option<&'a str>,
+    body: &'a [u8],
+}
+
+impl<'a> ResponseBuilder<'a> {
+    /// A response to `request`. When [`Request::source`] is known, the top Via gets `received` and `rport`.
+    pub fn to(request: &'a Request, status: u16) -> Self {
+        let status = status.clamp(100, 699);
+        let mut fields =
+            Fields { text: String::with_capacity(HEAD_USUAL / 2), marks: Vec::with_capacity(FIELDS_USUAL) };
+        if status == 100 {
+            // RFC 3261 8.2.6.1.
+            request.headers.all(Name::Timestamp).for_each(|value| fields.known(Name::Timestamp, value));
+        }
+        Self { request, status, reason: reason_of(status), to_tag: None, fields, content_type: None, body: &[] }
+    }
+
+    /// Another reason phrase than the usual one.
+    pub fn reason(mut self, reason: &'a str) -> Self {
+        self.reason = reason;
+        self
+    }
+
+    /// The tag that To gets when the request's To has none. Every response but 100 needs one (8.2.6.2).
+    pub fn to_tag(mut self, tag: &'a str) -> Self {
+        self.to_tag = Some(tag);
+        self
+    }
+
+    /// A known header.
+    pub fn header(mut self, name: Name, value: &str) -> Self {
+        debug_assert!(name != Name::Other, "use `other` for a name of its own");
+        self.fields.known(name, value);
+        self
+    }
+
+    /// Any header. A name that is not a token is left out with its value.
+    pub fn other(mut self, name: &str, value: &str) -> Self {
+        self.fields.any(name, value);
+        self
+    }
+
+    /// Copies the request's Record-Route, as a response that makes a dialog must (12.1.1).
+    pub fn record_route(mut self) -> Self {
+        for value in self.request.headers.all(Name::RecordRoute) {
+            self.fields.known(Name::RecordRoute, value);
+        }
+        self
+    }
+
+    /// The body and its type.
+    pub fn body(mut self, content_type: &'a str, body: &'a [u8]) -> Self {
+        (self.content_type, self.body) = (Some(content_type), body);
+        self
+    }
+
+    /// Done.
+    pub fn build(self) -> Response {
+        let from = &self.request.headers;
+        let mut fields = Fields { text: String::with_capacity(HEAD_USUAL), marks: Vec::with_capacity(FIELDS_USUAL) };
+        let mut digits = [0; 20];
+        for part in ["SIP/2.0 ", itoa(self.status.into(), &mut digits), " "] {
+            fields.text.push_str(part);
+        }
+        let reason_start = fields.text.len() as u32;
+        push_clean(self.reason, &mut fields.text);
+        let reason = (reason_start, fields.text.len() as u32);
+        fields.text.push_str("\r\n");
+        for (at, value) in from.list(Name::Via).enumerate() {
+            match (at, self.request.source, Via::parse(value)) {
+                (0, Some(source), Ok(via)) => match received_via(&via, source) {
+                    Some(value) => fields.known(Name::Via, &value),
+                    None => fields.known(Name::Via, value),
+                },
+                _ => fields.known(Name::Via, value),
+            }
+        }
+        for name in [Name::From, Name::To, Name::CallId, Name::CSeq] {
+            let Some(value) = from.first(name) else { continue };
+            match self.to_tag {
+                Some(tag) if name == Name::To && from.to().is_ok_and(|to| to.tag().is_none()) => {
+                    fields.known(name, &format!("{value};tag={tag}"));
+                }
+                _ => fields.known(name, value),
+            }
+        }
+        fields.append(&self.fields);
+        let (headers, body) = fields.finish(self.content_type, self.body);
+        Response { status: self.status, headers, body, reason }
+    }
+}
+
+/// The Via with `received` and `rport` filled in, when it asks for it or lies about where it is (18.2.1, RFC 3581 4).
+fn received_via(via: &Via<'_>, source: SocketAddr) -> Option<String> {
+    let asks = via.rport().is_some();
+    if !asks && crate::uri::ip_of(via.host) == Some(source.ip()) {
+        return None;
+    }
+    let mut value = format!("SIP/2.0/{} {}", via.transport, via.host);
+    if let Some(port) = via.port {
+        let _ = write!(value, ":{port}");
+    }
+    for (name, param) in via.params.iter() {
+        if name.eq_ignore_ascii_case("received") || name.eq_ignore_ascii_case("rport") {
+            continue;
+        }
+        match param {
+            Some(param) => _ = write!(value, ";{name}={param}"),
+            None => _ = write!(value, ";{name}"),
+        }
+    }
+    let _ = write!(value, ";received={}", source.ip());
+    if asks {
+        let _ = write!(value, ";rport={}", source.port());
+    }
+    Some(value)
+}
+
+/// Where a response to `request` goes: RFC 3581 4 with rport, else RFC 3261 18.2.2. None when the Via is broken and no
+/// source is known.
+pub fn response_address(request: &Request) -> Option<SocketAddr> {
+    let via = request.headers.via().ok();
+    let Some(source) = request.source else {
+        let via = via?;
+        let ip = via.received().or_else(|| crate::uri::ip_of(via.host))?;
+        return Some(SocketAddr::new(ip, via.rport().flatten().or(via.port).unwrap_or(5060)));
+    };
+    Some(match via {
+        Some(via) if via.rport().is_none() => SocketAddr::new(source.ip(), via.port.unwrap_or(5060)),
+        _ => source,
+    })
+}
+
+/// `"Display" <uri>`, with quotes and backslashes of the name escaped; `<uri>` without a name.
+pub fn name_addr(display: &str, uri: &Uri<'_>) -> String {
+    if display.is_empty() { format!("<{uri}>") } else { format!("{} <{uri}>", quoted(display)) }
+}
+
+/// A quoted string.
+pub fn quoted(text: &str) -> String {
+    let mut out = String::with_capacity(text.len() + 2);
+    out.push('"');
+    for c in text.chars() {
+        match c {
+            '"' | '\\' => out.extend(['\\', c]),
+            c if c.is_control() => out.push(' '),
+            c => out.push(c),
+        }
+    }
+    out.push('"');
+    out
+}
+
+/// The CANCEL of an INVITE that was sent and answered provisionally (RFC 3261 9.1): same target, top Via, From, To,
+/// Call-ID, CSeq number and Route.
+pub fn cancel(invite: &Request) -> Request {
+    from_invite(invite, Method::Cancel, invite.headers.first(Name::To).unwrap_or(""))
+}
+
+/// The ACK to a final failure of an INVITE (RFC 3261 17.1.1.3). The transaction layer sends it by itself.
+pub fn ack_of_failure(invite: &Request, response: &Response) -> Request {
+    from_invite(invite, Method::Ack, response.headers.first(Name::To).unwrap_or(""))
+}
+
+fn from_invite(invite: &Request, method: Method, to: &str) -> Request {
+    let headers = &invite.headers;
+    let mut builder = RequestBuilder::new(method, &invite.uri());
+    if let Some(via) = headers.list(Name::Via).next() {
+        builder = builder.header(Name::Via, via);
+    }
+    for route in headers.all(Name::Route) {
+        builder = builder.header(Name::Route, route);
+    }
+    builder = builder.header(Name::From, headers.first(Name::From).unwrap_or("")).header(Name::To, to);
+    builder = builder.header(Name::CallId, headers.first(Name::CallId).unwrap_or(""));
+    let number = headers.cseq().map_or(0, |cseq| cseq.number);
+    builder.cseq(number).max_forwards(70).build()
+}
+
+#[cfg(test)]
+mod tests;

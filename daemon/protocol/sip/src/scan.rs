@@ -1,0 +1,111 @@
+//! The few ways that SIP text is cut: white space with folds, lists outside quotes, tokens. No allocation.
+
+/// SP, HT and the CR LF of a fold.
+pub(crate) fn is_lws(c: char) -> bool {
+    matches!(c, ' ' | '\t' | '\r' | '\n')
+}
+
+/// Without white space and folds at both ends.
+pub(crate) fn trim(text: &str) -> &str {
+    text.trim_matches(is_lws)
+}
+
+/// RFC 3261 25.1 token.
+pub(crate) fn is_token(text: &str) -> bool {
+    !text.is_empty() && text.bytes().all(is_token_byte)
+}
+
+pub(crate) fn is_token_byte(b: u8) -> bool {
+    b.is_ascii_alphanumeric() || b"-.!%*_+`'~".contains(&b)
+}
+
+/// 1*DIGIT that fits.
+pub(crate) fn number<T: std::str::FromStr>(text: &str) -> Option<T> {
+    (!text.is_empty() && text.bytes().all(|b| b.is_ascii_digit())).then(|| text.parse().ok()).flatten()
+}
+
+/// The index after the quoted string that opens at 0, or none when it never closes.
+pub(crate) fn quoted_end(text: &str) -> Option<usize> {
+    let bytes = text.as_bytes();
+    debug_assert_eq!(bytes.first(), Some(&b'"'));
+    let mut at = 1;
+    while at < bytes.len() {
+        match bytes[at] {
+            b'\\' => at += 2,
+            b'"' => return Some(at + 1),
+            _ => at += 1,
+        }
+    }
+    None
+}
+
+/// Where `wanted` first stands outside quoted strings and, when `angles`, outside `<>`. `Err` when one of them never closes.
+pub(crate) fn find_outside(text: &str, wanted: u8, angles: bool) -> Result<Option<usize>, ()> {
+    let bytes = text.as_bytes();
+    let mut at = 0;
+    while at < bytes.len() {
+        match bytes[at] {
+            b if b == wanted => return Ok(Some(at)),
+            b'"' => at += quoted_end(&text[at..]).ok_or(())?,
+            b'<' if angles => at += bytes[at..].iter().position(|&b| b == b'>').ok_or(())? + 1,
+            _ => at += 1,
+        }
+    }
+    Ok(None)
+}
+
+/// The entries of a comma list, trimmed; commas in quotes and `<>` do not count. An entry can be empty: the reader decides.
+/// What does not close is one last entry, so that its reader sees the defect.
+pub(crate) fn list(text: &str) -> impl Iterator<Item = &str> {
+    let mut rest = Some(text);
+    std::iter::from_fn(move || {
+        let text = rest?;
+        let (entry, after) = match find_outside(text, b',', true) {
+            Ok(Some(at)) => (&text[..at], Some(&text[at + 1..])),
+            Ok(None) | Err(()) => (text, None),
+        };
+        rest = after;
+        Some(trim(entry))
+    })
+}
+
+/// Takes the marks off a quoted string and resolves `\x`; other text as it is. White space runs with folds become one space.
+pub(crate) fn unquote(text: &str) -> std::borrow::Cow<'_, str> {
+    let text = trim(text);
+    let inner = match text.strip_prefix('"') {
+        Some(rest) => rest.strip_suffix('"').unwrap_or(rest),
+        None => return unfold(text),
+    };
+    if !inner.contains('\\') {
+        return unfold(inner);
+    }
+    let mut out = String::with_capacity(inner.len());
+    let mut chars = inner.chars();
+    while let Some(c) = chars.next() {
+        match c {
+            '\\' => out.extend(chars.next()),
+            '\r' => {}
+            '\n' => out.push(' '),
+            c => out.push(c),
+        }
+    }
+    out.into()
+}
+
+/// A folded value on one line: each fold with the white space around it becomes one space (RFC 3261 7.3.1).
+pub(crate) fn unfold(text: &str) -> std::borrow::Cow<'_, str> {
+    if !text.contains(['\r', '\n']) {
+        return text.into();
+    }
+    let mut out = String::with_capacity(text.len());
+    for line in text.split(['\r', '\n']) {
+        let line = line.trim_matches([' ', '\t']);
+        if !line.is_empty() {
+            if !out.is_empty() {
+                out.push(' ');
+            }
+            out.push_str(line);
+        }
+    }
+    out.into()
+}
