@@ -11,9 +11,11 @@
 mod declare;
 mod all;
 mod record;
+mod written;
 
 pub use all::*;
 pub use record::CallRecord;
+pub use written::{BadWritten, Written};
 
 use postern_types::{AccountSid, CallSid, TrunkName, UnixMicros, UserName, id::EventSid};
 use serde::Serialize;

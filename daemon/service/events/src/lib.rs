@@ -1,1 +1,19 @@
-//! The one stream of facts: sequence, history, filters, subscribers, spool order.
+//! The one stream of facts: numbers, history, filters, the ladder of each call, and the order of the spool.
+//!
+//! Pure and synchronous. The switch numbers facts with a [`Sequencer`] and keeps ladders in a [`Ledger`]; the delivery
+//! thread drives [`spool::Spool`], which says what to write where, and fills the [`EventRing`] from which event streams
+//! are read. An event enters the ring only when the spool has it: a reader that resumes after a crash finds the
+//! numbers it saw.
+
+#![forbid(unsafe_code)]
+
+mod filter;
+mod ledger;
+mod ring;
+mod sequence;
+pub mod spool;
+
+pub use filter::{BadFilter, Filter, TYPES_MAX, TypePattern};
+pub use ledger::{Chapter, Ledger, LedgerLimits};
+pub use ring::{Batch, EventRing, Gap, RingLimits};
+pub use sequence::Sequencer;
