@@ -1,0 +1,52 @@
+# Everything a developer or a pipeline runs. `make help` lists it; what is behind each is a script in daemon/sim/tools.
+# Build products and tools live outside the checkout, so that they survive it.
+
+CACHE ?= $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/postern
+CARGO_TARGET_DIR ?= $(CACHE)/target
+VENV := $(CACHE)/venv
+PYTHON := $(VENV)/bin/python
+TOOLS := daemon/sim/tools
+export CACHE CARGO_TARGET_DIR
+
+.DEFAULT_GOAL := help
+.PHONY: help setup build check test peers demo bench fuzz clean
+
+help: ## this list
+	@echo "Postern. Build products: $(CARGO_TARGET_DIR)"
+	@awk -F ':.*## ' '/^[a-z]+:.*## /{printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+setup: ## install what is missing of the pinned tools, saying what and why
+	@$(TOOLS)/setup build peers
+
+build: ## posternd and postern, for use (release)
+	@$(TOOLS)/setup build
+	cargo build --locked --release -p posternd -p postern
+	@echo "built: $(CARGO_TARGET_DIR)/release/posternd $(CARGO_TARGET_DIR)/release/postern"
+
+check: ## the quick part of the tests: format, clippy, unit and simulated-world tests
+	@$(TOOLS)/setup build
+	@$(TOOLS)/test format clippy units
+
+test: ## everything: format, clippy, units, simulated world, systemd unit, real peers
+	@$(TOOLS)/setup build peers
+	@$(TOOLS)/test format clippy units systemd peers
+
+peers: ## only the tests against real peers; ARGS goes to pytest (make peers ARGS='-k hold -x')
+	@$(TOOLS)/setup build peers
+	@$(TOOLS)/test peers -- $(ARGS)
+
+demo: ## a real carrier calls a real phone through Postern, twice; ladder, events, figures
+	@$(TOOLS)/setup build peers
+	cargo build --locked --release -p posternd -p postern
+	@cd daemon/sim && POSTERN_BIN=$(CARGO_TARGET_DIR)/release $(PYTHON) -m demo
+
+bench: ## the relay and signaling against rtpengine, into docs/PERFORMANCE.md
+	@$(TOOLS)/setup build peers bench
+	@$(TOOLS)/bench $(ARGS)
+
+fuzz: ## the fuzz targets, for longer than the tests run them (SECONDS_EACH=60)
+	@$(TOOLS)/setup build
+	@$(TOOLS)/fuzz $(ARGS)
+
+clean: ## build products; the installed tools and the virtual environment stay
+	cargo clean
