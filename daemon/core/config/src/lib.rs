@@ -1,10 +1,184 @@
 //! The one YAML document of an appliance: what it says, checked and typed.
 //!
-//! The sections below are what the rest of the house sees. How a file becomes a [`Config`], and how every mistake is told at once
-//! with its place and a hint, is in `read` and `check`.
+//! [`load`] turns text into a [`Config`], or tells every mistake at once with its place and a hint. A value in a [`Config`] has been
+//! checked: names refer to something, ranges do not overlap, files were readable. The way there: [`node`] makes a tree with places,
+//! `reader` walks it by the one table of keys (`table`), each section in its own file, and `check` compares what sections say
+//! together. serde_yaml only writes ([`Config::to_yaml`]): when reading it knows no places and accepts equal keys.
+//!
+//! Not here: the file itself. The text is given, and files that it names are read through [`Environment`].
 
 #![forbid(unsafe_code)]
 
-pub mod section;
+mod account;
+mod api;
+mod appliance;
+mod application;
+mod check;
+mod control_plane;
+mod diagnostic;
+mod environment;
+mod log;
+mod media;
+mod node;
+mod number;
+mod reader;
+mod realm;
+mod route;
+mod source;
+mod suggest;
+mod table;
+mod trunk;
+mod user;
+mod value;
+mod write;
 
-pub use section::*;
+use std::collections::BTreeMap;
+
+use postern_types::{AppName, E164, RealmName, TrunkName, UserName};
+use serde::Serialize;
+
+pub use self::{
+    account::Account,
+    api::Api,
+    appliance::Appliance,
+    application::{Application, CallbackEvent, HttpMethod},
+    control_plane::ControlPlane,
+    diagnostic::{Also, Colour, Diagnostic, Severity},
+    environment::{Environment, FILE_BYTES_MAX, NoFiles, SystemEnvironment},
+    log::{Log, LogLevel, LogTarget},
+    media::Media,
+    number::{Destination, NumberRoute},
+    realm::{Realm, RealmMedia},
+    route::{Route, RouteFrom},
+    trunk::{Address, Credentials, Prefix, SrtpMode, Trunk},
+    user::User,
+};
+use self::{
+    node::{Node, Span},
+    reader::{Finding, Reader},
+    source::Source,
+};
+
+/// The whole document.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct Config {
+    /// `appliance:`
+    pub appliance: Appliance,
+    /// `realms:`
+    pub realms: BTreeMap<RealmName, Realm>,
+    /// `trunks:`
+    pub trunks: BTreeMap<TrunkName, Trunk>,
+    /// `users:`
+    pub users: BTreeMap<UserName, User>,
+    /// `numbers:` what a dialed number maps to.
+    pub numbers: BTreeMap<E164, NumberRoute>,
+    /// `routes:` for dialed strings that are no configured number; the first match wins.
+    pub routes: Vec<Route>,
+    /// `applications:`
+    pub applications: BTreeMap<AppName, Application>,
+    /// `accounts:` by the admin's name for them.
+    pub accounts: BTreeMap<String, Account>,
+    /// `media:`
+    pub media: Media,
+    /// `api:`; none: no REST API over TCP (the tool's socket in the runtime folder is always there).
+    pub api: Option<Api>,
+    /// `control_plane:`; none: works alone.
+    pub control_plane: Option<ControlPlane>,
+    /// `log:`
+    pub log: Log,
+}
+
+/// Findings that are told at most; a file with more is the wrong file.
+const DIAGNOSTICS_MAX: usize = 200;
+
+/// Reads a configuration: the document and its warnings, or all mistakes (and warnings), in the order of the file.
+///
+/// `file_name` is shown in diagnostics, and relative paths in the text start at its folder.
+pub fn load(file_name: &str, text: &str, env: &dyn Environment) -> Result<(Config, Vec<Diagnostic>), Vec<Diagnostic>> {
+    let text = text.strip_prefix('\u{feff}').unwrap_or(text);
+    let (root, flaws) = node::parse(text);
+    let mut source = Source::new(text, root.as_ref());
+    let mut findings: Vec<Finding> = flaws
+        .into_iter()
+        .map(|flaw| Finding {
+            severity: Severity::Error,
+            span: flaw.span,
+            message: flaw.message,
+            hint: flaw.hint,
+            also: flaw.first.map(|first| (first, "first".to_owned())),
+        })
+        .collect();
+    let mut config = None;
+    if let Some(root) = &root {
+        let mut r = Reader::new(file_name, root, env);
+        config = read(&mut r, root);
+        check::all(&mut r);
+        findings.append(&mut r.findings);
+        source.hide(r.hidden);
+    }
+    findings.sort_by_key(|finding| finding.span);
+    let refused = findings.iter().any(|finding| finding.severity == Severity::Error);
+    let diagnostics: Vec<Diagnostic> =
+        findings.into_iter().take(DIAGNOSTICS_MAX).map(|finding| placed(file_name, &source, finding)).collect();
+    match config {
+        Some(config) if !refused => Ok((config, diagnostics)),
+        _ => Err(diagnostics),
+    }
+}
+
+fn read(r: &mut Reader<'_>, root: &Node) -> Option<Config> {
+    let top = r.fields(root, Span::at(1, 1), "")?;
+    let appliance = top.section(r, "appliance", "appliance").and_then(|f| Appliance::read(r, &f));
+    let realms = r.named(&top, "realms", "realms.*", |name| value::name(name).map(|n| RealmName::new(&n)), Realm::read);
+    let trunks = r.named(&top, "trunks", "trunks.*", |name| value::name(name).map(|n| TrunkName::new(&n)), Trunk::read);
+    let users = r.named(&top, "users", "users.*", |name| value::name(name).map(|n| UserName::new(&n)), User::read);
+    let numbers = r.named(&top, "numbers", "numbers.*", value::e164, NumberRoute::read);
+    let routes = top.sections(r, "routes", "routes.*");
+    let routes = routes.iter().filter_map(|f| Route::read(r, f)).collect();
+    let accounts = r.named(&top, "accounts", "accounts.*", value::name, Account::read);
+    let applications = r.named(
+        &top,
+        "applications",
+        "applications.*",
+        |name| value::name(name).map(|n| AppName::new(&n)),
+        Application::read,
+    );
+    let media = top.section_or_defaults(r, "media", "media").and_then(|f| Media::read(r, &f));
+    let api = top.section(r, "api", "api").and_then(|f| Api::read(r, &f));
+    let control_plane = top.section(r, "control_plane", "control_plane").and_then(|f| ControlPlane::read(r, &f));
+    let log = top.section_or_defaults(r, "log", "log").and_then(|f| Log::read(r, &f));
+    if !users.is_empty() && !r.claims.registrations {
+        r.warning(top.span_of("users"), "no user can register").hint("write `registrations: true` in a realm");
+    }
+    Some(Config {
+        appliance: appliance?,
+        realms,
+        trunks,
+        users,
+        numbers,
+        routes,
+        applications,
+        accounts,
+        media: media?,
+        api,
+        control_plane,
+        log: log?,
+    })
+}
+
+fn placed(file: &str, source: &Source<'_>, finding: Finding) -> Diagnostic {
+    let Finding { severity, span, message, hint, also } = finding;
+    let shown = source.show(span);
+    Diagnostic {
+        file: file.to_owned(),
+        line: span.line,
+        column: span.column,
+        mark: shown.column,
+        width: shown.width,
+        severity,
+        message,
+        hint,
+        snippet: shown.text,
+        also: also.map(|(span, message)| Also { line: span.line, column: span.column, message }),
+    }
+}

@@ -1,0 +1,143 @@
+//! What sections say together: claims that contradict each other, and claims that leave something useless.
+
+use std::{
+    collections::{BTreeMap, HashMap},
+    net::{IpAddr, SocketAddr},
+};
+
+use postern_types::AccountSid;
+
+use crate::{node::Span, reader::Reader, route::RouteFrom, trunk::Prefix};
+
+/// Pairs of trunk sources that are compared at most: a thousand trunks with a source each.
+const PAIRS_MAX: usize = 500_000;
+
+/// Collected while sections are read, also from entries that have other mistakes.
+#[derive(Debug, Default)]
+pub(crate) struct Claims {
+    /// Address, realm.
+    pub signaling: Vec<(SocketAddr, String, Span)>,
+    /// Address, first and last port, realm.
+    pub media: Vec<(IpAddr, u16, u16, String, Span)>,
+    /// Realm to whether it has IPv4 and IPv6 signaling addresses.
+    pub families: BTreeMap<String, (bool, bool)>,
+    /// Realms with `uri_calls`.
+    pub uri_calls: Vec<(String, Span)>,
+    /// Whether a realm takes registrations.
+    pub registrations: bool,
+    /// Realm, source, trunk.
+    pub sources: Vec<(String, Prefix, String, Span)>,
+    /// Realm, the trunk's numeric address.
+    pub reached: Vec<(String, IpAddr, Span)>,
+    /// Names of routes.
+    pub routes: Vec<(String, Span)>,
+    /// Whose calls and which prefix each route takes.
+    pub reach: Vec<(RouteFrom, String, Span)>,
+    /// SIDs of accounts.
+    pub sids: Vec<(AccountSid, Span)>,
+}
+
+/// Compares them all.
+pub(crate) fn all(r: &mut Reader<'_>) {
+    let claims = std::mem::take(&mut r.claims);
+    signaling(r, &claims);
+    media(r, &claims);
+    sources(r, &claims);
+    routes(r, &claims);
+    for (index, (sid, span)) in claims.sids.iter().enumerate() {
+        if let Some((_, first)) = claims.sids[..index].iter().find(|(earlier, _)| earlier == sid) {
+            r.error(*span, "two accounts have this SID").also(*first, "first");
+        }
+    }
+    if let [(_, first), rest @ ..] = claims.uri_calls.as_slice() {
+        for (_, span) in rest {
+            r.error(*span, "a second realm with `uri_calls`")
+                .hint("calls to free addresses leave from one realm")
+                .also(*first, "first");
+        }
+    }
+    for (realm, address, span) in &claims.reached {
+        let (ipv4, ipv6) = claims.families.get(realm).copied().unwrap_or((true, true));
+        let (family, reachable) = if address.is_ipv4() { ("IPv4", ipv4) } else { ("IPv6", ipv6) };
+        if !reachable && (ipv4 || ipv6) {
+            r.error(*span, format!("realm `{realm}` has no {family} signaling address to reach this from"))
+                .hint(format!("add one to `realms.{realm}.signaling`"));
+        }
+    }
+}
+
+fn signaling(r: &mut Reader<'_>, claims: &Claims) {
+    let mut seen: HashMap<SocketAddr, (&str, Span)> = HashMap::new();
+    for (socket, realm, span) in &claims.signaling {
+        match seen.get(socket) {
+            Some((first, place)) if first != realm => {
+                r.error(*span, format!("realm `{first}` already serves {socket}"))
+                    .hint("give each realm its own address or port")
+                    .also(*place, "first");
+            }
+            Some(_) => {}
+            None => {
+                seen.insert(*socket, (realm, *span));
+            }
+        }
+    }
+}
+
+fn media(r: &mut Reader<'_>, claims: &Claims) {
+    for (index, (address, first, last, realm, span)) in claims.media.iter().enumerate() {
+        let overlapped = claims.media[..index]
+            .iter()
+            .find(|(other, from, to, name, _)| other == address && name != realm && from <= last && first <= to);
+        if let Some((_, from, to, name, place)) = overlapped {
+            r.error(*span, format!("ports {first}-{last} of {address} overlap with {from}-{to} of realm `{name}`"))
+                .hint("realms that share a media address need port ranges of their own")
+                .also(*place, "overlapped");
+        }
+        if let Some((socket, _, place)) = claims
+            .signaling
+            .iter()
+            .find(|(socket, ..)| socket.ip() == *address && (*first..=*last).contains(&socket.port()))
+        {
+            r.error(*span, format!("ports {first}-{last} take the signaling port {}", socket.port()))
+                .hint("move the range or the signaling port")
+                .also(*place, "signaling");
+        }
+    }
+}
+
+fn sources(r: &mut Reader<'_>, claims: &Claims) {
+    let mut pairs = 0;
+    for (index, (realm, prefix, trunk, span)) in claims.sources.iter().enumerate() {
+        pairs += index;
+        if pairs > PAIRS_MAX {
+            r.warning(*span, "too many trunk sources to compare them all");
+            return;
+        }
+        let overlapped = claims.sources[..index].iter().find(|(in_realm, other, of, _)| {
+            in_realm == realm && of != trunk && (other.contains(prefix.address) || prefix.contains(other.address))
+        });
+        if let Some((_, other, of, place)) = overlapped {
+            r.error(*span, format!("source {prefix} overlaps with {other} of trunk `{of}`"))
+                .hint("a call from there could be either trunk's: make the sources disjoint or use two realms")
+                .also(*place, "overlapped");
+        }
+    }
+}
+
+fn routes(r: &mut Reader<'_>, claims: &Claims) {
+    for (index, (name, span)) in claims.routes.iter().enumerate() {
+        if let Some((_, first)) = claims.routes[..index].iter().find(|(earlier, _)| earlier == name) {
+            r.error(*span, format!("two routes are named `{name}`")).also(*first, "first");
+        }
+    }
+    for (index, (from, prefix, span)) in claims.reach.iter().enumerate() {
+        let taken = claims.reach[..index].iter().find(|(earlier, taken, _)| {
+            (earlier == from || *earlier == RouteFrom::Any) && prefix.starts_with(taken.as_str())
+        });
+        if let Some((_, _, first)) = taken {
+            r.warning(*span, "this route is never reached: an earlier one takes all its calls")
+                .hint("put the longer prefix first")
+                .also(*first, "earlier");
+        }
+    }
+}

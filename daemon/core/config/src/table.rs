@@ -1,0 +1,238 @@
+//! Every key of the document, once: the readers take their checks and defaults from here, docs/CONFIGURATION.md its reference.
+
+/// What a key takes.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(crate) enum Kind {
+    /// Further keys with fixed names.
+    Section,
+    /// Further keys, whose names the admin chooses.
+    Named(&'static str),
+    /// A list of sections.
+    Sections,
+    /// Any text without control characters.
+    Text,
+    /// A name: letters, digits, `.`, `_`, `-`.
+    Name,
+    /// `true` or `false`.
+    Flag,
+    /// A whole number.
+    Integer { min: u64, max: u64 },
+    /// A duration with a unit, from and to these milliseconds.
+    Duration { min_ms: u64, max_ms: u64 },
+    /// One of these words.
+    Choice(&'static [&'static str]),
+    /// A path, relative to the folder of the file.
+    Path,
+    /// A password or token: text, `{file: PATH}` or `{credential: NAME}`.
+    Secret,
+    /// A number in international form.
+    E164,
+    /// A part of a dialed number: `+`, digits, `*`, `#`.
+    Dialed,
+    /// An URL with one of these schemes.
+    Url(&'static [&'static str]),
+    /// A numeric address and a port; 5060 without one where `port_optional`.
+    Socket { port_optional: bool },
+    /// A host and a port, 5060 without one.
+    Host,
+    /// A numeric address.
+    Address,
+    /// A numeric IPv4 address.
+    Ipv4,
+    /// An address prefix.
+    Prefix,
+    /// A range of ports.
+    Ports,
+    /// A codec's name.
+    Codec,
+    /// An account's SID.
+    Sid,
+    /// A name of NATS: no blanks, dots or wildcards.
+    NatsName,
+    /// The name of an entry of that section.
+    Reference(&'static str),
+    /// A mapping with one of these keys, each a name of the section beside it.
+    Target(&'static [(&'static str, &'static str)]),
+    /// Who may use a route.
+    From,
+}
+
+/// What holds when a key is left out.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Otherwise {
+    /// The file is refused.
+    Required,
+    /// As if this had been written.
+    Value(&'static str),
+    /// What these words say.
+    Words(&'static str),
+}
+
+/// One key.
+#[derive(Debug)]
+pub(crate) struct Row {
+    /// From the top, `*` for a name that the admin chooses and for an item of a list.
+    pub path: &'static str,
+    /// What it takes.
+    pub kind: Kind,
+    /// Whether several may be written, as a list.
+    pub list: bool,
+    /// When left out.
+    pub otherwise: Otherwise,
+    /// What it is for.
+    pub meaning: &'static str,
+    /// A value as it may be written.
+    pub example: &'static str,
+}
+
+impl Row {
+    /// The last part of the path.
+    pub fn key(&self) -> &'static str {
+        self.path.rsplit('.').next().unwrap_or(self.path)
+    }
+    /// The path without its last part; empty at the top.
+    pub fn parent(&self) -> &'static str {
+        self.path.rsplit_once('.').map_or("", |(parent, _)| parent)
+    }
+}
+
+/// The keys below a path, in the order of the reference.
+pub(crate) fn below(path: &str) -> impl Iterator<Item = &'static Row> {
+    ROWS.iter().filter(move |row| row.parent() == path && row.key() != "*")
+}
+
+/// The row of a key. Readers only ask for keys that are in the table; the tests read every section.
+pub(crate) fn row(parent: &str, key: &str) -> &'static Row {
+    ROWS.iter()
+        .find(|row| row.key() == key && row.parent() == parent)
+        .unwrap_or_else(|| unreachable!("the table has no `{parent}.{key}`"))
+}
+
+use Kind::*;
+use Otherwise::*;
+
+const SECOND: u64 = 1000;
+const MINUTE: u64 = 60 * SECOND;
+/// Where a call may be sent by a number or a route.
+const TARGETS: &[(&str, &str)] = &[("user", "users"), ("trunk", "trunks"), ("application", "applications")];
+const SRTP: &[&str] = &["off", "accept", "required"];
+const METHODS: &[&str] = &["GET", "POST"];
+const HTTP: &[&str] = &["http", "https"];
+/// How long something may ring: 180 s is SIP's own limit for a proxied INVITE (timer C), ten minutes is for queues and people who hunt.
+const RINGING: Kind = Duration { min_ms: SECOND, max_ms: 10 * MINUTE };
+
+const fn one(
+    path: &'static str,
+    kind: Kind,
+    otherwise: Otherwise,
+    example: &'static str,
+    meaning: &'static str,
+) -> Row {
+    Row { path, kind, list: false, otherwise, meaning, example }
+}
+
+const fn many(
+    path: &'static str,
+    kind: Kind,
+    otherwise: Otherwise,
+    example: &'static str,
+    meaning: &'static str,
+) -> Row {
+    Row { path, kind, list: true, otherwise, meaning, example }
+}
+
+/// The document, top to bottom.
+#[rustfmt::skip]
+pub(crate) const ROWS: &[Row] = &[
+    one("appliance", Section, Required, "", "The box itself."),
+    one("appliance.name", Name, Required, "edge-1", "Name of this box: the source of its events and the subject of its commands. Letters, digits, `_` and `-`, at most 63."),
+    one("appliance.state_folder", Path, Value("/var/lib/postern"), "/var/lib/postern", "Where what must last is kept: event spool and store."),
+    one("appliance.runtime_folder", Path, Value("/run/postern"), "/run/postern", "Where the socket of the `postern` tool is made."),
+    one("appliance.spool_mb", Integer { min: 1, max: 1_048_576 }, Value("1024"), "1024", "Size of the event spool at most, megabytes. When full, the oldest events leave and every reader is told of the gap."),
+    one("appliance.records_max", Integer { min: 0, max: 100_000_000 }, Value("100000"), "100000", "Finished calls kept in the store at most; the oldest leave first."),
+
+    one("realms", Named("realm"), Required, "", "Sides of the border: each realm is a set of local addresses that face one network."),
+    many("realms.*.signaling", Socket { port_optional: true }, Required, "[192.0.2.10:5060, \"[2001:db8::10]:5060\"]", "Where SIP over UDP is served: at most one IPv4 and one IPv6 address, port 5060 when none is written."),
+    one("realms.*.media", Section, Words("addresses and ports as below"), "", "Where RTP is served."),
+    many("realms.*.media.addresses", Address, Words("the addresses of `signaling`"), "[192.0.2.10, \"2001:db8::10\"]", "Local addresses for RTP: at most one IPv4 and one IPv6."),
+    one("realms.*.media.ports", Ports, Value("20000-29999"), "20000-29999", "Ports for RTP and RTCP, both ends included; the first is even. A call takes two on each of its sides. Realms that share an address must not share ports."),
+    one("realms.*.advertised", Ipv4, Words("none: local addresses are told"), "203.0.113.7", "The IPv4 address under which the outside knows this realm (static NAT): written into SIP and SDP in place of the local IPv4 addresses."),
+    one("realms.*.registrations", Flag, Value("false"), "true", "Whether users may register and call from here."),
+    one("realms.*.uri_calls", Flag, Value("false"), "true", "Whether calls to free SIP addresses (`<Dial><Sip>`) leave here. At most one realm."),
+
+    one("trunks", Named("trunk"), Words("no trunks"), "", "SIP trunks to carriers and PBXs."),
+    one("trunks.*.realm", Reference("realms"), Required, "carrier", "The realm that it is reached from."),
+    one("trunks.*.address", Host, Required, "sip.carrier.example:5060", "Where calls to it are sent: a name or an address, port 5060 when none is written."),
+    many("trunks.*.sources", Prefix, Words("the numeric `address`"), "[198.51.100.0/28, 198.51.100.77]", "Addresses and prefixes that calls of this trunk come from. A numeric `address` always counts. In one realm a source belongs to one trunk only."),
+    one("trunks.*.credentials", Section, Words("none"), "", "How we answer when the trunk asks who we are (digest)."),
+    one("trunks.*.credentials.username", Text, Required, "customer-17", "User name."),
+    one("trunks.*.credentials.password", Secret, Required, "{credential: trunk_acme}", "Password."),
+    one("trunks.*.demands", Section, Words("the source address is enough"), "", "What the trunk must prove to us (digest), besides coming from its sources."),
+    one("trunks.*.demands.username", Text, Required, "acme", "User name."),
+    one("trunks.*.demands.password", Secret, Required, "{file: secrets/acme}", "Password."),
+    many("trunks.*.codecs", Codec, Words("all that the parties agree on"), "[PCMA, PCMU]", "Codecs allowed, best first."),
+    one("trunks.*.srtp", Choice(SRTP), Value("off"), "required", "Encrypted audio (SDES keys): `off`, `accept` when offered, or `required`."),
+    one("trunks.*.calls_max", Integer { min: 1, max: 1_000_000 }, Words("no limit"), "200", "Calls at once at most, both directions together."),
+
+    one("users", Named("user"), Words("no users"), "", "People and devices that register with us. The name is the user part of their SIP address."),
+    one("users.*.password", Secret, Required, "{credential: alice}", "Digest password."),
+    one("users.*.devices_max", Integer { min: 1, max: 100 }, Value("5"), "2", "Devices registered at once at most."),
+    one("users.*.caller_id", E164, Words("the user's name"), "\"+15551234567\"", "The number shown when this user calls out over a trunk."),
+    many("users.*.codecs", Codec, Words("all that the parties agree on"), "[opus, PCMU]", "Codecs allowed, best first."),
+    one("users.*.srtp", Choice(SRTP), Value("off"), "accept", "Encrypted audio (SDES keys): `off`, `accept` when offered, or `required`."),
+
+    one("numbers", Named("number"), Words("no numbers"), "", "What a dialed number maps to: exactly one of `user`, `trunk` and `application`. The name is the number in international form, `+` and digits."),
+    one("numbers.*.user", Reference("users"), Words("-"), "alice", "All devices of this user ring."),
+    one("numbers.*.trunk", Reference("trunks"), Words("-"), "acme", "Out over this trunk, the number kept."),
+    one("numbers.*.application", Reference("applications"), Words("-"), "greeting", "The program that this application's server returns."),
+    one("numbers.*.timeout", RINGING, Value("30s"), "45s", "How long it rings before no-answer."),
+
+    one("routes", Sections, Words("no routes"), "", "Rules for dialed strings that are no configured number, tried from the top; the first that matches wins."),
+    one("routes.*.name", Name, Required, "abroad", "Its name in `postern explain`."),
+    one("routes.*.from", From, Value("users"), "{trunk: acme}", "Whose calls it takes: `users` (registered users, documents and REST), `{trunk: NAME}` or `any`."),
+    one("routes.*.prefix", Dialed, Value(""), "\"+44\"", "What the dialed string starts with; every string when left out."),
+    one("routes.*.strip", Integer { min: 0, max: 32 }, Value("0"), "1", "Characters taken off its front."),
+    one("routes.*.prepend", Dialed, Value(""), "\"+1\"", "What is put in front afterwards."),
+    one("routes.*.to", Target(TARGETS), Required, "{trunk: acme}", "Where the call goes: `{trunk: NAME}`, `{user: NAME}` or `{application: NAME}`."),
+    one("routes.*.timeout", RINGING, Value("30s"), "60s", "How long it rings before no-answer."),
+
+    one("applications", Named("application"), Words("no applications"), "", "Programs: an application server is asked by HTTP and returns a document that runs the call."),
+    one("applications.*.account", Reference("accounts"), Required, "main", "The account on whose behalf it runs: its name or its SID."),
+    one("applications.*.voice_url", Url(HTTP), Required, "https://app.example/voice", "Asked first."),
+    one("applications.*.voice_method", Choice(METHODS), Value("POST"), "GET", "How."),
+    one("applications.*.voice_fallback_url", Url(HTTP), Words("the call fails"), "https://spare.example/voice", "Asked when the first is dead, slow or wrong."),
+    one("applications.*.voice_fallback_method", Choice(METHODS), Value("POST"), "GET", "How."),
+    one("applications.*.status_callback", Url(HTTP), Words("nobody is told"), "https://app.example/status", "Told of the call's progress."),
+    one("applications.*.status_callback_method", Choice(METHODS), Value("POST"), "GET", "How."),
+    many("applications.*.status_callback_events", Choice(EVENTS), Value("completed"), "[ringing, completed]", "Of which events: `initiated`, `ringing`, `answered`, `completed`."),
+
+    one("accounts", Named("account"), Words("no accounts"), "", "Tenants of the REST API and owners of applications."),
+    one("accounts.*.sid", Sid, Required, "AC000000000000000000000000000000a1", "Its identity and user name: `AC` and 32 hexadecimal digits."),
+    one("accounts.*.token", Secret, Required, "{credential: main_token}", "Its password, and the key that signs requests to its application servers."),
+
+    one("media", Section, Words("as below"), "", "The audio threads."),
+    many("media.workers", Integer { min: 0, max: 1023 }, Words("one worker on the last CPU"), "[2, 3]", "CPUs that carry media, one pinned worker each."),
+    one("media.latch_window", Duration { min_ms: 100, max_ms: MINUTE }, Value("5s"), "5s", "How long after an offer or answer the real source of a party's audio may be learned; afterwards only that source counts."),
+    one("media.timeout", Duration { min_ms: SECOND, max_ms: 60 * MINUTE }, Value("30s"), "30s", "How long a party that should send may be silent before its call is ended."),
+    one("media.quarantine", Duration { min_ms: 0, max_ms: MINUTE }, Value("5s"), "5s", "How long a port rests before its next call, so that stray packets of the last one are not heard."),
+    many("media.prompt_folders", Path, Words("none"), "[/usr/share/postern/prompts]", "Folders below which documents may play local WAV files."),
+
+    one("api", Section, Words("no REST API over TCP"), "", "REST API, event stream and metrics. The `postern` tool has its own socket and does not need it."),
+    one("api.listen", Socket { port_optional: false }, Required, "127.0.0.1:8080", "Address and port, plain HTTP. Put a TLS proxy in front of any other than a loopback address."),
+
+    one("control_plane", Section, Words("this box works alone"), "", "The connection to a NATS JetStream control plane."),
+    one("control_plane.url", Url(&["nats", "tls"]), Required, "tls://nats.example:4222", "Its server."),
+    one("control_plane.stream", NatsName, Value("POSTERN_EVENTS"), "POSTERN_EVENTS", "JetStream stream that takes the events; made when missing."),
+    one("control_plane.presence_bucket", NatsName, Value("postern_presence"), "postern_presence", "Key-value bucket of presence; made when missing."),
+    one("control_plane.token", Secret, Words("none"), "{credential: nats_token}", "Token, or `user:password`."),
+    one("control_plane.credentials_file", Path, Words("none"), "/etc/postern/edge-1.creds", "A NATS credentials file."),
+    one("control_plane.ca_file", Path, Words("the system's CAs"), "/etc/postern/nats-ca.pem", "CA certificates for `tls://`, PEM."),
+
+    one("log", Section, Words("as below"), "", "What is written to the journal."),
+    one("log.level", Choice(LEVELS), Value("info"), "notice", "The least that is written: `debug`, `info`, `notice`, `warning`, `error`."),
+    one("log.to", Choice(TARGETS_OF_LOG), Value("auto"), "stderr", "`journal`, `stderr`, or `auto`: the journal when the service manager connected it, else stderr."),
+];
+
+const EVENTS: &[&str] = &["initiated", "ringing", "answered", "completed"];
+const LEVELS: &[&str] = &["debug", "info", "notice", "warning", "error"];
+const TARGETS_OF_LOG: &[&str] = &["auto", "journal", "stderr"];

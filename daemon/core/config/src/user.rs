@@ -1,0 +1,36 @@
+//! Client users.
+
+use postern_types::{E164, Secret, stream::Codec};
+use serde::Serialize;
+
+use crate::{
+    reader::{Fields, Reader},
+    trunk::SrtpMode,
+    write,
+};
+
+/// A person's or device's account for registering and calling.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct User {
+    /// Digest password.
+    pub password: Secret<String>,
+    /// Devices at once at most.
+    pub devices_max: u32,
+    /// The number shown when this user calls out over a trunk; none: its name.
+    pub caller_id: Option<E164>,
+    /// Codecs allowed, in order of preference; empty allows all.
+    #[serde(serialize_with = "write::codecs")]
+    pub codecs: Vec<Codec>,
+    /// SRTP.
+    pub srtp: SrtpMode,
+}
+
+impl User {
+    pub(crate) fn read(r: &mut Reader<'_>, _: &str, f: &Fields<'_>) -> Option<Self> {
+        let password = f.secret(r, "password");
+        let devices_max = f.integer(r, "devices_max").map(|n| n as u32);
+        let (caller_id, codecs) = (f.e164(r, "caller_id"), f.codecs(r, "codecs"));
+        let srtp = f.choice(r, "srtp", &SrtpMode::ALL);
+        Some(Self { password: password?, devices_max: devices_max?, caller_id, codecs, srtp: srtp? })
+    }
+}

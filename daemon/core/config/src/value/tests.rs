@@ -1,0 +1,1 @@
+//! Tables of single values, good and bad.

@@ -1,0 +1,23 @@
+//! The effective configuration as YAML again: every default filled in, every secret hidden, in the shape that [`load`](crate::load) reads.
+
+use std::time::Duration;
+
+use postern_types::stream::Codec;
+use serde::Serializer;
+
+use crate::{Config, value};
+
+impl Config {
+    /// The effective configuration: all defaults written out, secrets as `***`.
+    pub fn to_yaml(&self) -> String {
+        serde_yaml::to_string(self).expect("plain data with text keys, written to memory")
+    }
+}
+
+pub(crate) fn duration<S: Serializer>(span: &Duration, to: S) -> Result<S::Ok, S::Error> {
+    to.serialize_str(&value::duration_text(*span))
+}
+
+pub(crate) fn codecs<S: Serializer>(codecs: &[Codec], to: S) -> Result<S::Ok, S::Error> {
+    to.collect_seq(codecs.iter().map(Codec::name))
+}
