@@ -1,1 +1,18 @@
-//! RTP and RTCP packets, quality, telephone-event.
+//! RTP as a relay needs it: packet views, what reception says about quality, and digits.
+//!
+//! Everything here is plain computing on bytes and times that are passed in. A peer's nonsense is an ordinary `Err` or
+//! `None`. Left out: encoding of audio (postern-audio), SRTP (postern-srtp), and RTCP beyond reports.
+
+#![forbid(unsafe_code)]
+
+pub mod event;
+pub mod fuzz;
+pub mod packet;
+pub mod quality;
+pub mod reception;
+pub mod rtcp;
+
+pub use event::{Digits, Pressed, TelephoneEvent};
+pub use packet::{BadPacket, Header, is_rtcp};
+pub use quality::{Impairment, mos};
+pub use reception::Reception;

@@ -1,0 +1,192 @@
+//! What the packets of one stream say about their way here: loss and jitter (RFC 3550 A.1, A.3, A.8).
+
+use std::time::Instant;
+
+/// A jump forward of the sequence number up to this is loss; a larger one is a restart or nonsense (A.1).
+const DROPOUT_MAX: u16 = 3000;
+/// A packet that is late by up to this is only out of order (A.1).
+const MISORDER_MAX: u16 = 100;
+
+/// Figures of one direction of one leg. A new SSRC starts the count of sequence numbers afresh; sums go on.
+///
+/// Unlike A.1 there is no probation: who sends was settled before, by address.
+#[derive(Debug, Clone, Default)]
+pub struct Reception {
+    source: Option<Source>,
+    received: u64,
+    lost_earlier: u64,
+    /// Jitter in timestamp units, times 16, as A.8 keeps it.
+    jitter: u64,
+    clock_hz: u32,
+    began: Option<Instant>,
+}
+
+#[derive(Debug, Clone, Copy)]
+struct Source {
+    ssrc: u32,
+    base: u16,
+    highest: u16,
+    cycles: u64,
+    received: u64,
+    /// After a large jump: the number that would confirm it as a restart.
+    suspect: Option<u16>,
+    transit: Option<i64>,
+}
+
+impl Reception {
+    /// Counts one packet. `timestamp` only when it tells when the audio was taken, which packets of a telephone-event
+    /// (they repeat their start) do not.
+    pub fn update(&mut self, ssrc: u32, sequence: u16, timestamp: Option<(u32, u32)>, arrival: Instant) {
+        self.received += 1;
+        let known = self.source.filter(|source| source.ssrc == ssrc);
+        let mut source = known.unwrap_or_else(|| {
+            self.lost_earlier = self.lost();
+            Source::new(ssrc, sequence)
+        });
+        if !source.count(sequence) {
+            self.lost_earlier += source.lost();
+            source = Source { received: 1, ..Source::new(ssrc, sequence) };
+        }
+        self.source = Some(source);
+        if let Some((timestamp, clock_hz)) = timestamp {
+            self.time(timestamp, clock_hz, arrival);
+        }
+    }
+
+    /// A.8: the difference of two packets' transit times, smoothed by a sixteenth.
+    fn time(&mut self, timestamp: u32, clock_hz: u32, arrival: Instant) {
+        let began = *self.began.get_or_insert(arrival);
+        let Some(source) = &mut self.source else { return };
+        if self.clock_hz != clock_hz {
+            self.clock_hz = clock_hz;
+            source.transit = None;
+            self.jitter = 0;
+        }
+        let micros = arrival.saturating_duration_since(began).as_micros() as u64;
+        let ticks = micros.wrapping_mul(u64::from(clock_hz)) / 1_000_000;
+        let transit = ticks as u32;
+        let transit = i64::from(transit.wrapping_sub(timestamp));
+        if let Some(last) = source.transit.replace(transit) {
+            // Modulo 2^32 like the timestamps themselves.
+            let distance = u64::from(((transit - last) as i32).unsigned_abs());
+            self.jitter = self.jitter + distance - ((self.jitter + 8) >> 4);
+        }
+    }
+
+    /// Packets counted.
+    pub fn received(&self) -> u64 {
+        self.received
+    }
+
+    /// Packets that never came; duplicates can hide some (A.3).
+    pub fn lost(&self) -> u64 {
+        self.lost_earlier + self.source.map_or(0, |source| source.lost())
+    }
+
+    /// Interarrival jitter, milliseconds.
+    pub fn jitter_ms(&self) -> f32 {
+        if self.clock_hz == 0 {
+            return 0.0;
+        }
+        (self.jitter as f64 / 16.0 * 1000.0 / f64::from(self.clock_hz)) as f32
+    }
+
+    /// The source that is counted now.
+    pub fn ssrc(&self) -> Option<u32> {
+        self.source.map(|source| source.ssrc)
+    }
+}
+
+impl Source {
+    fn new(ssrc: u32, sequence: u16) -> Self {
+        Self { ssrc, base: sequence, highest: sequence, cycles: 0, received: 0, suspect: None, transit: None }
+    }
+
+    /// A.1. False: the other side restarted, and the source must be begun anew with this packet.
+    fn count(&mut self, sequence: u16) -> bool {
+        let ahead = sequence.wrapping_sub(self.highest);
+        if ahead < DROPOUT_MAX {
+            if sequence < self.highest {
+                self.cycles += 1 << 16;
+            }
+            self.highest = sequence;
+            self.suspect = None;
+        } else if ahead <= u16::MAX - MISORDER_MAX {
+            if self.suspect == Some(sequence) {
+                return false;
+            }
+            self.suspect = Some(sequence.wrapping_add(1));
+            return true;
+        }
+        self.received += 1;
+        true
+    }
+
+    fn lost(&self) -> u64 {
+        let expected = (self.cycles + u64::from(self.highest) + 1).saturating_sub(u64::from(self.base));
+        expected.saturating_sub(self.received)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+
+    fn fed(sequences: impl IntoIterator<Item = u16>) -> Reception {
+        let mut reception = Reception::default();
+        let now = crate::fuzz::any_instant();
+        sequences.into_iter().for_each(|sequence| reception.update(1, sequence, None, now));
+        reception
+    }
+
+    #[test]
+    fn loss_is_what_the_sequence_numbers_lack() {
+        let rows: [(&str, Vec<u16>, u64); 9] = [
+            ("nothing", vec![], 0),
+            ("all there", (0..100).collect(), 0),
+            ("three missing", vec![0, 1, 5, 6], 3),
+            ("out of order", vec![0, 2, 1, 4, 3], 0),
+            ("duplicates hide loss but never go below none", vec![0, 0, 0, 1], 0),
+            ("across the wrap", vec![65533, 65534, 1, 2], 2),
+            ("a single wild number changes nothing", vec![0, 1, 30000, 2, 3], 0),
+            ("two in a row are a restart", vec![0, 1, 3, 30000, 30001, 30002], 1),
+            ("late by more than a window, once", vec![200, 201, 10, 202], 0),
+        ];
+        for (what, sequences, lost) in rows {
+            let reception = fed(sequences.clone());
+            assert_eq!((reception.lost(), reception.received()), (lost, sequences.len() as u64), "{what}");
+        }
+        let many = fed((0..200_000u32).filter(|n| n % 10 != 3).map(|n| n as u16));
+        assert_eq!(many.lost(), 20_000);
+    }
+
+    #[test]
+    fn a_new_source_keeps_the_sums() {
+        let mut reception = fed([0, 1, 3]);
+        let now = crate::fuzz::any_instant();
+        reception.update(2, 500, None, now);
+        reception.update(2, 503, None, now);
+        assert_eq!((reception.lost(), reception.received(), reception.ssrc()), (3, 5, Some(2)));
+    }
+
+    #[test]
+    fn jitter_follows_the_spread_of_arrivals() {
+        let start = crate::fuzz::any_instant();
+        let run = |late_ms: fn(u64) -> u64| {
+            let mut reception = Reception::default();
+            for n in 0..1000u64 {
+                // Timestamps that wrap on the way.
+                let timestamp = (n as u32 * 160).wrapping_sub(8000);
+                let arrival = start + Duration::from_millis(n * 20 + late_ms(n));
+                reception.update(7, n as u16, Some((timestamp, 8000)), arrival);
+            }
+            reception.jitter_ms()
+        };
+        assert_eq!(run(|_| 0), 0.0);
+        // Every other packet 10 ms late: each difference is 10 ms, so is their mean.
+        assert!((run(|n| n % 2 * 10) - 10.0).abs() < 0.2);
+        assert!((run(|n| n % 4 / 3 * 8) - 4.0).abs() < 1.5);
+    }
+}
