@@ -16,13 +16,32 @@ mod hub;
 mod store;
 mod switch;
 
+mod admin;
+mod events;
+mod instance;
+mod metrics;
+mod order;
+mod page;
+mod rest;
+
+mod auth;
+mod date;
+mod error;
+mod form;
+mod serve;
+
 pub use hub::{EventFeed, EventHub, EventPump, FEED_MAX, READERS_MAX};
+pub use serve::{bind_unix, serve_tcp, serve_unix};
 pub use store::{Admin, Answer, Cursor, Edge, RecordQuery, RecordStore, Span, StoreError};
 pub use switch::{ANSWER_WITHIN, Asked, QUESTIONS_MAX, SwitchHandle, Unavailable};
 
 use std::sync::{Arc, PoisonError, RwLock};
 
+use axum::{Router, http::Uri, routing::get};
 use postern_accounts::Accounts;
+use tokio::sync::watch;
+
+use crate::error::Refusal;
 
 /// What the handlers need; cheap to clone.
 #[derive(Clone)]
@@ -53,4 +72,27 @@ impl Tenants {
     pub fn now(&self) -> Arc<Accounts> {
         self.0.read().unwrap_or_else(PoisonError::into_inner).clone()
     }
+}
+
+/// One face: the context, and what this face may.
+#[derive(Clone)]
+struct App {
+    context: Context,
+    /// The Unix socket: no credentials are asked for, and `/v1` is whole.
+    local: bool,
+    stop: watch::Receiver<bool>,
+}
+
+fn router(app: App) -> Router {
+    let mut router = rest::routes()
+        .route("/v1/events", get(events::serve))
+        .route("/metrics", get(metrics::serve))
+        .route("/healthz", get(async || "ok\n"));
+    if app.local {
+        router = router.merge(admin::routes());
+    }
+    router
+        .fallback(async |uri: Uri| Refusal::not_found(uri.path()))
+        .method_not_allowed_fallback(async || Refusal::method_not_allowed())
+        .with_state(app)
 }

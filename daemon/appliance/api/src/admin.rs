@@ -1,0 +1,166 @@
+//! `/v1/…` on the Unix socket: what the `postern` tool asks. Whoever may open the socket sees everybody's calls.
+
+use axum::{
+    Json, Router,
+    extract::{Path, RawQuery, State},
+    http::StatusCode,
+    response::{IntoResponse, Response},
+    routing::{get, post},
+};
+use postern_facts::CallRecord;
+use postern_switch::{Reply, Request, Status};
+use postern_types::CallSid;
+use serde::Serialize;
+use serde_json::{Value, json};
+
+use crate::{App, Context, RecordQuery, error::Refusal, form::Parameters, rest::unexpected};
+
+/// Finished legs in one answer at most.
+const FINISHED_MAX: usize = 10_000;
+
+/// A leg's ancestors are looked up so far. Documents do not nest dials, so two would do.
+const GENERATIONS_MAX: usize = 8;
+
+/// Legs of one call in an answer at most.
+const LEGS_MAX: usize = 200;
+
+/// The routes of the tool.
+pub(crate) fn routes() -> Router<App> {
+    Router::new()
+        .route("/v1/status", get(status))
+        .route("/v1/calls", get(calls))
+        .route("/v1/calls/{call}", get(call))
+        .route("/v1/calls/{call}/hangup", post(hangup))
+        .route("/v1/reload", post(reload))
+}
+
+/// The status as it leaves: the switch's, completed by the drivers and by the API itself.
+#[derive(Debug, Serialize)]
+struct FullStatus {
+    #[serde(flatten)]
+    status: Status,
+    streams: StreamStatus,
+}
+
+#[derive(Debug, Serialize)]
+struct StreamStatus {
+    /// Readers of event streams now.
+    readers: usize,
+    /// Events that never reached the streams.
+    overflowed: u64,
+}
+
+async fn status(State(app): State<App>) -> Answer {
+    let status = app.context.status().await?;
+    let hub = &app.context.hub;
+    let streams = StreamStatus { readers: hub.readers(), overflowed: hub.overflowed() };
+    Ok(Json(FullStatus { status, streams }).into_response())
+}
+
+/// `?finished=N`: with the latest finished legs, too.
+async fn calls(State(app): State<App>, RawQuery(query): RawQuery) -> Answer {
+    let given = Parameters::parse(query.unwrap_or_default().as_bytes())?;
+    let finished = given.number("finished", 0..=FINISHED_MAX)?.unwrap_or(0);
+    let mut calls = app.context.live_calls(None).await?;
+    calls.sort_by_key(|record| std::cmp::Reverse(record.created));
+    if finished > 0 {
+        let live: std::collections::HashSet<_> = calls.iter().map(|record| record.sid).collect();
+        let query = RecordQuery { limit: finished, ..RecordQuery::default() };
+        let list = app.context.store.list(query).await?;
+        calls.extend(list.into_iter().filter(|record| !live.contains(&record.sid)));
+    }
+    Ok(Json(json!({ "calls": calls })).into_response())
+}
+
+/// Everything about one call, by any of its legs.
+async fn call(State(app): State<App>, Path(call): Path<String>) -> Answer {
+    let sid = named(&call)?;
+    let live = app.context.live_calls(None).await?;
+    let first = app.context.first_leg(sid, &live).await?;
+    let children = RecordQuery { parent: Some(first), limit: LEGS_MAX, ..RecordQuery::default() };
+    let mut legs = app.context.store.list(children).await?;
+    legs.extend(app.context.store.find(first).await?);
+    let known: std::collections::HashSet<_> = legs.iter().map(|record| record.sid).collect();
+    let of_this = |record: &CallRecord| record.sid == first || record.parent == Some(first);
+    legs.extend(live.into_iter().filter(|record| of_this(record) && !known.contains(&record.sid)).take(LEGS_MAX));
+    legs.sort_by_key(|record| (record.sid != first, record.created, record.sid));
+    let facts = app.context.facts(first).await?;
+    if legs.is_empty() && facts.is_empty() {
+        return Err(Refusal::not_found(&format!("/v1/calls/{sid}")));
+    }
+    Ok(Json(json!({ "call": first, "legs": legs, "facts": facts })).into_response())
+}
+
+async fn hangup(State(app): State<App>, Path(call): Path<String>) -> Answer {
+    let sid = named(&call)?;
+    match app.context.switch.ask(Request::Hangup { sid }).await? {
+        Reply::Done => Ok(Json(json!({ "ended": sid })).into_response()),
+        Reply::NotLive => Err(Refusal::new(StatusCode::NOT_FOUND, 20404, format!("{sid} is not a live call"))),
+        Reply::Refused(error) => Err(error.into()),
+        _ => Err(unexpected()),
+    }
+}
+
+async fn reload(State(app): State<App>) -> Answer {
+    match app.context.admin.reload("postern reload").await {
+        Ok(summary) => Ok(Json(summary).into_response()),
+        Err(mistakes) => Ok((StatusCode::UNPROCESSABLE_ENTITY, Json(json!({ "mistakes": mistakes }))).into_response()),
+    }
+}
+
+type Answer = Result<Response, Refusal>;
+
+fn named(text: &str) -> Result<CallSid, Refusal> {
+    text.parse().map_err(|why| Refusal::parameter(20001, "call", format!("{why}")))
+}
+
+impl Context {
+    /// The live legs of one account, or of all.
+    pub(crate) async fn live_calls(
+        &self,
+        account: Option<postern_types::AccountSid>,
+    ) -> Result<Vec<CallRecord>, Refusal> {
+        match self.switch.ask(Request::LiveCalls { account }).await? {
+            Reply::Calls(calls) => Ok(calls),
+            Reply::Refused(error) => Err(error.into()),
+            _ => Err(unexpected()),
+        }
+    }
+
+    /// The status, with the parts that drivers know.
+    pub(crate) async fn status(&self) -> Result<Status, Refusal> {
+        match self.switch.ask(Request::Status).await? {
+            Reply::Status(mut status) => {
+                self.admin.complete(&mut status);
+                Ok(*status)
+            }
+            Reply::Refused(error) => Err(error.into()),
+            _ => Err(unexpected()),
+        }
+    }
+
+    /// The first leg of the call that a leg belongs to.
+    async fn first_leg(&self, mut sid: CallSid, live: &[CallRecord]) -> Result<CallSid, Refusal> {
+        for _ in 0..GENERATIONS_MAX {
+            let parent = match live.iter().find(|record| record.sid == sid) {
+                Some(record) => record.parent,
+                None => self.store.find(sid).await?.and_then(|record| record.parent),
+            };
+            match parent {
+                Some(parent) => sid = parent,
+                None => break,
+            }
+        }
+        Ok(sid)
+    }
+
+    /// What happened in a call: as stored, and what the memory has beyond that.
+    async fn facts(&self, call: CallSid) -> Result<Vec<Value>, Refusal> {
+        let mut facts = self.store.facts(call).await?;
+        let stored: std::collections::HashSet<_> = facts.iter().filter_map(|fact| fact["seq"].as_u64()).collect();
+        let recent = self.hub.of_call(call).into_iter().filter(|event| !stored.contains(&event.seq));
+        facts.extend(recent.filter_map(|event| serde_json::from_str(&event.json).ok()));
+        facts.sort_by_key(|fact| fact["seq"].as_u64());
+        Ok(facts)
+    }
+}

@@ -1,0 +1,145 @@
+//! `GET /metrics`: the status and the counts of events, in the text format of Prometheus.
+//!
+//! Labels are names of trunks and types of events, both bounded by configuration and catalog.
+
+use std::{collections::BTreeMap, fmt};
+
+use axum::{
+    extract::State,
+    http::header,
+    response::{IntoResponse, Response},
+};
+use postern_switch::Status;
+use prometheus_client::{
+    collector::Collector,
+    encoding::{DescriptorEncoder, EncodeMetric, text::encode},
+    metrics::{MetricType, counter::ConstCounter, gauge::ConstGauge},
+    registry::Registry,
+};
+
+use crate::{App, error::Refusal};
+
+/// Serves the metrics of this moment.
+pub(crate) async fn serve(State(app): State<App>) -> Result<Response, Refusal> {
+    let status = app.context.status().await?;
+    let hub = &app.context.hub;
+    let snapshot =
+        Snapshot { status, by_type: hub.by_type(), readers: hub.readers() as u64, overflowed: hub.overflowed() };
+    let kind = "application/openmetrics-text; version=1.0.0; charset=utf-8";
+    Ok(([(header::CONTENT_TYPE, kind)], snapshot.text()).into_response())
+}
+
+#[derive(Debug)]
+struct Snapshot {
+    status: Status,
+    by_type: BTreeMap<Box<str>, u64>,
+    readers: u64,
+    overflowed: u64,
+}
+
+impl Snapshot {
+    fn text(self) -> String {
+        let mut registry = Registry::with_prefix("postern");
+        registry.register_collector(Box::new(self));
+        let mut text = String::new();
+        encode(&mut text, &registry).expect("writing to a string does not fail");
+        text
+    }
+}
+
+impl Collector for Snapshot {
+    fn encode(&self, mut to: DescriptorEncoder) -> fmt::Result {
+        let Self { status: s, by_type, readers, overflowed } = self;
+        let (media, delivery) = (&s.media, &s.delivery);
+        // The encoder puts `_total` behind the name of a counter.
+        let counters = [
+            ("calls", "Calls since start", s.calls_total),
+            ("legs_answered", "Legs that were answered since start", s.answered_total),
+            ("sip_received", "SIP messages received", s.sip_received),
+            ("sip_sent", "SIP messages sent", s.sip_sent),
+            ("sip_strangers", "Requests from unknown sources, turned away", s.strangers),
+            ("sip_malformed", "SIP messages that could not be read", s.malformed),
+            ("media_packets_received", "RTP packets received", media.packets_received),
+            ("media_packets_sent", "RTP packets sent", media.packets_sent),
+            ("media_packets_dropped", "Packets dropped: foreign, malformed, unsendable", media.packets_dropped),
+            ("events_published", "Events acknowledged by the control plane", delivery.published),
+            ("events_overflowed", "Events that never reached the event streams", *overflowed),
+            ("journal_dropped", "Journal lines dropped because journald was too slow", delivery.journal_dropped),
+        ];
+        for (name, help, value) in counters {
+            let counter = ConstCounter::new(value);
+            counter.encode(to.encode_descriptor(name, help, None, MetricType::Counter)?)?;
+        }
+        let link_up = f64::from(u8::from(delivery.link == "up"));
+        let gauges = [
+            ("uptime_seconds", "Time since start", s.uptime_s as f64),
+            ("calls_live", "Live calls", s.calls as f64),
+            ("legs_live", "Live legs", s.legs as f64),
+            ("devices", "Registered devices", s.devices as f64),
+            ("users_available", "Users that are available", s.users_available as f64),
+            ("users_busy", "Users that are in a call", s.users_busy as f64),
+            ("media_streams", "Open media streams", media.streams as f64),
+            ("media_ports_free", "Media ports that can still be used", media.ports_free as f64),
+            ("event_readers", "Readers of event streams", *readers as f64),
+            ("event_last", "Number of the last event", s.events_seq as f64),
+            ("spool_waiting", "Events that the control plane has not acknowledged", delivery.spool_waiting as f64),
+            ("spool_bytes", "Bytes in the event spool", delivery.spool_bytes as f64),
+            ("records", "Finished legs in the store", delivery.records as f64),
+            ("link_up", "1 while the connection to the control plane stands", link_up),
+        ];
+        for (name, help, value) in gauges {
+            let gauge = ConstGauge::new(value);
+            gauge.encode(to.encode_descriptor(name, help, None, MetricType::Gauge)?)?;
+        }
+        if let Some(cost) = media.us_per_packet {
+            let help = "CPU time of the media workers per packet received, over the last seconds";
+            let gauge = ConstGauge::new(cost / 1e6);
+            gauge.encode(to.encode_descriptor("media_packet_cpu_seconds", help, None, MetricType::Gauge)?)?;
+        }
+        {
+            let help = "Live legs on a trunk";
+            let mut family = to.encode_descriptor("trunk_legs_live", help, None, MetricType::Gauge)?;
+            for trunk in &s.trunks {
+                ConstGauge::new(trunk.calls).encode(family.encode_family(&[("trunk", trunk.name.as_str())])?)?;
+            }
+        }
+        let mut family = to.encode_descriptor("events", "Events by type", None, MetricType::Counter)?;
+        for (name, count) in by_type {
+            ConstCounter::new(*count).encode(family.encode_family(&[("type", &**name)])?)?;
+        }
+        let version = [("version", s.version.as_str()), ("name", s.name.as_str())];
+        let mut family = to.encode_descriptor("build", "Version and name of the appliance", None, MetricType::Gauge)?;
+        ConstGauge::new(1_u64).encode(family.encode_family(&version)?)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use postern_switch::request::TrunkStatus;
+
+    use super::*;
+
+    #[test]
+    fn the_status_is_told_with_names_units_and_bounded_labels() {
+        let status = Status {
+            name: "edge1".into(),
+            calls: 3,
+            calls_total: 9,
+            trunks: vec![TrunkStatus { name: "car\"rier".into(), calls: 2, calls_max: None }],
+            ..Status::default()
+        };
+        let by_type = BTreeMap::from([("call.offered".into(), 4_u64)]);
+        let text = Snapshot { status, by_type, readers: 1, overflowed: 0 }.text();
+        for line in [
+            "# TYPE postern_calls_live gauge",
+            "postern_calls_live 3.0",
+            "postern_calls_total 9",
+            "postern_trunk_legs_live{trunk=\"car\\\"rier\"} 2",
+            "postern_events_total{type=\"call.offered\"} 4",
+            "postern_build{version=\"\",name=\"edge1\"} 1",
+            "# EOF",
+        ] {
+            assert!(text.lines().any(|l| l == line), "{line} is not in\n{text}");
+        }
+    }
+}
