@@ -9,9 +9,24 @@ mod router;
 
 pub mod output;
 pub mod rest;
+
+mod audio;
+mod call;
+mod callback;
+mod context;
+mod cookies;
+mod dial;
+mod leg;
+mod negotiate;
+mod reoffer;
+mod session;
+mod table;
 mod url;
+
+#[cfg(test)]
+mod tests;
 
 pub use output::{
     BODY_MAX, Counters, HttpFailure, HttpRequest, HttpResponse, Output, PromptKey, PromptSource, Purpose, Tone,
 };
-pub use router::Router;
+pub use router::{CALLS_MAX, Router};

@@ -1,69 +1,123 @@
-//! The machine itself: who is told what.
+//! The machine itself: who is told what, and what becomes of a call that arrives.
 
-use std::{collections::VecDeque, sync::Arc, time::Instant};
+use std::{
+    collections::{BTreeSet, HashMap},
+    sync::Arc,
+    time::Instant,
+};
 
 use postern_config::Config;
-use postern_facts::CallRecord;
+use postern_facts::{self as facts, CallRecord};
 use postern_presence::Presence;
 use postern_types::{
-    AccountSid, CallSid, Cause, EndedBy, Now, RequestId, UserName,
-    leg::LegEvent,
+    AccountSid, CallSid, Cause, EndedBy, Now, RequestId, TrunkName, UserName,
+    leg::{LegCommand, LegEvent, Offered, Party, Target},
     media::{MediaEvent, Prompt},
 };
 use rand::rngs::StdRng;
 
 use crate::{
+    call::Call,
+    context::Context,
+    dial::{Branch, Dialing},
+    negotiate,
     output::{Counters, HttpFailure, HttpResponse, Output, PromptKey},
     rest::{CreateCall, RestError, UpdateCall},
+    table::{self, Caller, Resolved},
 };
+
+/// Calls at once at most, those included that only wait for a last status callback: what a two-core appliance carries several times over.
+/// Beyond it new ones get 503.
+pub const CALLS_MAX: usize = 20_000;
 
 /// Every call of the appliance.
 pub struct Router {
-    config: Arc<Config>,
-    #[expect(dead_code)]
-    rng: StdRng,
-    out: VecDeque<Output>,
-    presence: Presence,
+    cx: Context,
+    calls: HashMap<CallSid, Call>,
+    /// When which call is due, one entry a call that has a deadline.
+    timers: BTreeSet<(Instant, CallSid)>,
 }
 
 impl Router {
     /// No calls yet. `rng` makes SIDs and SRTP keys: it must be seeded from the system.
     pub fn new(config: Arc<Config>, rng: StdRng, now: Now) -> Self {
         let _ = now;
-        Self { config, rng, out: VecDeque::new(), presence: Presence::default() }
+        Self { cx: Context::new(config, rng), calls: HashMap::new(), timers: BTreeSet::new() }
     }
 
     /// A new configuration: for calls that come; those that live keep what they decided.
     pub fn reconfigure(&mut self, _now: Now, config: Arc<Config>) {
-        self.config = config;
+        self.cx.configure(config);
     }
 
     /// Something happened on a leg.
-    pub fn handle_leg(&mut self, _now: Now, _event: LegEvent) {}
+    pub fn handle_leg(&mut self, now: Now, event: LegEvent) {
+        match event {
+            LegEvent::Offered(offered) if !self.cx.legs.contains_key(&offered.leg) => self.offered(now, &offered),
+            event => {
+                let leg = event.leg();
+                self.with_leg(now, leg, |call, cx| call.on_leg(cx, now, event));
+            }
+        }
+    }
 
     /// Something happened on a leg's stream.
-    pub fn handle_media(&mut self, _now: Now, _event: MediaEvent) {}
+    pub fn handle_media(&mut self, now: Now, event: MediaEvent) {
+        let leg = match &event {
+            MediaEvent::Opened { leg, .. }
+            | MediaEvent::OpenFailed { leg, .. }
+            | MediaEvent::Latched { leg, .. }
+            | MediaEvent::Foreign { leg, .. }
+            | MediaEvent::Digit { leg, .. }
+            | MediaEvent::PlayEnded { leg, .. }
+            | MediaEvent::TimedOut { leg, .. }
+            | MediaEvent::Report { leg, .. }
+            | MediaEvent::Closed { leg, .. } => *leg,
+        };
+        self.with_leg(now, leg, |call, cx| call.on_media(cx, now, event));
+    }
 
     /// The answer to an [`Output::Http`].
-    pub fn handle_http(&mut self, _now: Now, _id: RequestId, _answer: Result<HttpResponse, HttpFailure>) {}
+    pub fn handle_http(&mut self, now: Now, id: RequestId, answer: Result<HttpResponse, HttpFailure>) {
+        let Some(call) = self.cx.requests.remove(&id) else { return };
+        let _ = (call, now, answer);
+    }
 
     /// The answer to an [`Output::LoadPrompt`].
-    pub fn handle_prompt(&mut self, _now: Now, _key: PromptKey, _answer: Result<Arc<Prompt>, String>) {}
+    pub fn handle_prompt(&mut self, now: Now, key: PromptKey, answer: Result<Arc<Prompt>, String>) {
+        let Some(call) = self.cx.prompts.remove(&key) else { return };
+        let _ = (call, now, answer);
+    }
 
     /// How many devices of a user are registered now.
-    pub fn handle_devices(&mut self, _now: Now, _user: UserName, _devices: u32) {}
+    pub fn handle_devices(&mut self, _now: Now, user: UserName, devices: u32) {
+        if let Some(changed) = self.cx.presence.devices(&user, devices) {
+            self.cx.out.push_back(Output::Fact(changed));
+        }
+    }
 
     /// Whatever was due by `now`.
-    pub fn handle_timeout(&mut self, _now: Now) {}
+    pub fn handle_timeout(&mut self, now: Now) {
+        while let Some((at, sid)) = self.timers.first().copied() {
+            if at > now.instant {
+                return;
+            }
+            self.timers.pop_first();
+            if let Some(call) = self.calls.get_mut(&sid) {
+                call.timer = None;
+            }
+            self.with_call(now, sid, |call, cx| call.on_timeout(cx, now));
+        }
+    }
 
     /// What is to be done next; none when all is done.
     pub fn poll_output(&mut self) -> Option<Output> {
-        self.out.pop_front()
+        self.cx.out.pop_front()
     }
 
     /// When [`Router::handle_timeout`] must be called at the latest.
     pub fn next_deadline(&self) -> Option<Instant> {
-        None
+        self.timers.first().map(|(at, _)| *at)
     }
 
     /// `POST Calls`: the new call, `queued`.
@@ -83,35 +137,176 @@ impl Router {
     }
 
     /// Ends a whole call by any of its legs; false when there is no such live leg.
-    pub fn hangup(&mut self, _now: Now, _sid: CallSid, _by: EndedBy) -> bool {
-        false
+    pub fn hangup(&mut self, now: Now, sid: CallSid, by: EndedBy) -> bool {
+        let live = self.leg(sid).is_some_and(|leg| leg.is_live());
+        if live {
+            self.with_leg(now, sid, |call, cx| call.end(cx, now, by, Cause::NORMAL));
+        }
+        live
     }
 
     /// Ends every call: the box goes down.
-    pub fn end_all(&mut self, _now: Now, _cause: Cause) {}
+    pub fn end_all(&mut self, now: Now, cause: Cause) {
+        let calls: Vec<_> = self.calls.keys().copied().collect();
+        for sid in calls {
+            self.with_call(now, sid, |call, cx| call.end(cx, now, EndedBy::Postern, cause.clone()));
+        }
+    }
 
     /// The live legs, of one account or of all.
-    pub fn records(&self, _account: Option<AccountSid>) -> impl Iterator<Item = CallRecord> {
-        std::iter::empty()
+    pub fn records(&self, account: Option<AccountSid>) -> impl Iterator<Item = CallRecord> {
+        let legs = self.calls.values().flat_map(|call| &call.legs);
+        legs.filter(move |leg| leg.end.is_none() && (account.is_none() || leg.account == account))
+            .map(|leg| leg.record())
     }
 
     /// One live leg.
-    pub fn record(&self, _sid: CallSid) -> Option<CallRecord> {
-        None
+    pub fn record(&self, sid: CallSid) -> Option<CallRecord> {
+        self.leg(sid).filter(|leg| leg.end.is_none()).map(|leg| leg.record())
     }
 
     /// Figures.
     pub fn counters(&self) -> Counters {
-        Counters::default()
+        self.cx.counters
     }
 
     /// Live legs of a trunk.
-    pub fn trunk_legs(&self, _trunk: &str) -> u32 {
-        0
+    pub fn trunk_legs(&self, trunk: &TrunkName) -> u32 {
+        self.cx.trunks.get(trunk).copied().unwrap_or(0)
     }
 
     /// Who is available, busy or gone.
     pub fn presence(&self) -> &Presence {
-        &self.presence
+        &self.cx.presence
     }
+
+    /// Whether any table still knows of a call.
+    #[cfg(test)]
+    pub(crate) fn has_leftovers(&self) -> bool {
+        !(self.cx.legs.is_empty() && self.cx.requests.is_empty() && self.cx.prompts.is_empty())
+            || self.calls.values().any(|call| !call.legs.is_empty())
+            || self.cx.trunks.values().any(|legs| *legs > 0)
+    }
+
+    fn leg(&self, sid: CallSid) -> Option<&crate::leg::Leg> {
+        self.calls.get(self.cx.legs.get(&sid)?)?.leg(sid)
+    }
+
+    /// A call from a known party: is there room, what does the dialed string mean, then off it goes.
+    fn offered(&mut self, now: Now, offered: &Offered) {
+        let sid = offered.leg;
+        if self.calls.len() >= CALLS_MAX {
+            self.cx.counters.refused_total += 1;
+            let cause = Cause::new(503, "no room for a further call");
+            return self.cx.leg(LegCommand::Hangup { leg: sid, by: EndedBy::Postern, cause });
+        }
+        // Asked before its own leg is counted.
+        let has_room = match &offered.party {
+            Party::Trunk { trunk } => self.cx.has_room(trunk),
+            _ => true,
+        };
+        let call = Call::offered(&mut self.cx, now, offered);
+        self.cx.counters.calls += 1;
+        self.cx.counters.calls_total += 1;
+        self.calls.insert(sid, call);
+        self.with_call(now, sid, |call, cx| {
+            if !has_room {
+                cx.counters.refused_total += 1;
+                return call.end(
+                    cx,
+                    now,
+                    EndedBy::Postern,
+                    Cause::new(503, "the trunk has no room for a further call"),
+                );
+            }
+            let caller = match &offered.party {
+                Party::Trunk { trunk } => Caller::Trunk(trunk),
+                Party::User { .. } | Party::Uri { .. } => Caller::User,
+            };
+            match table::look_up(&cx.config, caller, &offered.to) {
+                Ok(decision) => {
+                    call.tell(
+                        cx,
+                        sid,
+                        facts::CallRouted {
+                            table: decision.table.into(),
+                            entry: decision.entry.clone(),
+                            to: decision.to.to_string(),
+                            why: decision.why.clone(),
+                        },
+                    );
+                    start(call, cx, now, offered, decision);
+                }
+                Err(why) => {
+                    let (table, entry) = ("route".to_owned(), String::new());
+                    call.tell(cx, sid, facts::CallRouted { table, entry, to: "refused".into(), why });
+                    call.end(cx, now, EndedBy::Router, Cause::new(404, "nobody has this number"));
+                }
+            }
+        });
+    }
+
+    fn with_leg(&mut self, now: Now, leg: CallSid, act: impl FnOnce(&mut Call, &mut Context)) {
+        if let Some(call) = self.cx.legs.get(&leg).copied() {
+            self.with_call(now, call, act);
+        }
+    }
+
+    /// Lets a call act, then restores what must hold: records written, its timer right, nothing kept of it when it is over.
+    fn with_call(&mut self, now: Now, sid: CallSid, act: impl FnOnce(&mut Call, &mut Context)) {
+        let Some(call) = self.calls.get_mut(&sid) else { return };
+        act(call, &mut self.cx);
+        let gone = call.sweep(&mut self.cx, now);
+        let deadline = if gone { None } else { call.next_deadline() };
+        if call.timer != deadline {
+            if let Some(at) = call.timer {
+                self.timers.remove(&(at, sid));
+            }
+            if let Some(at) = deadline {
+                self.timers.insert((at, sid));
+            }
+            call.timer = deadline;
+        }
+        if gone {
+            self.calls.remove(&sid);
+        }
+    }
+}
+
+/// Sets a call going to where its number leads.
+fn start(call: &mut Call, cx: &mut Context, now: Now, offered: &Offered, decision: table::Decision) {
+    let (target, party, to) = match decision.to {
+        Resolved::User(user) => {
+            (Target::User { user: user.clone() }, Party::User { user: user.clone() }, format!("client:{user}"))
+        }
+        Resolved::Trunk(trunk, number) => {
+            let to = number.to_string();
+            (Target::Trunk { trunk: trunk.clone(), number }, Party::Trunk { trunk }, to)
+        }
+        Resolved::Application(app) => return call.start_application(cx, now, offered, &app),
+    };
+    // Told from the start, so that a caller whose codecs nobody knows hears 488 and not 503 from a port that was not needed.
+    if let Some(offer) = &offered.offer
+        && let Err(cause) = negotiate::Policy::of(&cx.config, &offered.party).srtp_of_offer(offer)
+    {
+        return call.end(cx, now, EndedBy::Postern, cause);
+    }
+    let from = shown_number(&cx.config, &offered.party, &offered.from, &target);
+    let caller = call.first().map(|leg| leg.from.clone()).unwrap_or_default();
+    let branch = Branch { target, party, to, headers: offered.headers.clone(), subscription: None };
+    let dialing = Dialing::new(vec![branch], &from, &offered.from_name, &caller, decision.timeout);
+    if let Some(outcome) = call.dial(cx, now, dialing) {
+        call.end(cx, now, outcome.by, outcome.cause);
+    }
+}
+
+/// The number or name shown to whoever is dialed: a user has its own number towards trunks.
+fn shown_number(config: &Config, party: &Party, from: &str, target: &Target) -> String {
+    let own = match (party, target) {
+        (Party::User { user }, Target::Trunk { .. } | Target::Uri { .. }) => {
+            config.users.get(user).and_then(|user| user.caller_id)
+        }
+        _ => None,
+    };
+    own.map_or_else(|| from.to_owned(), |number| number.to_string())
 }

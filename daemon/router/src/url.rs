@@ -8,14 +8,14 @@ pub const URL_MAX: usize = 8192;
 /// A URL without credentials, query and fragment, for facts and logs.
 pub fn shown(text: &str) -> String {
     match Url::parse(text) {
-        Ok(mut url) => {
+        Ok(mut url) if url.has_host() => {
             let _ = url.set_username("");
             let _ = url.set_password(None);
             url.set_query(None);
             url.set_fragment(None);
             url.into()
         }
-        Err(_) => text.split(['?', '#']).next().unwrap_or_default().rsplit('@').next().unwrap_or_default().to_owned(),
+        _ => text.split(['?', '#']).next().unwrap_or_default().rsplit('@').next().unwrap_or_default().to_owned(),
     }
 }
 

@@ -1,0 +1,273 @@
+//! How a leg gets its audio: opening, describing, answering, joining two legs.
+
+use std::net::SocketAddr;
+
+use postern_config::SrtpMode;
+use postern_facts as facts;
+use postern_types::{
+    CallSid, Cause, EndedBy, Now,
+    leg::LegCommand,
+    media::MediaCommand,
+    stream::{AudioStream, Direction, Format},
+};
+
+use crate::{
+    call::Call,
+    context::Context,
+    leg::{Leg, Stream},
+    negotiate,
+};
+
+impl Call {
+    /// Asks for a stream, once.
+    pub fn open(&mut self, cx: &mut Context, sid: CallSid) {
+        if let Some(leg) = self.leg_mut(sid)
+            && leg.stream == Stream::None
+            && leg.is_live()
+        {
+            leg.stream = Stream::Opening;
+            cx.media(MediaCommand::Open { leg: sid, realm: leg.realm.clone(), ipv6: leg.ipv6 });
+        }
+    }
+
+    /// The stream is there: whatever waited for it goes on.
+    pub fn on_opened(&mut self, cx: &mut Context, now: Now, sid: CallSid, rtp: SocketAddr, rtcp: SocketAddr) {
+        let Some(leg) = self.leg_mut(sid).filter(|leg| leg.stream == Stream::Opening) else { return };
+        leg.stream = Stream::Open { rtp, rtcp };
+        if let Some(mut dial) = leg.dial.take() {
+            // The offer was made before the ports were known.
+            dial.offer.rtp = rtp;
+            dial.offer.rtcp = rtcp;
+            leg.ours = Some(dial.offer.clone());
+            cx.leg(LegCommand::Dial(dial));
+            self.callback_initiated(cx, now, sid);
+        } else if sid == self.sid {
+            self.first_opened(cx, now);
+        }
+    }
+
+    /// There is none.
+    pub fn on_open_failed(&mut self, cx: &mut Context, now: Now, sid: CallSid, why: String) {
+        let Some(leg) = self.leg_mut(sid).filter(|leg| leg.stream == Stream::Opening) else { return };
+        leg.stream = Stream::Closed;
+        self.tell(cx, sid, facts::MediaRefused { why });
+        let cause = Cause::new(503, "no media port");
+        if sid == self.sid {
+            self.end(cx, now, EndedBy::Postern, cause);
+        } else {
+            self.hang_up(cx, now, sid, EndedBy::Postern, cause);
+        }
+    }
+
+    /// Our description for a leg, in formats of the peer's payload types (an answer) or ours (an offer).
+    pub fn describe(leg: &Leg, formats: Vec<Format>, telephone_event: Option<u8>, direction: Direction) -> AudioStream {
+        let (rtp, rtcp) = match leg.stream {
+            Stream::Open { rtp, rtcp } => (rtp, rtcp),
+            _ => (unspecified(leg.ipv6), unspecified(leg.ipv6)),
+        };
+        let theirs = leg.theirs.as_ref();
+        let rtcp_mux = theirs.is_some_and(|theirs| theirs.rtcp_mux);
+        AudioStream {
+            rtp,
+            rtcp: if rtcp_mux { rtp } else { rtcp },
+            rtcp_mux,
+            formats,
+            telephone_event,
+            ptime_ms: theirs.map_or(20, |theirs| theirs.ptime_ms),
+            direction,
+            crypto: leg.key_out.iter().cloned().collect(),
+        }
+    }
+
+    /// Tells the media plane what a leg settled on, and the fact when it is news.
+    pub fn configure(&mut self, cx: &mut Context, sid: CallSid) {
+        let Some(leg) = self.leg_mut(sid) else { return };
+        let Some(setup) = leg.setup() else { return };
+        if !matches!(leg.stream, Stream::Open { .. }) {
+            return;
+        }
+        cx.media(MediaCommand::Configure { leg: sid, setup: Box::new(setup) });
+        let summary = leg.summary();
+        if summary != leg.negotiated
+            && let Some(media) = summary
+        {
+            leg.negotiated = Some(media.clone());
+            self.tell(cx, sid, facts::LegNegotiated { media });
+        }
+    }
+
+    /// Takes the keys of an offer of the peer's: the key it sends by, and ours to answer with.
+    pub fn take_offered_key(leg: &mut Leg, cx: &mut Context, offer: &AudioStream) -> Result<(), Cause> {
+        leg.key_in = leg.policy.srtp_of_offer(offer)?;
+        leg.key_out = match (&leg.key_in, leg.key_out.take()) {
+            (None, _) => None,
+            // The same key goes on: a new one would need the far end to change over in the middle of a packet.
+            (Some(key), Some(own)) if own.suite == key.suite => {
+                Some(postern_types::stream::SdesKey { tag: key.tag, ..own })
+            }
+            (Some(key), _) => Some(negotiate::make_key(&mut cx.rng, Some(key))),
+        };
+        Ok(())
+    }
+
+    /// Takes the key of an answer to our offer.
+    pub fn take_answered_key(leg: &mut Leg, answer: &AudioStream) -> Result<(), Cause> {
+        leg.key_in = match (&leg.key_out, answer.crypto.first()) {
+            (None, None) => None,
+            (Some(own), Some(key)) if own.suite == key.suite && own.tag == key.tag => Some(key.clone()),
+            (Some(_), None) => return Err(Cause::new(488, "SRTP required, and not answered")),
+            (_, Some(_)) => return Err(Cause::new(488, "an SRTP key answered that was not offered")),
+        };
+        Ok(())
+    }
+
+    /// The key of an offer of ours, if the policy demands SRTP.
+    pub fn offer_key(leg: &mut Leg, cx: &mut Context) {
+        if leg.policy.srtp == SrtpMode::Required && leg.key_out.is_none() {
+            leg.key_out = Some(negotiate::make_key(&mut cx.rng, None));
+        }
+    }
+
+    /// The peer's answer to our first offer on a leg.
+    pub fn take_answer(&mut self, sid: CallSid, answer: &AudioStream) -> Result<(), Cause> {
+        let leg = self.leg_mut(sid).ok_or(Cause::NORMAL)?;
+        let offered = leg.ours.as_ref().map(|ours| ours.formats.clone()).unwrap_or_default();
+        // In the order of the answer: its first is what the peer wants to be sent (RFC 3264 6.1).
+        let agreed: Vec<_> = leg.policy.allow(&answer.formats);
+        let agreed: Vec<_> =
+            agreed.into_iter().filter(|f| !negotiate::common(&offered, std::slice::from_ref(f)).is_empty()).collect();
+        if agreed.is_empty() {
+            return Err(Cause::new(488, "answered without a format that was offered"));
+        }
+        Self::take_answered_key(leg, answer)?;
+        leg.agreed = agreed;
+        leg.theirs = Some(answer.clone());
+        Ok(())
+    }
+
+    /// Joins the first leg with a dialed one whose description is known: settles formats, tells the media plane, relays.
+    /// `status` says how the first leg is told: 200, or 183 for early media; one that was answered before is not told.
+    pub fn join(&mut self, cx: &mut Context, now: Now, child: CallSid, status: u16) -> Result<(), Cause> {
+        let Some(other) = self.leg(child) else { return Err(Cause::NORMAL) };
+        let wanted = other.agreed.clone();
+        let events = other.theirs.as_ref().is_some_and(|theirs| theirs.telephone_event.is_some());
+        let first = self.sid;
+        let Some(leg) = self.leg_mut(first) else { return Err(Cause::NORMAL) };
+        let told = leg.answered.is_some();
+        let agreed = negotiate::common(&leg.candidates(), &wanted);
+        if agreed.is_empty() {
+            return Err(Cause::new(488, "the two parties have no codec in common"));
+        }
+        if !told {
+            if let Some(offer) = leg.theirs.clone() {
+                Self::take_offered_key(leg, cx, &offer)?;
+            } else {
+                Self::offer_key(leg, cx);
+            }
+            let direction = leg.theirs.as_ref().map_or(Direction::SendRecv, |theirs| theirs.direction.reversed());
+            let telephone_event = leg.telephone_event().filter(|_| events);
+            leg.agreed = agreed.clone();
+            let ours = Self::describe(leg, agreed.clone(), telephone_event, direction);
+            leg.ours = Some(ours);
+        } else {
+            // What was answered stays valid; only the order changes: we play and measure by the common one.
+            leg.agreed = agreed.clone();
+        }
+        // The other leg sends and hears by the same codec: a relay does not convert.
+        if let Some(other) = self.leg_mut(child) {
+            other.agreed = negotiate::common(&other.agreed, &agreed);
+        }
+        self.configure(cx, child);
+        self.configure(cx, first);
+        cx.media(MediaCommand::Bridge { a: first, b: child });
+        if !told {
+            self.tell_first(cx, now, status);
+        }
+        Ok(())
+    }
+
+    /// Sends the first leg what we described, as an answer or as early media.
+    fn tell_first(&mut self, cx: &mut Context, now: Now, status: u16) {
+        let sid = self.sid;
+        let Some(ours) = self.leg(sid).and_then(|leg| leg.ours.clone()) else { return };
+        let ours = Box::new(ours);
+        if status == 183 {
+            cx.leg(LegCommand::Ring { leg: sid, status, early: Some(ours) });
+        } else {
+            cx.leg(LegCommand::Answer { leg: sid, answer: ours });
+            self.mark_answered(cx, now, sid, None);
+        }
+    }
+
+    /// A leg is answered: by its far end, or by us.
+    pub fn mark_answered(&mut self, cx: &mut Context, now: Now, sid: CallSid, sip_call_id: Option<&str>) {
+        let Some(leg) = self.leg_mut(sid) else { return };
+        leg.answered = Some(now);
+        leg.updated = now.wall;
+        leg.sip_status = Some(200);
+        let after_ms = now.wall.since(leg.created.wall).as_millis() as u64;
+        cx.counters.answered_total += 1;
+        let sip_call_id = sip_call_id.unwrap_or_default().to_owned();
+        self.tell(cx, sid, facts::LegAnswered { after_ms, sip_call_id });
+        self.callback_answered(cx, now, sid);
+    }
+
+    /// Answers the first leg by ourselves, so that it can hear a prompt. G.711 only: nothing else can be made here.
+    pub fn answer_alone(&mut self, cx: &mut Context, now: Now) -> Result<(), Cause> {
+        let first = self.sid;
+        let Some(leg) = self.leg_mut(first) else { return Err(Cause::NORMAL) };
+        let offered = leg.theirs.clone();
+        let playable: Vec<_> = leg.candidates().into_iter().filter(negotiate::is_playable).collect();
+        // One format: the peer then sends what we expect, and a later relay need not convert.
+        let agreed: Vec<_> = if offered.is_some() { playable.into_iter().take(1).collect() } else { playable };
+        if agreed.is_empty() {
+            return Err(Cause::new(488, "no codec in which a prompt can be played"));
+        }
+        match &offered {
+            Some(offer) => Self::take_offered_key(leg, cx, offer)?,
+            None => Self::offer_key(leg, cx),
+        }
+        let direction = offered.as_ref().map_or(Direction::SendRecv, |offer| offer.direction.reversed());
+        leg.agreed = agreed.clone();
+        leg.ours = Some(Self::describe(leg, agreed, leg.telephone_event(), direction));
+        self.configure(cx, first);
+        self.tell_first(cx, now, 200);
+        Ok(())
+    }
+
+    /// The ACK for our answer: with a delayed offer it carries the peer's answer, and only now is the audio settled.
+    pub fn on_confirmed(&mut self, cx: &mut Context, now: Now, sid: CallSid, answer: Option<Box<AudioStream>>) {
+        let Some(answer) = answer else { return };
+        let Some(leg) = self.leg(sid).filter(|leg| leg.is_live()) else { return };
+        let first_time = leg.theirs.is_none();
+        if let Err(cause) = self.take_answer(sid, &answer) {
+            return self.end(cx, now, EndedBy::Postern, cause);
+        }
+        if first_time && let Some(other) = self.bridged_with(sid) {
+            // The peer chose among what the other leg answered.
+            let Some(chosen) = self.leg(sid).map(|leg| leg.agreed.clone()) else { return };
+            if let Some(other) = self.leg_mut(other) {
+                other.agreed = negotiate::common(&other.agreed, &chosen);
+            }
+            self.configure(cx, other);
+        }
+        self.configure(cx, sid);
+        if first_time && sid == self.sid {
+            self.run_session(cx, now);
+        }
+    }
+
+    /// The leg that this one talks with.
+    pub fn bridged_with(&self, sid: CallSid) -> Option<CallSid> {
+        let child = self.dialing.as_ref().and_then(|dialing| dialing.connected)?;
+        match sid {
+            _ if sid == self.sid => Some(child),
+            _ if sid == child => Some(self.sid),
+            _ => None,
+        }
+    }
+}
+
+fn unspecified(ipv6: bool) -> SocketAddr {
+    if ipv6 { (std::net::Ipv6Addr::UNSPECIFIED, 0).into() } else { (std::net::Ipv4Addr::UNSPECIFIED, 0).into() }
+}

@@ -1,0 +1,397 @@
+//! One call: its legs from the first INVITE to the last record, and the plan that it follows.
+//!
+//! The first leg gives the call its name. What happens on legs comes in here, is booked (facts, presence, callbacks), and then moves
+//! the plan on: a [`Dialing`] for a static route, a [`Session`] for a document. When the first leg ends, everything ends.
+
+use std::time::{Duration, Instant};
+
+use postern_facts as facts;
+use postern_types::{
+    AccountSid, CallSid, Cause, EndedBy, Now, UnixMicros,
+    leg::{LegCommand, LegEvent, Offered},
+    media::{MediaCommand, MediaEvent},
+};
+
+use crate::{
+    callback::Callbacks,
+    context::Context,
+    cookies::Jar,
+    dial::Dialing,
+    leg::{End, Leg, Origin, Stream},
+    negotiate::Policy,
+    reoffer::Reoffer,
+    session::Session,
+};
+
+/// Legs of one call at once at most: the first and ten dialed in parallel; the rest are still closing.
+pub const LEGS_MAX: usize = 24;
+/// How long the media plane may take for a leg's final figures before its record is written without them.
+const CLOSING_MAX: Duration = Duration::from_secs(3);
+/// How long signaling may take to end a leg that we hung up: more than its slowest timer (RFC 3261 Timer B, 32 s).
+const HANGUP_MAX: Duration = Duration::from_secs(40);
+/// A digit that comes by RFC 4733 and by INFO within this time was pressed once.
+const SAME_DIGIT: Duration = Duration::from_millis(500);
+
+/// How a digit travelled.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Via {
+    /// In the stream.
+    Rtp,
+    /// In signaling.
+    Info,
+}
+
+/// One call.
+pub struct Call {
+    /// Its first leg.
+    pub sid: CallSid,
+    pub account: Option<AccountSid>,
+    pub legs: Vec<Leg>,
+    pub legs_total: u64,
+    pub created: Now,
+    /// The document it runs, if it runs one.
+    pub session: Option<Box<Session>>,
+    /// What is being dialed, or talks.
+    pub dialing: Option<Dialing>,
+    pub reoffer: Option<Reoffer>,
+    pub callbacks: Callbacks,
+    pub jar: Jar,
+    /// Set by the first that released it.
+    pub released: Option<(EndedBy, Cause)>,
+    /// Its end was told.
+    pub ended: bool,
+    /// Where the router's timer table has it.
+    pub timer: Option<Instant>,
+    last_digit: Option<(char, Via, Instant)>,
+}
+
+impl Call {
+    /// A call that came in, before anything was decided about it.
+    pub fn offered(cx: &mut Context, now: Now, offered: &Offered) -> Self {
+        let from = match &offered.party {
+            postern_types::leg::Party::User { user } => format!("client:{user}"),
+            _ => offered.from.to_string(),
+        };
+        let ipv6 = offered.offer.as_ref().map_or(offered.source.is_ipv6(), |offer| offer.rtp.is_ipv6());
+        let leg = Leg {
+            sid: offered.leg,
+            parent: None,
+            account: None,
+            origin: Origin::Inbound,
+            policy: Policy::of(&cx.config, &offered.party),
+            party: offered.party.clone(),
+            realm: offered.realm.clone(),
+            ipv6,
+            from,
+            from_name: offered.from_name.to_string(),
+            to: offered.to.to_string(),
+            created: now,
+            updated: now.wall,
+            ringing: true,
+            answered: None,
+            sip_status: None,
+            hung_up: None,
+            end: None,
+            stream: Stream::None,
+            dial: None,
+            theirs: offered.offer.clone(),
+            ours: None,
+            agreed: Vec::new(),
+            key_in: None,
+            key_out: None,
+            held: false,
+            negotiated: None,
+            quality: None,
+        };
+        let mut call = Self::empty(offered.leg, now);
+        call.add_leg(cx, leg);
+        let fact = facts::CallOffered {
+            party: offered.party.clone(),
+            from: offered.from.to_string(),
+            to: offered.to.to_string(),
+            source: Some(offered.source),
+            sip_call_id: offered.sip_call_id.to_string(),
+        };
+        call.tell(cx, offered.leg, fact);
+        call
+    }
+
+    /// A call without legs yet.
+    pub fn empty(sid: CallSid, now: Now) -> Self {
+        Self {
+            sid,
+            account: None,
+            legs: Vec::new(),
+            legs_total: 0,
+            created: now,
+            session: None,
+            dialing: None,
+            reoffer: None,
+            callbacks: Callbacks::default(),
+            jar: Jar::default(),
+            released: None,
+            ended: false,
+            timer: None,
+            last_digit: None,
+        }
+    }
+
+    /// Takes a leg in.
+    pub fn add_leg(&mut self, cx: &mut Context, leg: Leg) {
+        cx.legs.insert(leg.sid, self.sid);
+        cx.leg_began(&leg.party);
+        self.legs_total += 1;
+        self.legs.push(leg);
+    }
+
+    pub fn leg(&self, sid: CallSid) -> Option<&Leg> {
+        self.legs.iter().find(|leg| leg.sid == sid)
+    }
+
+    pub fn leg_mut(&mut self, sid: CallSid) -> Option<&mut Leg> {
+        self.legs.iter_mut().find(|leg| leg.sid == sid)
+    }
+
+    /// The first leg, until its record is written.
+    pub fn first(&self) -> Option<&Leg> {
+        self.leg(self.sid)
+    }
+
+    /// Whether the first leg lives.
+    pub fn is_live(&self) -> bool {
+        self.released.is_none() && self.first().is_some_and(Leg::is_live)
+    }
+
+    /// A fact about one of its legs.
+    pub fn tell(&self, cx: &mut Context, sid: CallSid, fact: impl Into<facts::Fact>) {
+        let subject = match self.leg(sid) {
+            Some(leg) => leg.subject(self.sid),
+            None => facts::Subject { account: self.account, call: Some(self.sid), ..Default::default() },
+        };
+        cx.fact(subject, fact);
+    }
+
+    /// Something happened on a leg.
+    pub fn on_leg(&mut self, cx: &mut Context, now: Now, event: LegEvent) {
+        let sid = event.leg();
+        if self.leg(sid).is_none_or(|leg| leg.end.is_some()) {
+            return;
+        }
+        match event {
+            // A second INVITE for a leg that lives is no new call.
+            LegEvent::Offered(_) => {}
+            LegEvent::Progress { status, early, .. } => self.on_progress(cx, now, sid, status, early),
+            LegEvent::Answered { answer, sip_call_id, .. } => self.on_answered(cx, now, sid, answer, &sip_call_id),
+            LegEvent::Confirmed { answer, .. } => self.on_confirmed(cx, now, sid, answer),
+            LegEvent::Failed { cause, .. } => self.on_ended(cx, now, sid, EndedBy::Peer, cause),
+            LegEvent::Ended { by, cause, .. } => self.on_ended(cx, now, sid, by, cause),
+            LegEvent::Reoffered { offer, .. } => self.on_reoffered(cx, sid, offer),
+            LegEvent::ReofferAnswered { answer, .. } => self.on_reoffer_answered(cx, sid, *answer),
+            LegEvent::ReofferFailed { cause, .. } => self.on_reoffer_failed(cx, sid, cause),
+            LegEvent::Digit { digit, .. } => self.on_digit(cx, now, sid, digit, Via::Info, 0),
+        }
+    }
+
+    /// Something happened on a stream.
+    pub fn on_media(&mut self, cx: &mut Context, now: Now, event: MediaEvent) {
+        match event {
+            MediaEvent::Opened { leg, rtp, rtcp } => self.on_opened(cx, now, leg, rtp, rtcp),
+            MediaEvent::OpenFailed { leg, why } => self.on_open_failed(cx, now, leg, why),
+            MediaEvent::Latched { leg, source, as_described } => {
+                let Some(opened) = self.leg(leg).map(|leg| leg.created.wall) else { return };
+                let after_ms = now.wall.since(opened).as_millis() as u64;
+                self.tell(cx, leg, facts::MediaLatched { source, as_described, after_ms });
+            }
+            MediaEvent::Foreign { leg, source, packets } => {
+                self.tell(cx, leg, facts::MediaForeign { source, packets });
+            }
+            MediaEvent::Digit { leg, digit, duration_ms } => {
+                self.on_digit(cx, now, leg, digit, Via::Rtp, duration_ms);
+            }
+            MediaEvent::PlayEnded { leg, play } => {
+                if leg == self.sid {
+                    self.on_play_ended(cx, now, play);
+                }
+            }
+            MediaEvent::TimedOut { leg, silent } => {
+                if self.leg(leg).is_some_and(Leg::is_live) {
+                    self.tell(cx, leg, facts::MediaTimedOut { silent_ms: silent.as_millis() as u64 });
+                    self.end(cx, now, EndedBy::Postern, Cause::MEDIA_TIMEOUT);
+                }
+            }
+            MediaEvent::Report { leg, report } => {
+                if let Some(leg) = self.leg_mut(leg) {
+                    leg.quality = Some(*report);
+                }
+            }
+            MediaEvent::Closed { leg, report } => {
+                self.tell(cx, leg, facts::QualityMeasured { report: (*report).clone() });
+                if let Some(leg) = self.leg_mut(leg) {
+                    leg.quality = Some(*report);
+                    leg.stream = Stream::Closed;
+                }
+            }
+        }
+    }
+
+    /// Whatever is due.
+    pub fn on_timeout(&mut self, cx: &mut Context, now: Now) {
+        let late: Vec<_> =
+            self.legs.iter().filter(|l| l.end.is_none() && is_due(l.hung_up, now)).map(|l| l.sid).collect();
+        for sid in late {
+            let cause = Cause::new(408, "signaling did not tell the end of the leg");
+            self.on_ended(cx, now, sid, EndedBy::Postern, cause);
+        }
+        for leg in &mut self.legs {
+            if let Stream::Closing(until) = leg.stream
+                && until <= now.instant
+            {
+                leg.stream = Stream::Closed;
+            }
+        }
+        self.dial_timeout(cx, now);
+        self.session_timeout(cx, now);
+        self.callback_timeout(cx, now);
+    }
+
+    /// When something is due next.
+    pub fn next_deadline(&self) -> Option<Instant> {
+        let legs = self.legs.iter().flat_map(|leg| {
+            let closing = if let Stream::Closing(until) = leg.stream { Some(until) } else { None };
+            [closing, leg.hung_up.filter(|_| leg.end.is_none())]
+        });
+        let plans = [
+            self.dialing.as_ref().and_then(|dialing| dialing.limit_at),
+            self.session.as_ref().and_then(|session| session.deadline()),
+            self.callbacks.next_deadline(),
+        ];
+        legs.chain(plans).flatten().min()
+    }
+
+    /// Writes the records of legs that are over, and tells the end of the call after the last. True: nothing is left of it.
+    pub fn sweep(&mut self, cx: &mut Context, now: Now) -> bool {
+        let mut at = 0;
+        while at < self.legs.len() {
+            let leg = &self.legs[at];
+            if leg.end.is_none() || !matches!(leg.stream, Stream::None | Stream::Closed) {
+                at += 1;
+                continue;
+            }
+            let leg = self.legs.remove(at);
+            cx.legs.remove(&leg.sid);
+            cx.out.push_back(crate::Output::Ended(Box::new(leg.record())));
+        }
+        if self.legs.is_empty() && !self.ended {
+            self.ended = true;
+            cx.counters.calls = cx.counters.calls.saturating_sub(1);
+            let (by, cause) = self.released.clone().unwrap_or((EndedBy::Postern, Cause::NORMAL));
+            let total_ms = now.wall.since(self.created.wall).as_millis() as u64;
+            self.tell(cx, self.sid, facts::CallEnded { by, cause, total_ms, legs: self.legs_total });
+        }
+        self.ended && self.callbacks.is_idle()
+    }
+
+    /// Ends the whole call. The first cause stands.
+    pub fn end(&mut self, cx: &mut Context, now: Now, by: EndedBy, cause: Cause) {
+        if self.released.is_some() {
+            return;
+        }
+        self.released = Some((by, cause.clone()));
+        self.stop_session(cx);
+        self.dialing = None;
+        self.reoffer = None;
+        let live: Vec<_> = self.legs.iter().filter(|leg| leg.is_live()).map(|leg| leg.sid).collect();
+        for sid in live {
+            self.hang_up(cx, now, sid, by, cause.clone());
+        }
+    }
+
+    /// Ends one leg.
+    pub fn hang_up(&mut self, cx: &mut Context, now: Now, sid: CallSid, by: EndedBy, cause: Cause) {
+        let Some(leg) = self.leg_mut(sid).filter(|leg| leg.is_live()) else { return };
+        let refused = leg.answered.is_none() && cause.status < 300;
+        let cause = match (leg.origin, refused) {
+            (Origin::Inbound, true) => Cause::new(480, cause.text),
+            (_, true) => Cause { status: 487, ..cause },
+            (_, false) => cause,
+        };
+        if leg.dial.take().is_some() {
+            // Not dialed yet: signaling never heard of it.
+            return self.on_ended(cx, now, sid, by, cause);
+        }
+        leg.hung_up = Some(now.instant + HANGUP_MAX);
+        cx.leg(LegCommand::Hangup { leg: sid, by, cause });
+    }
+
+    /// A leg is over.
+    pub fn on_ended(&mut self, cx: &mut Context, now: Now, sid: CallSid, by: EndedBy, cause: Cause) {
+        let Some(leg) = self.leg_mut(sid).filter(|leg| leg.end.is_none()) else { return };
+        let status = leg.final_status(&cause);
+        leg.end = Some(End { by, cause: cause.clone(), at: now.wall, status });
+        leg.updated = now.wall;
+        if leg.answered.is_none() && cause.status >= 300 {
+            leg.sip_status = Some(cause.status);
+        }
+        let duration_ms = leg.answered.map_or(0, |at| now.wall.since(at.wall).as_millis() as u64);
+        match leg.stream {
+            Stream::Opening | Stream::Open { .. } => {
+                leg.stream = Stream::Closing(now.instant + CLOSING_MAX);
+                cx.media(MediaCommand::Close { leg: sid });
+            }
+            Stream::None | Stream::Closing(_) | Stream::Closed => {}
+        }
+        cx.leg_ended(&leg.party.clone());
+        let fact = facts::LegEnded { by, cause: cause.clone(), status: status.to_owned(), duration_ms };
+        self.tell(cx, sid, fact);
+        self.callback_ended(cx, now, sid);
+        self.reoffer_over(cx, sid);
+        if sid == self.sid {
+            if self.released.is_none() {
+                self.released = Some((by, cause.clone()));
+            }
+            self.stop_session(cx);
+            self.dialing = None;
+            let others: Vec<_> = self.legs.iter().filter(|leg| leg.is_live()).map(|leg| leg.sid).collect();
+            let by = if by == EndedBy::Peer { EndedBy::OtherParty } else { by };
+            for other in others {
+                let cause = if duration_ms == 0 && cause.status == 200 { Cause::CANCELLED } else { cause.clone() };
+                self.hang_up(cx, now, other, by, cause);
+            }
+        } else {
+            self.branch_ended(cx, now, sid, by, cause);
+        }
+    }
+
+    fn on_digit(&mut self, cx: &mut Context, now: Now, sid: CallSid, digit: char, via: Via, duration_ms: u32) {
+        if !self.leg(sid).is_some_and(Leg::is_live) {
+            return;
+        }
+        if sid == self.sid {
+            let doubled = self.last_digit.is_some_and(|(last, by, at)| {
+                last == digit && by != via && now.instant.saturating_duration_since(at) < SAME_DIGIT
+            });
+            if doubled {
+                // Told once more by the other way; a third one would be a new press.
+                self.last_digit = None;
+                return;
+            }
+            self.last_digit = Some((digit, via, now.instant));
+        }
+        let word = if via == Via::Rtp { "rfc4733" } else { "info" };
+        self.tell(cx, sid, facts::DigitReceived { via: word.into(), duration_ms });
+        if sid == self.sid {
+            self.dial_digit(cx, now, digit);
+            self.session_digit(cx, now, digit);
+        }
+    }
+
+    /// The whole seconds that a leg has talked.
+    pub fn talked(&self, sid: CallSid, until: UnixMicros) -> Duration {
+        self.leg(sid).and_then(|leg| leg.answered).map_or(Duration::ZERO, |at| until.since(at.wall))
+    }
+}
+
+/// Whether a deadline has come.
+pub fn is_due(deadline: Option<Instant>, now: Now) -> bool {
+    deadline.is_some_and(|at| at <= now.instant)
+}

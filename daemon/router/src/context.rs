@@ -1,0 +1,133 @@
+//! What all calls share: configuration, randomness, outputs, and who waits for which answer.
+
+use std::{
+    collections::{HashMap, VecDeque},
+    sync::Arc,
+};
+
+use postern_accounts::Accounts;
+use postern_config::Config;
+use postern_facts::{Fact, Happened, Subject};
+use postern_presence::Presence;
+use postern_types::{
+    CallSid, RequestId, TrunkName,
+    leg::{LegCommand, Party},
+    media::MediaCommand,
+};
+use rand::rngs::StdRng;
+
+use crate::output::{Counters, HttpRequest, Output, PromptKey, PromptSource};
+
+/// Handed down to whatever a call does.
+pub struct Context {
+    pub config: Arc<Config>,
+    pub accounts: Accounts,
+    pub rng: StdRng,
+    pub out: VecDeque<Output>,
+    pub presence: Presence,
+    pub counters: Counters,
+    /// Leg to call.
+    pub legs: HashMap<CallSid, CallSid>,
+    /// Who waits for an answer of an application server.
+    pub requests: HashMap<RequestId, CallSid>,
+    /// Who waits for audio.
+    pub prompts: HashMap<PromptKey, CallSid>,
+    /// Legs of each trunk that did not end.
+    pub trunks: HashMap<TrunkName, u32>,
+    next: u64,
+}
+
+impl Context {
+    pub fn new(config: Arc<Config>, rng: StdRng) -> Self {
+        Self {
+            accounts: Accounts::new(&config),
+            config,
+            rng,
+            out: VecDeque::new(),
+            presence: Presence::default(),
+            counters: Counters::default(),
+            legs: HashMap::new(),
+            requests: HashMap::new(),
+            prompts: HashMap::new(),
+            trunks: HashMap::new(),
+            next: 0,
+        }
+    }
+
+    /// Another configuration from now on.
+    pub fn configure(&mut self, config: Arc<Config>) {
+        self.accounts = Accounts::new(&config);
+        self.config = config;
+    }
+
+    pub fn leg(&mut self, command: LegCommand) {
+        self.out.push_back(Output::Leg(command));
+    }
+
+    pub fn media(&mut self, command: MediaCommand) {
+        self.out.push_back(Output::Media(command));
+    }
+
+    pub fn fact(&mut self, subject: Subject, fact: impl Into<Fact>) {
+        self.out.push_back(Output::Fact(Happened { subject, fact: fact.into() }));
+    }
+
+    pub fn load(&mut self, call: CallSid, source: PromptSource) -> PromptKey {
+        let key = PromptKey(self.number());
+        self.prompts.insert(key, call);
+        self.out.push_back(Output::LoadPrompt { key, source });
+        key
+    }
+
+    /// Sends what `make` builds around a fresh id.
+    pub fn http(&mut self, call: CallSid, make: impl FnOnce(RequestId) -> HttpRequest) -> RequestId {
+        let id = RequestId(self.number());
+        self.requests.insert(id, call);
+        self.out.push_back(Output::Http(Box::new(make(id))));
+        id
+    }
+
+    /// A leg begins: presence and the trunk's count know it.
+    pub fn leg_began(&mut self, party: &Party) {
+        self.counters.legs += 1;
+        self.counters.legs_total += 1;
+        match party {
+            Party::Trunk { trunk } => *self.trunks.entry(trunk.clone()).or_default() += 1,
+            Party::User { user } => {
+                if let Some(changed) = self.presence.call_began(user) {
+                    self.out.push_back(Output::Fact(changed));
+                }
+            }
+            Party::Uri { .. } => {}
+        }
+    }
+
+    /// It ended.
+    pub fn leg_ended(&mut self, party: &Party) {
+        self.counters.legs = self.counters.legs.saturating_sub(1);
+        match party {
+            Party::Trunk { trunk } => {
+                if let Some(count) = self.trunks.get_mut(trunk) {
+                    *count = count.saturating_sub(1);
+                }
+            }
+            Party::User { user } => {
+                if let Some(changed) = self.presence.call_ended(user) {
+                    self.out.push_back(Output::Fact(changed));
+                }
+            }
+            Party::Uri { .. } => {}
+        }
+    }
+
+    /// Whether a trunk may have one more leg.
+    pub fn has_room(&self, trunk: &TrunkName) -> bool {
+        let most = self.config.trunks.get(trunk).and_then(|t| t.calls_max);
+        most.is_none_or(|most| self.trunks.get(trunk).copied().unwrap_or(0) < most)
+    }
+
+    fn number(&mut self) -> u64 {
+        self.next += 1;
+        self.next
+    }
+}

@@ -1,0 +1,438 @@
+//! Dialing other parties for the first leg, and the talk that follows: of a static route and of `<Dial>` alike.
+//!
+//! ```text
+//! waiting (for the first leg's stream) -> ringing (one or several branches) -> connected -> over
+//!                                               \-> no branch left, the next in sequence or over
+//! ```
+
+use std::time::{Duration, Instant};
+
+use postern_facts as facts;
+use postern_types::{
+    CallSid, Cause, EndedBy, Now, Sid,
+    leg::{Dial, LegCommand, Party, Target},
+    media::MediaCommand,
+    stream::{AudioStream, Direction},
+};
+use std::collections::VecDeque;
+
+use crate::{
+    call::{Call, LEGS_MAX, is_due},
+    callback::Subscription,
+    context::Context,
+    leg::{Leg, Origin, Stream},
+    negotiate::{self, Policy},
+};
+
+/// Parties dialed at once by one `<Dial>` at most.
+pub const BRANCHES_MAX: usize = 10;
+
+/// One party to be dialed.
+#[derive(Debug, Clone)]
+pub struct Branch {
+    pub target: Target,
+    pub party: Party,
+    /// As the API shows it.
+    pub to: String,
+    pub headers: Vec<(Box<str>, Box<str>)>,
+    pub subscription: Option<Subscription>,
+}
+
+/// Who is dialed, and how it stands.
+#[derive(Debug)]
+pub struct Dialing {
+    /// Not dialed yet.
+    pub next: VecDeque<Branch>,
+    /// One after the other instead of all at once.
+    pub sequential: bool,
+    /// User part and display name that are shown, and the caller as the API shows it.
+    pub from: Box<str>,
+    pub from_name: Box<str>,
+    pub caller: String,
+    pub timeout: Duration,
+    pub time_limit: Option<Duration>,
+    pub hangup_on_star: bool,
+    /// Whether the caller may hear early media: only when there is one party in all.
+    pub early_media: bool,
+    pub started: bool,
+    /// The caller was told that it rings.
+    pub rang: bool,
+    /// Early media flows.
+    pub early: bool,
+    pub ringing: Vec<CallSid>,
+    pub connected: Option<CallSid>,
+    pub limit_at: Option<Instant>,
+    /// The failure that tells most so far.
+    pub failure: Option<Outcome>,
+}
+
+/// What came of it.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Outcome {
+    /// `completed`, `busy`, `no-answer`, `failed` or `canceled`.
+    pub status: &'static str,
+    pub cause: Cause,
+    pub by: EndedBy,
+    pub child: Option<CallSid>,
+    pub talked: Duration,
+    pub bridged: bool,
+}
+
+impl Outcome {
+    /// Nobody was reached.
+    pub fn failed(status: &'static str, cause: Cause, child: Option<CallSid>) -> Self {
+        Self { status, cause, by: EndedBy::OtherParty, child, talked: Duration::ZERO, bridged: false }
+    }
+
+    /// Of several failures the one that tells the caller most: busy before no-answer before the rest.
+    fn rank(&self) -> u8 {
+        match self.status {
+            "busy" => 3,
+            "no-answer" => 2,
+            "canceled" => 0,
+            _ => 1,
+        }
+    }
+}
+
+impl Dialing {
+    /// One or several parties, with the settings of a plain route.
+    pub fn new(branches: Vec<Branch>, from: &str, from_name: &str, caller: &str, timeout: Duration) -> Self {
+        Self {
+            early_media: branches.len() == 1,
+            next: branches.into(),
+            sequential: false,
+            from: from.into(),
+            from_name: from_name.into(),
+            caller: caller.to_owned(),
+            timeout,
+            time_limit: None,
+            hangup_on_star: false,
+            started: false,
+            rang: false,
+            early: false,
+            ringing: Vec::new(),
+            connected: None,
+            limit_at: None,
+            failure: None,
+        }
+    }
+
+    fn note(&mut self, outcome: Outcome) {
+        if self.failure.as_ref().is_none_or(|so_far| outcome.rank() > so_far.rank()) {
+            self.failure = Some(outcome);
+        }
+    }
+}
+
+impl Call {
+    /// Starts dialing, as soon as the first leg's stream is open. Some: it is over already.
+    pub fn dial(&mut self, cx: &mut Context, now: Now, dialing: Dialing) -> Option<Outcome> {
+        self.dialing = Some(dialing);
+        self.open(cx, self.sid);
+        match self.first().map(|leg| leg.stream) {
+            Some(Stream::Open { .. }) => self.dial_start(cx, now),
+            _ => None,
+        }
+    }
+
+    /// The first leg's stream is open.
+    pub fn first_opened(&mut self, cx: &mut Context, now: Now) {
+        if self.dialing.as_ref().is_some_and(|dialing| !dialing.started) {
+            if let Some(outcome) = self.dial_start(cx, now) {
+                self.dial_over(cx, now, outcome);
+            }
+        } else {
+            self.run_session(cx, now);
+        }
+    }
+
+    fn dial_start(&mut self, cx: &mut Context, now: Now) -> Option<Outcome> {
+        if let Some(dialing) = &mut self.dialing {
+            dialing.started = true;
+        }
+        self.dial_next(cx, now)
+    }
+
+    /// Dials all that wait, or with `sequential` the next that can be dialed. Some: nobody rings, it is over.
+    fn dial_next(&mut self, cx: &mut Context, now: Now) -> Option<Outcome> {
+        while let Some(dialing) = &mut self.dialing {
+            if dialing.sequential && !dialing.ringing.is_empty() {
+                return None;
+            }
+            let Some(branch) = dialing.next.pop_front() else { break };
+            let refused = self.dial_branch(cx, now, branch).err();
+            if let (Some(outcome), Some(dialing)) = (refused, &mut self.dialing) {
+                dialing.note(outcome);
+            }
+        }
+        let dialing = self.dialing.as_mut()?;
+        if !dialing.ringing.is_empty() {
+            return None;
+        }
+        let nobody = || Outcome::failed("failed", Cause::new(404, "nobody to dial"), None);
+        let outcome = dialing.failure.take().unwrap_or_else(nobody);
+        self.dialing = None;
+        Some(outcome)
+    }
+
+    fn dial_branch(&mut self, cx: &mut Context, now: Now, branch: Branch) -> Result<(), Outcome> {
+        let refuse = |status, text| Outcome::failed("failed", Cause::new(status, text), None);
+        let Some(dialing) = &self.dialing else { return Err(refuse(500, "not dialing")) };
+        if self.legs.len() >= LEGS_MAX {
+            return Err(refuse(503, "too many legs in this call"));
+        }
+        if let Party::Trunk { trunk } = &branch.party
+            && !cx.has_room(trunk)
+        {
+            return Err(refuse(503, "the trunk has no room for a further call"));
+        }
+        let Some((realm, ipv6)) = negotiate::realm_of(&cx.config, &branch.target) else {
+            return Err(refuse(503, "no realm from which it can be reached"));
+        };
+        let policy = Policy::of(&cx.config, &branch.party);
+        let Some(first) = self.first() else { return Err(refuse(500, "the call is over")) };
+        let formats = policy.allow(&first.candidates());
+        if formats.is_empty() {
+            return Err(refuse(488, "the two parties have no codec in common"));
+        }
+        let sid = CallSid::random(&mut cx.rng);
+        let telephone_event = first.telephone_event();
+        let ptime_ms = first.theirs.as_ref().map_or(20, |theirs| theirs.ptime_ms);
+        let direction = first.theirs.as_ref().map_or(Direction::SendRecv, |theirs| theirs.direction);
+        let (account, parent) = (first.account, first.sid);
+        let (from, from_name, timeout) = (dialing.from.clone(), dialing.from_name.clone(), dialing.timeout);
+        let caller = dialing.caller.clone();
+        let mut leg = new_leg(sid, &branch, realm, ipv6, policy, now);
+        leg.parent = Some(parent);
+        leg.account = account;
+        leg.origin = Origin::Dial;
+        leg.from = caller.clone();
+        leg.from_name = from_name.to_string();
+        Self::offer_key(&mut leg, cx);
+        let mut offer = Self::describe(&leg, formats, telephone_event, direction);
+        offer.ptime_ms = ptime_ms;
+        let (target, headers) = (branch.target, branch.headers);
+        leg.dial = Some(Box::new(Dial { leg: sid, target, from, from_name, offer, timeout, headers }));
+        self.add_leg(cx, leg);
+        if let Some(dialing) = &mut self.dialing {
+            dialing.ringing.push(sid);
+        }
+        if let Some(subscription) = branch.subscription {
+            self.callbacks.subscribe(sid, subscription);
+        }
+        let fact = facts::LegDialed { party: branch.party, to: branch.to, from: caller, timeout_s: timeout.as_secs() };
+        self.tell(cx, sid, fact);
+        self.open(cx, sid);
+        Ok(())
+    }
+
+    /// A provisional answer of a dialed leg.
+    pub fn on_progress(
+        &mut self,
+        cx: &mut Context,
+        now: Now,
+        sid: CallSid,
+        status: u16,
+        early: Option<Box<AudioStream>>,
+    ) {
+        let Some(leg) = self.leg_mut(sid).filter(|leg| leg.answered.is_none() && leg.is_live()) else { return };
+        let news = !leg.ringing && (status == 180 || status == 183);
+        leg.ringing |= news;
+        leg.updated = now.wall;
+        if news {
+            leg.sip_status = Some(status);
+            self.tell(cx, sid, facts::LegRinging { status, early_media: early.is_some() });
+            self.callback_ringing(cx, now, sid);
+        }
+        if sid == self.sid {
+            return;
+        }
+        let Some(dialing) = &mut self.dialing else { return };
+        if !dialing.ringing.contains(&sid) {
+            return;
+        }
+        let may_early = dialing.early_media && (status == 180 || status == 183);
+        if let Some(early) = early.filter(|_| may_early) {
+            let can_hear = self.first().is_some_and(|leg| leg.answered.is_some() || leg.theirs.is_some());
+            if can_hear && self.take_answer(sid, &early).is_ok() {
+                self.stop_prompt(cx);
+                let joined = self.join(cx, now, sid, 183).is_ok();
+                if let Some(dialing) = &mut self.dialing {
+                    dialing.early = joined;
+                    dialing.rang |= joined;
+                }
+                if joined {
+                    return;
+                }
+            }
+        }
+        let Some(dialing) = &mut self.dialing else { return };
+        if !dialing.rang {
+            dialing.rang = true;
+            self.ring_first(cx);
+        }
+    }
+
+    /// Tells a caller that was not answered that it rings.
+    pub fn ring_first(&mut self, cx: &mut Context) {
+        let sid = self.sid;
+        if self.first().is_some_and(|leg| leg.origin == Origin::Inbound && leg.answered.is_none() && leg.is_live()) {
+            cx.leg(LegCommand::Ring { leg: sid, status: 180, early: None });
+        }
+    }
+
+    /// A dialed leg was answered.
+    pub fn on_answered(
+        &mut self,
+        cx: &mut Context,
+        now: Now,
+        sid: CallSid,
+        answer: Option<Box<AudioStream>>,
+        sip_call_id: &str,
+    ) {
+        let Some(leg) = self.leg(sid).filter(|leg| leg.is_live() && leg.answered.is_none()) else { return };
+        let origin = leg.origin;
+        self.mark_answered(cx, now, sid, Some(sip_call_id));
+        let described = answer.ok_or_else(|| Cause::new(488, "answered without a description"));
+        let taken = described.and_then(|answer| self.take_answer(sid, &answer));
+        if sid == self.sid {
+            if let Err(cause) = taken {
+                return self.end(cx, now, EndedBy::Postern, cause);
+            }
+            self.configure(cx, sid);
+            if origin == Origin::Api {
+                self.start_session(cx, now);
+            }
+            return;
+        }
+        if !self.dialing.as_ref().is_some_and(|dialing| dialing.ringing.contains(&sid)) {
+            return self.hang_up(cx, now, sid, EndedBy::Router, Cause::ELSEWHERE);
+        }
+        self.stop_prompt(cx);
+        if let Err(cause) = taken.and_then(|()| self.join(cx, now, sid, 200)) {
+            return self.hang_up(cx, now, sid, EndedBy::Postern, cause);
+        }
+        let Some(dialing) = &mut self.dialing else { return };
+        dialing.connected = Some(sid);
+        dialing.next.clear();
+        dialing.limit_at = dialing.time_limit.map(|limit| now.instant + limit);
+        let losers: Vec<_> = dialing.ringing.drain(..).filter(|other| *other != sid).collect();
+        for loser in losers {
+            self.hang_up(cx, now, loser, EndedBy::Router, Cause::ELSEWHERE);
+        }
+    }
+
+    /// A leg other than the first ended.
+    pub fn branch_ended(&mut self, cx: &mut Context, now: Now, sid: CallSid, by: EndedBy, cause: Cause) {
+        let talked = self.talked(sid, now.wall);
+        let Some(dialing) = &mut self.dialing else { return };
+        let by = if by == EndedBy::Peer { EndedBy::OtherParty } else { by };
+        if dialing.connected == Some(sid) {
+            let outcome = Outcome { status: "completed", cause, by, child: Some(sid), talked, bridged: true };
+            self.dialing = None;
+            cx.media(MediaCommand::Unbridge { leg: self.sid });
+            return self.dial_over(cx, now, outcome);
+        }
+        let Some(at) = dialing.ringing.iter().position(|ringing| *ringing == sid) else { return };
+        dialing.ringing.swap_remove(at);
+        if std::mem::take(&mut dialing.early) {
+            cx.media(MediaCommand::Unbridge { leg: self.sid });
+        }
+        let status = match cause.status {
+            486 | 600 => "busy",
+            487 => "canceled",
+            408 | 480 => "no-answer",
+            _ => "failed",
+        };
+        dialing.note(Outcome { by, ..Outcome::failed(status, cause, Some(sid)) });
+        if dialing.started
+            && dialing.ringing.is_empty()
+            && let Some(outcome) = self.dial_next(cx, now)
+        {
+            self.dial_over(cx, now, outcome);
+        }
+    }
+
+    /// Nobody is dialed any more: the document goes on, or the route's call ends as its callee did.
+    fn dial_over(&mut self, cx: &mut Context, now: Now, outcome: Outcome) {
+        if self.session.is_some() {
+            self.session_dialed(cx, now, outcome);
+        } else {
+            self.end(cx, now, outcome.by, outcome.cause);
+        }
+    }
+
+    /// Gives up whoever is dialed or connected, without telling the document.
+    pub fn drop_dialing(&mut self, cx: &mut Context, now: Now) {
+        let Some(dialing) = self.dialing.take() else { return };
+        if dialing.connected.is_some() || dialing.early {
+            cx.media(MediaCommand::Unbridge { leg: self.sid });
+        }
+        for sid in dialing.ringing.into_iter().chain(dialing.connected) {
+            self.hang_up(cx, now, sid, EndedBy::Router, Cause::NORMAL);
+        }
+    }
+
+    pub fn dial_timeout(&mut self, cx: &mut Context, now: Now) {
+        let Some(dialing) = &mut self.dialing else { return };
+        if is_due(dialing.limit_at, now) {
+            dialing.limit_at = None;
+            if let Some(child) = dialing.connected {
+                self.hang_up(cx, now, child, EndedBy::Router, Cause::new(200, "time limit reached"));
+            }
+        }
+    }
+
+    /// `hangupOnStar`.
+    pub fn dial_digit(&mut self, cx: &mut Context, now: Now, digit: char) {
+        let Some(dialing) = &self.dialing else { return };
+        if digit == '*'
+            && dialing.hangup_on_star
+            && let Some(child) = dialing.connected
+        {
+            self.hang_up(cx, now, child, EndedBy::Router, Cause::new(200, "the caller pressed *"));
+        }
+    }
+}
+
+/// A leg to be dialed, before anything came of it.
+pub fn new_leg(
+    sid: CallSid,
+    branch: &Branch,
+    realm: postern_types::RealmName,
+    ipv6: bool,
+    policy: Policy,
+    now: Now,
+) -> Leg {
+    Leg {
+        sid,
+        parent: None,
+        account: None,
+        origin: Origin::Api,
+        party: branch.party.clone(),
+        realm,
+        ipv6,
+        policy,
+        from: String::new(),
+        from_name: String::new(),
+        to: branch.to.clone(),
+        created: now,
+        updated: now.wall,
+        ringing: false,
+        answered: None,
+        sip_status: None,
+        hung_up: None,
+        end: None,
+        stream: Stream::None,
+        dial: None,
+        theirs: None,
+        ours: None,
+        agreed: Vec::new(),
+        key_in: None,
+        key_out: None,
+        held: false,
+        negotiated: None,
+        quality: None,
+    }
+}

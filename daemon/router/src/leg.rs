@@ -1,0 +1,227 @@
+//! One leg: who stands there, what was negotiated, what became of it.
+
+use std::{net::SocketAddr, time::Instant};
+
+use postern_facts::{CallRecord, Subject};
+use postern_types::{
+    AccountSid, CallSid, Cause, EndedBy, Now, RealmName, UnixMicros,
+    leg::{Dial, Party},
+    media::{StreamReport, StreamSetup},
+    stream::{AudioStream, Format, Negotiated, SdesKey},
+};
+
+use crate::negotiate::{self, Policy};
+
+/// How a leg came to be, in the words of the call resource.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Origin {
+    /// It called us.
+    Inbound,
+    /// Dialed on behalf of the REST API.
+    Api,
+    /// Dialed by a route or a document.
+    Dial,
+}
+
+impl Origin {
+    /// The word in records and requests.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Inbound => "inbound",
+            Self::Api => "outbound-api",
+            Self::Dial => "outbound-dial",
+        }
+    }
+}
+
+/// The leg's stream in the media plane.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Stream {
+    /// Not asked for.
+    None,
+    /// Asked for.
+    Opening,
+    /// Ours to describe.
+    Open {
+        /// RTP.
+        rtp: SocketAddr,
+        /// RTCP.
+        rtcp: SocketAddr,
+    },
+    /// Its final figures are awaited until then.
+    Closing(Instant),
+    /// Gone, or never to be had.
+    Closed,
+}
+
+/// How a leg ended.
+#[derive(Debug, Clone, PartialEq)]
+pub struct End {
+    pub by: EndedBy,
+    pub cause: Cause,
+    pub at: UnixMicros,
+    pub status: &'static str,
+}
+
+/// One leg, from its first INVITE until its record is written.
+#[derive(Debug)]
+pub struct Leg {
+    pub sid: CallSid,
+    pub parent: Option<CallSid>,
+    pub account: Option<AccountSid>,
+    pub origin: Origin,
+    pub party: Party,
+    pub realm: RealmName,
+    pub ipv6: bool,
+    pub policy: Policy,
+    /// As the API shows them: numbers, `client:NAME`, `sip:…`.
+    pub from: String,
+    pub from_name: String,
+    pub to: String,
+    pub created: Now,
+    pub updated: UnixMicros,
+    /// A dialed leg that rings; a leg that called in does from the start.
+    pub ringing: bool,
+    pub answered: Option<Now>,
+    /// The status of the answer or failure, for callbacks.
+    pub sip_status: Option<u16>,
+    /// We said Hangup; by then signaling must have told its end.
+    pub hung_up: Option<Instant>,
+    pub end: Option<End>,
+    pub stream: Stream,
+    /// What is dialed as soon as the stream is open.
+    pub dial: Option<Box<Dial>>,
+    /// What the peer described last.
+    pub theirs: Option<AudioStream>,
+    /// What we described last.
+    pub ours: Option<AudioStream>,
+    /// The formats that both sides of this leg know, with the peer's payload types, the one in use first.
+    pub agreed: Vec<Format>,
+    pub key_in: Option<SdesKey>,
+    pub key_out: Option<SdesKey>,
+    /// The peer holds the other.
+    pub held: bool,
+    pub negotiated: Option<Negotiated>,
+    pub quality: Option<StreamReport>,
+}
+
+impl Leg {
+    /// The word of the call resource.
+    pub fn status(&self) -> &'static str {
+        match (&self.end, self.answered, self.ringing) {
+            (Some(end), ..) => end.status,
+            (None, Some(_), _) => "in-progress",
+            (None, None, true) => "ringing",
+            (None, None, false) => "queued",
+        }
+    }
+
+    /// Whether it neither ended nor is about to.
+    pub fn is_live(&self) -> bool {
+        self.end.is_none() && self.hung_up.is_none()
+    }
+
+    /// The status it ends with.
+    pub fn final_status(&self, cause: &Cause) -> &'static str {
+        match cause.status {
+            _ if self.answered.is_some() => "completed",
+            486 | 600 => "busy",
+            487 => "canceled",
+            408 | 480 => "no-answer",
+            _ => "failed",
+        }
+    }
+
+    /// Whole record as of now.
+    pub fn record(&self) -> CallRecord {
+        CallRecord {
+            sid: self.sid,
+            parent: self.parent,
+            account: self.account,
+            direction: self.origin.name().to_owned(),
+            status: self.status().to_owned(),
+            from: self.from.clone(),
+            from_name: self.from_name.clone(),
+            to: self.to.clone(),
+            party: self.party.clone(),
+            created: self.created.wall,
+            updated: self.updated,
+            answered: self.answered.map(|now| now.wall),
+            ended: self.end.as_ref().map(|end| end.at),
+            ended_by: self.end.as_ref().map(|end| end.by),
+            cause: self.end.as_ref().map(|end| end.cause.clone()),
+            media: self.negotiated.clone(),
+            quality: self.quality.clone(),
+        }
+    }
+
+    /// Whom a fact about this leg is about.
+    pub fn subject(&self, call: CallSid) -> Subject {
+        let (trunk, user) = match &self.party {
+            Party::Trunk { trunk } => (Some(trunk.clone()), None),
+            Party::User { user } => (None, Some(user.clone())),
+            Party::Uri { .. } => (None, None),
+        };
+        Subject { account: self.account, call: Some(call), leg: Some(self.sid), trunk, user }
+    }
+
+    /// The formats that may be offered on its behalf: what was agreed, else what it offered, else the static ones.
+    pub fn candidates(&self) -> Vec<Format> {
+        if self.answered.is_some() && !self.agreed.is_empty() {
+            return self.agreed.clone();
+        }
+        match &self.theirs {
+            Some(theirs) => self.policy.allow(&theirs.formats),
+            None => self.policy.allow(&negotiate::static_formats()),
+        }
+    }
+
+    /// Its telephone-event payload type; ours when it described nothing yet.
+    pub fn telephone_event(&self) -> Option<u8> {
+        match &self.theirs {
+            Some(theirs) => theirs.telephone_event,
+            None => Some(negotiate::TELEPHONE_EVENT),
+        }
+    }
+
+    /// What the media plane must know, once the peer described itself.
+    pub fn setup(&self) -> Option<StreamSetup> {
+        let theirs = self.theirs.as_ref()?;
+        let format = self.agreed.first()?.clone();
+        // Nothing may be sent to an unspecified address, whatever the direction says.
+        let direction = match (theirs.direction.sends(), negotiate::receives(theirs)) {
+            (true, true) => postern_types::stream::Direction::SendRecv,
+            (true, false) => postern_types::stream::Direction::SendOnly,
+            (false, true) => postern_types::stream::Direction::RecvOnly,
+            (false, false) => postern_types::stream::Direction::Inactive,
+        };
+        let both = self.ours.as_ref().is_none_or(|ours| ours.telephone_event.is_some());
+        Some(StreamSetup {
+            remote_rtp: theirs.rtp,
+            remote_rtcp: theirs.rtcp,
+            format,
+            formats: self.agreed.clone(),
+            telephone_event: theirs.telephone_event.filter(|_| both),
+            ptime_ms: theirs.ptime_ms,
+            direction,
+            srtp_in: self.key_in.clone(),
+            srtp_out: self.key_out.clone(),
+        })
+    }
+
+    /// The same for people.
+    pub fn summary(&self) -> Option<Negotiated> {
+        let Stream::Open { rtp, .. } = self.stream else { return None };
+        let setup = self.setup()?;
+        Some(Negotiated {
+            codec: format!("{}/{}", setup.format.codec, setup.format.clock_hz),
+            payload_type: setup.format.payload_type,
+            ptime_ms: setup.ptime_ms,
+            telephone_event: setup.telephone_event,
+            srtp: setup.srtp_in.map(|key| key.suite.name().to_owned()),
+            local: rtp,
+            remote: setup.remote_rtp,
+            direction: setup.direction,
+        })
+    }
+}

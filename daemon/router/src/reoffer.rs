@@ -1,0 +1,193 @@
+//! New offers in a live call (RFC 3264 8): hold, resume, a moved address. Passed through to the other party; its answer or refusal
+//! comes back the same way. Alone with a document, a leg is answered by ourselves.
+
+use postern_facts as facts;
+use postern_types::{
+    CallSid, Cause,
+    leg::LegCommand,
+    stream::{AudioStream, Direction},
+};
+
+use crate::{
+    call::Call,
+    context::Context,
+    negotiate::{self, receives},
+};
+
+/// A new offer that is under way to the other party.
+#[derive(Debug)]
+pub struct Reoffer {
+    /// Who waits for the answer; none when we asked for ourselves.
+    pub from: Option<CallSid>,
+    /// What it offered.
+    pub offer: Option<AudioStream>,
+    /// Who was asked.
+    pub to: CallSid,
+    /// What we had described to it before, and have again if it refuses.
+    pub before: Option<AudioStream>,
+}
+
+impl Call {
+    /// The peer of a leg wants something else.
+    pub fn on_reoffered(&mut self, cx: &mut Context, sid: CallSid, offer: Option<Box<AudioStream>>) {
+        let refuse = |cx: &mut Context, cause| cx.leg(LegCommand::RejectReoffer { leg: sid, cause });
+        if self.reoffer.is_some() {
+            // RFC 3261 14.2: one at a time; both sides at once is glare.
+            return refuse(cx, Cause::new(491, "another change is under way"));
+        }
+        let Some(leg) = self.leg(sid).filter(|leg| leg.is_live() && leg.answered.is_some()) else {
+            return refuse(cx, Cause::new(491, "the call is not set up"));
+        };
+        let Some(offer) = offer else {
+            // It asks for an offer: what holds now, offered again. Its answer comes with the ACK.
+            let telephone_event = leg.ours.as_ref().and_then(|ours| ours.telephone_event);
+            let direction = leg.theirs.as_ref().map_or(Direction::SendRecv, |theirs| theirs.direction.reversed());
+            let ours = Self::describe(leg, leg.agreed.clone(), telephone_event, direction);
+            return cx.leg(LegCommand::AnswerReoffer { leg: sid, answer: Box::new(ours) });
+        };
+        if let Err(cause) = leg.policy.srtp_of_offer(&offer) {
+            self.tell(cx, sid, facts::ReofferRefused { cause: cause.clone() });
+            return refuse(cx, cause);
+        }
+        match self.bridged_with(sid) {
+            Some(other) => self.pass_on(cx, sid, other, *offer),
+            None => self.answer_reoffer_alone(cx, sid, &offer),
+        }
+    }
+
+    fn pass_on(&mut self, cx: &mut Context, sid: CallSid, other: CallSid, offer: AudioStream) {
+        let Some((leg, to)) = self.leg(sid).zip(self.leg(other)) else { return };
+        let formats = to.policy.allow(&leg.policy.allow(&offer.formats));
+        if formats.is_empty() {
+            let cause = Cause::new(488, "the two parties have no codec in common");
+            self.tell(cx, sid, facts::ReofferRefused { cause: cause.clone() });
+            return cx.leg(LegCommand::RejectReoffer { leg: sid, cause });
+        }
+        // What was settled with the other party keeps its payload types; what is new keeps the offer's.
+        let mut ours: Vec<_> = Vec::with_capacity(formats.len());
+        for format in formats {
+            let known = negotiate::common(&to.agreed, std::slice::from_ref(&format)).pop();
+            let format = known.unwrap_or(format);
+            let taken = ours.iter().any(|f: &postern_types::stream::Format| f.payload_type == format.payload_type);
+            if !taken {
+                ours.push(format);
+            }
+        }
+        let direction = wanted(&offer);
+        let telephone_event = to.ours.as_ref().and_then(|ours| ours.telephone_event).or(offer.telephone_event);
+        let ours = Self::describe(to, ours, telephone_event, direction);
+        let before = self.leg_mut(other).and_then(|to| to.ours.replace(ours.clone()));
+        self.reoffer = Some(Reoffer { from: Some(sid), offer: Some(offer), to: other, before });
+        cx.leg(LegCommand::Reoffer { leg: other, offer: Box::new(ours) });
+    }
+
+    /// Nobody else is there: any direction is fine, and the codec stays if it can.
+    fn answer_reoffer_alone(&mut self, cx: &mut Context, sid: CallSid, offer: &AudioStream) {
+        let Some(leg) = self.leg(sid) else { return };
+        let mut formats = negotiate::common(&offer.formats, &leg.agreed);
+        if formats.is_empty() {
+            let allowed = leg.policy.allow(&offer.formats);
+            formats = allowed.into_iter().filter(negotiate::is_playable).take(1).collect();
+        }
+        if formats.is_empty() {
+            let cause = Cause::new(488, "no codec in which a prompt can be played");
+            self.tell(cx, sid, facts::ReofferRefused { cause: cause.clone() });
+            return cx.leg(LegCommand::RejectReoffer { leg: sid, cause });
+        }
+        self.accept(cx, sid, offer, formats, wanted(offer).reversed());
+    }
+
+    /// The other party took it.
+    pub fn on_reoffer_answered(&mut self, cx: &mut Context, sid: CallSid, answer: AudioStream) {
+        let Some(reoffer) = self.reoffer.take_if(|reoffer| reoffer.to == sid) else { return };
+        let asked = reoffer.from.zip(reoffer.offer);
+        if let Err(cause) = self.take_answer(sid, &answer) {
+            // It accepted nonsense; whoever asked keeps what it had.
+            if let Some((from, _)) = asked {
+                self.tell(cx, from, facts::ReofferRefused { cause: cause.clone() });
+                cx.leg(LegCommand::RejectReoffer { leg: from, cause });
+            }
+            return;
+        }
+        let Some((from, offer)) = asked else { return self.configure(cx, sid) };
+        let agreed = self.leg(sid).map(|leg| leg.agreed.clone()).unwrap_or_default();
+        let formats = negotiate::common(&offer.formats, &agreed);
+        if formats.is_empty() {
+            let cause = Cause::new(488, "the two parties have no codec in common");
+            return cx.leg(LegCommand::RejectReoffer { leg: from, cause });
+        }
+        if let Some(other) = self.leg_mut(sid) {
+            other.agreed = negotiate::common(&other.agreed, &formats);
+        }
+        self.configure(cx, sid);
+        self.accept(cx, from, &offer, formats, answer.direction);
+    }
+
+    /// The other party refused: the session stays as it was, on both sides.
+    pub fn on_reoffer_failed(&mut self, cx: &mut Context, sid: CallSid, cause: Cause) {
+        let Some(reoffer) = self.reoffer.take_if(|reoffer| reoffer.to == sid) else { return };
+        if let Some(leg) = self.leg_mut(sid) {
+            leg.ours = reoffer.before;
+        }
+        self.tell(cx, sid, facts::ReofferRefused { cause: cause.clone() });
+        if let Some(from) = reoffer.from {
+            cx.leg(LegCommand::RejectReoffer { leg: from, cause });
+        }
+    }
+
+    /// A leg ended while an offer was under way.
+    pub fn reoffer_over(&mut self, cx: &mut Context, sid: CallSid) {
+        let Some(reoffer) = self.reoffer.take_if(|r| r.to == sid || r.from == Some(sid)) else { return };
+        if let Some(from) = reoffer.from.filter(|from| *from != sid) {
+            cx.leg(LegCommand::RejectReoffer { leg: from, cause: Cause::new(488, "the other party left") });
+        }
+    }
+
+    /// Answers a new offer and takes it into use.
+    fn accept(
+        &mut self,
+        cx: &mut Context,
+        sid: CallSid,
+        offer: &AudioStream,
+        formats: Vec<postern_types::stream::Format>,
+        direction: Direction,
+    ) {
+        let Some(leg) = self.leg_mut(sid) else { return };
+        if Self::take_offered_key(leg, cx, offer).is_err() {
+            return cx.leg(LegCommand::RejectReoffer { leg: sid, cause: Cause::new(488, "SRTP does not fit") });
+        }
+        let events = leg.ours.as_ref().is_none_or(|ours| ours.telephone_event.is_some());
+        leg.theirs = Some(offer.clone());
+        leg.agreed = formats.clone();
+        let ours = Self::describe(leg, formats, offer.telephone_event.filter(|_| events), direction);
+        leg.ours = Some(ours.clone());
+        let holds = !receives(offer);
+        let was = std::mem::replace(&mut leg.held, holds);
+        self.configure(cx, sid);
+        cx.leg(LegCommand::AnswerReoffer { leg: sid, answer: Box::new(ours) });
+        match (was, holds) {
+            (false, true) => self.tell(cx, sid, facts::LegHeld { direction: word(wanted(offer)).to_owned() }),
+            (true, false) => self.tell(cx, sid, facts::LegResumed {}),
+            _ => {}
+        }
+    }
+}
+
+/// The direction that an offer asks for; the unspecified address means that it does not want to hear (RFC 3264 8.4).
+fn wanted(offer: &AudioStream) -> Direction {
+    match (offer.direction.sends(), receives(offer)) {
+        (true, true) => Direction::SendRecv,
+        (true, false) => Direction::SendOnly,
+        (false, true) => Direction::RecvOnly,
+        (false, false) => Direction::Inactive,
+    }
+}
+
+fn word(direction: Direction) -> &'static str {
+    match direction {
+        Direction::SendRecv => "sendrecv",
+        Direction::SendOnly => "sendonly",
+        Direction::RecvOnly => "recvonly",
+        Direction::Inactive => "inactive",
+    }
+}

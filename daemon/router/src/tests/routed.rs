@@ -1,0 +1,335 @@
+//! Static routes: two legs, one relay.
+
+use std::time::Duration;
+
+use postern_config::SrtpMode;
+use postern_facts::Fact;
+use postern_types::{
+    Cause, EndedBy, TrunkName, UserName,
+    leg::{LegCommand, LegEvent, Target},
+    media::{MediaCommand, MediaEvent},
+    stream::{Codec, Direction, Format},
+};
+
+use super::harness::*;
+
+fn bridged(world: &World) -> usize {
+    world.media.iter().filter(|c| matches!(c, MediaCommand::Bridge { .. })).count()
+}
+
+#[test]
+fn a_trunk_call_rings_a_user_is_answered_and_ends() {
+    let mut world = World::new();
+    let caller = world.invite(trunk_party(), "+15551000001", Some(stream(1, &[opus(96), Format::pcma()])));
+    let dial = world.dialed();
+    assert_eq!(dial.target, Target::User { user: UserName::new("alice") });
+    assert_eq!((&*dial.from, &*dial.from_name, dial.timeout), ("+15559999999", "Caller", Duration::from_secs(20)));
+    assert_eq!(dial.offer.formats, [opus(96), Format::pcma()]);
+    assert_eq!(dial.offer.rtp.ip().to_string(), "127.0.0.2");
+    world.ring(dial.leg);
+    world.ring(dial.leg);
+    assert_eq!(world.said(), ["ring 180"]);
+    assert_eq!(world.router.records(None).map(|r| r.status).collect::<Vec<_>>(), ["ringing", "ringing"]);
+
+    world.answer(dial.leg, stream(2, &[Format::pcma()]));
+    let Some(LegCommand::Answer { leg, answer }) = world.commands.pop_front() else { panic!("not answered") };
+    assert_eq!((leg, &*answer.formats), (caller, &[Format::pcma()][..]));
+    assert_eq!(answer.rtp.ip().to_string(), "127.0.0.1");
+    assert_eq!(bridged(&world), 1);
+    assert_eq!(world.router.presence().dialable(&UserName::new("alice")).name(), "busy");
+    assert_eq!(world.router.trunk_legs(&TrunkName::new("carrier")), 1);
+
+    world.pass(Duration::from_secs(5));
+    world.bye(caller);
+    assert_eq!(world.said(), ["hangup 200"]);
+    assert_eq!(
+        world.names(),
+        [
+            "call.offered",
+            "call.routed",
+            "presence.changed",
+            "leg.dialed",
+            "leg.ringing",
+            "leg.answered",
+            "leg.negotiated",
+            "leg.negotiated",
+            "leg.answered",
+            "leg.ended",
+            "media.quality",
+            "presence.changed",
+            "leg.ended",
+            "media.quality",
+            "call.ended",
+        ]
+    );
+    let ended = world.fact(|f| if let Fact::CallEnded(e) = f { Some((e.by, e.total_ms, e.legs)) } else { None });
+    assert_eq!(ended, Some((EndedBy::Peer, 5000, 2)));
+    let (first, second) = (world.record(caller), world.record(dial.leg));
+    assert_eq!((&*first.status, &*second.status), ("completed", "completed"));
+    assert_eq!((second.parent, second.ended_by), (Some(caller), Some(EndedBy::OtherParty)));
+    assert_eq!(second.quality.as_ref().map(|q| q.packets_received), Some(9));
+    world.assert_empty();
+}
+
+#[test]
+fn a_failure_of_the_callee_is_passed_to_the_caller() {
+    for (status, word) in [(486, "busy"), (404, "failed"), (480, "no-answer"), (503, "failed")] {
+        let mut world = World::new();
+        let caller = world.invite(trunk_party(), "+15551000001", Some(stream(1, &g711())));
+        let dial = world.dialed();
+        world.fail(dial.leg, status);
+        assert_eq!(world.said(), [format!("hangup {status}")]);
+        assert_eq!((&*world.record(caller).status, &*world.record(dial.leg).status), (word, word));
+        world.assert_empty();
+    }
+}
+
+#[test]
+fn a_caller_who_gives_up_cancels_the_callee() {
+    let mut world = World::new();
+    let caller = world.invite(user_party("bob"), "alice", Some(stream(1, &g711())));
+    let dial = world.dialed();
+    world.ring(dial.leg);
+    world.cancel(caller);
+    assert_eq!(world.said(), ["ring 180", "hangup 487"]);
+    assert_eq!(world.record(dial.leg).status, "canceled");
+    assert_eq!(world.record(caller).from, "client:bob");
+    world.assert_empty();
+}
+
+#[test]
+fn the_table_decides_and_refuses() {
+    for (user, to, want) in [
+        (true, "0015551234", Some("+15551234")),
+        (true, "+15557654321", Some("+15557654321")),
+        (true, "alice", None),
+        (false, "bob", None),
+    ] {
+        let mut world = World::new();
+        let party = if user { user_party("carol") } else { trunk_party() };
+        world.invite(party, to, Some(stream(1, &g711())));
+        let dial = world.dialed();
+        match (dial.target, want) {
+            (Target::Trunk { number, .. }, Some(want)) => {
+                assert_eq!((&*number, &*dial.from), (want, "+15550000001"));
+            }
+            (Target::User { user }, None) => assert_eq!(user.as_str(), to),
+            other => panic!("{other:?}"),
+        }
+    }
+    // A trunk may reach a user by name only where a route says so.
+    for to in ["alice", "+4999", "", "nobody"] {
+        let mut world = World::new();
+        world.invite(trunk_party(), to, Some(stream(1, &g711())));
+        assert_eq!(world.said(), ["hangup 404"], "{to}");
+        let to = world.fact(|f| if let Fact::CallRouted(r) = f { Some(r.to.clone()) } else { None });
+        assert_eq!(to.as_deref(), Some("refused"));
+        world.assert_empty();
+    }
+}
+
+#[test]
+fn codecs_are_filtered_by_both_parties_and_none_is_488() {
+    let mut limited = config();
+    limited.users.get_mut("alice").unwrap().codecs = vec![Codec::Pcmu];
+    let mut world = World::with(limited.clone());
+    world.invite(trunk_party(), "+15551000001", Some(stream(1, &g711())));
+    assert_eq!(world.dialed().offer.formats, [Format::pcmu()]);
+    let mut world = World::with(limited);
+    world.invite(trunk_party(), "+15551000001", Some(stream(1, &[opus(96)])));
+    assert_eq!(world.said(), ["hangup 488"]);
+    world.assert_empty();
+}
+
+#[test]
+fn payload_types_are_those_of_each_partys_own_description() {
+    let mut world = World::new();
+    let caller = world.invite(trunk_party(), "+15551000001", Some(stream(1, &[opus(96)])));
+    let dial = world.dialed();
+    world.answer(dial.leg, stream(2, &[opus(111)]));
+    let formats = |world: &World, of| {
+        world.media.iter().rev().find_map(|c| match c {
+            MediaCommand::Configure { leg, setup } if *leg == of => Some(setup.formats.clone()),
+            _ => None,
+        })
+    };
+    assert_eq!(formats(&world, caller), Some(vec![opus(96)]));
+    assert_eq!(formats(&world, dial.leg), Some(vec![opus(111)]));
+}
+
+#[test]
+fn early_media_reaches_the_caller_before_the_answer() {
+    let mut world = World::new();
+    let caller = world.invite(user_party("bob"), "0049301234", Some(stream(1, &g711())));
+    let dial = world.dialed();
+    let early = Some(Box::new(stream(2, &[Format::pcmu()])));
+    world.leg(LegEvent::Progress { leg: dial.leg, status: 183, early });
+    let Some(LegCommand::Ring { status: 183, early: Some(ours), .. }) = world.commands.pop_front() else {
+        panic!("no early media")
+    };
+    assert_eq!((&*ours.formats, bridged(&world)), (&[Format::pcmu()][..], 1));
+    world.answer(dial.leg, stream(2, &[Format::pcmu()]));
+    assert_eq!(world.said(), ["answer"]);
+    world.bye(dial.leg);
+    assert_eq!(world.record(caller).ended_by, Some(EndedBy::OtherParty));
+    world.assert_empty();
+}
+
+#[test]
+fn hold_and_resume_go_through_and_are_told() {
+    let mut world = World::new();
+    let caller = world.invite(trunk_party(), "+15551000001", Some(stream(1, &g711())));
+    let dial = world.dialed();
+    world.answer(dial.leg, stream(2, &g711()));
+    world.said();
+    for (wants, answers, fact) in [
+        (Direction::SendOnly, Direction::RecvOnly, "leg.held"),
+        (Direction::SendRecv, Direction::SendRecv, "leg.resumed"),
+    ] {
+        let offer = postern_types::stream::AudioStream { direction: wants, ..stream(1, &g711()) };
+        world.leg(LegEvent::Reoffered { leg: dial.leg, offer: Some(Box::new(offer)) });
+        let Some(LegCommand::Reoffer { leg, offer }) = world.commands.pop_front() else { panic!("not passed on") };
+        assert_eq!((leg, offer.direction), (caller, wants));
+        let answer = postern_types::stream::AudioStream { direction: answers, ..stream(1, &g711()) };
+        world.leg(LegEvent::ReofferAnswered { leg: caller, answer: Box::new(answer) });
+        let Some(LegCommand::AnswerReoffer { leg, answer }) = world.commands.pop_front() else { panic!("no answer") };
+        assert_eq!((leg, answer.direction), (dial.leg, answers));
+        assert_eq!(world.count(fact), 1);
+    }
+}
+
+#[test]
+fn a_refused_change_goes_back_and_the_session_stays() {
+    let mut world = World::new();
+    let caller = world.invite(trunk_party(), "+15551000001", Some(stream(1, &g711())));
+    let dial = world.dialed();
+    world.answer(dial.leg, stream(2, &g711()));
+    world.said();
+    world.leg(LegEvent::Reoffered { leg: caller, offer: Some(Box::new(stream(3, &g711()))) });
+    // The other side asks at the same time: glare.
+    world.leg(LegEvent::Reoffered { leg: dial.leg, offer: Some(Box::new(stream(2, &g711()))) });
+    assert_eq!(world.said(), ["reoffer", "reject reoffer 491"]);
+    let configured = world.media.len();
+    world.leg(LegEvent::ReofferFailed { leg: dial.leg, cause: Cause::new(488, "no") });
+    assert_eq!(world.said(), ["reject reoffer 488"]);
+    assert_eq!((world.media.len(), world.count("leg.reoffer_refused")), (configured, 1));
+    // And the next one is taken again.
+    world.leg(LegEvent::Reoffered { leg: caller, offer: Some(Box::new(stream(3, &g711()))) });
+    world.leg(LegEvent::ReofferAnswered { leg: dial.leg, answer: Box::new(stream(2, &g711())) });
+    assert_eq!(world.said(), ["reoffer", "answer reoffer"]);
+    let moved = world.media.iter().rev().find_map(|c| match c {
+        MediaCommand::Configure { leg, setup } if *leg == caller => Some(setup.remote_rtp),
+        _ => None,
+    });
+    assert_eq!(moved, Some(stream(3, &[]).rtp));
+}
+
+#[test]
+fn a_delayed_offer_is_answered_with_ours() {
+    let mut world = World::new();
+    let caller = world.invite(trunk_party(), "+15551000001", None);
+    let dial = world.dialed();
+    assert_eq!(dial.offer.formats.len(), 4);
+    world.answer(dial.leg, stream(2, &g711()));
+    let Some(LegCommand::Answer { answer, .. }) = world.commands.pop_front() else { panic!("not answered") };
+    assert_eq!(answer.formats, g711());
+    world.leg(LegEvent::Confirmed { leg: caller, answer: Some(Box::new(stream(1, &[Format::pcmu()]))) });
+    for leg in [caller, dial.leg] {
+        let format = world.media.iter().rev().find_map(|c| match c {
+            MediaCommand::Configure { leg: of, setup } if *of == leg => Some(setup.format.clone()),
+            _ => None,
+        });
+        assert_eq!(format, Some(Format::pcmu()));
+    }
+    world.bye(caller);
+    world.assert_empty();
+}
+
+#[test]
+fn srtp_by_policy() {
+    let mut secure = config();
+    secure.users.get_mut("alice").unwrap().srtp = SrtpMode::Required;
+    let mut world = World::with(secure);
+    let caller = world.invite(trunk_party(), "+15551000001", Some(stream(1, &g711())));
+    let dial = world.dialed();
+    assert_eq!(dial.offer.crypto.len(), 1);
+    let mut answer = stream(2, &g711());
+    let mut key = dial.offer.crypto[0].clone();
+    key.key_salt = postern_types::Secret::new([9; 30]);
+    answer.crypto = vec![key.clone()];
+    world.answer(dial.leg, answer);
+    let keys = world.media.iter().find_map(|c| match c {
+        MediaCommand::Configure { leg, setup } if *leg == dial.leg => {
+            Some((setup.srtp_in.clone(), setup.srtp_out.clone()))
+        }
+        _ => None,
+    });
+    assert_eq!(keys, Some((Some(key), Some(dial.offer.crypto[0].clone()))));
+    world.bye(caller);
+    world.assert_empty();
+
+    // Plain answered where SRTP is demanded: no call.
+    let mut secure = config();
+    secure.users.get_mut("alice").unwrap().srtp = SrtpMode::Required;
+    let mut world = World::with(secure);
+    world.invite(trunk_party(), "+15551000001", Some(stream(1, &g711())));
+    let dial = world.dialed();
+    world.answer(dial.leg, stream(2, &g711()));
+    assert_eq!(world.said(), ["hangup 488", "hangup 488"]);
+    world.assert_empty();
+}
+
+#[test]
+fn silence_no_ports_and_full_trunks_end_calls() {
+    let mut world = World::new();
+    let caller = world.invite(trunk_party(), "+15551000001", Some(stream(1, &g711())));
+    let dial = world.dialed();
+    world.answer(dial.leg, stream(2, &g711()));
+    world.event(MediaEvent::TimedOut { leg: dial.leg, silent: Duration::from_secs(30) });
+    assert_eq!(world.record(caller).cause, Some(Cause::MEDIA_TIMEOUT));
+    assert_eq!(world.count("call.ended"), 1);
+    world.assert_empty();
+
+    let mut world = World::new();
+    world.no_ports = true;
+    world.invite(trunk_party(), "+15551000001", Some(stream(1, &g711())));
+    assert_eq!(world.said(), ["hangup 503"]);
+    assert_eq!(world.count("media.refused"), 1);
+    world.assert_empty();
+
+    let mut small = config();
+    small.trunks.get_mut("carrier").unwrap().calls_max = Some(1);
+    let mut world = World::with(small);
+    world.invite(trunk_party(), "+15551000001", Some(stream(1, &g711())));
+    world.dialed();
+    world.invite(trunk_party(), "+15551000001", Some(stream(1, &g711())));
+    assert_eq!(world.said(), ["hangup 503"]);
+}
+
+#[test]
+fn an_operator_and_a_shutdown_end_whole_calls() {
+    let mut world = World::new();
+    world.invite(trunk_party(), "+15551000001", Some(stream(1, &g711())));
+    let dial = world.dialed();
+    assert!(world.router.hangup(world.now, dial.leg, EndedBy::Operator));
+    world.settle();
+    assert!(!world.router.hangup(world.now, dial.leg, EndedBy::Operator));
+    world.assert_empty();
+    world.invite(trunk_party(), "+15551000001", Some(stream(1, &g711())));
+    world.router.end_all(world.now, Cause::new(503, "shutting down"));
+    world.assert_empty();
+    assert_eq!(world.count("call.ended"), 2);
+}
+
+#[test]
+fn a_leg_whose_end_is_never_told_does_not_stay() {
+    let mut world = World::new();
+    let caller = world.invite(trunk_party(), "+15551000001", Some(stream(1, &g711())));
+    let dial = world.dialed();
+    world.legs.remove(&dial.leg);
+    world.bye(caller);
+    assert_eq!(world.count("call.ended"), 0);
+    world.pass(Duration::from_secs(60));
+    assert_eq!(world.count("call.ended"), 1);
+    world.assert_empty();
+}
