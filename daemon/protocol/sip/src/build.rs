@@ -367,17 +367,21 @@ pub fn quoted(text: &str) -> String {
 }
 
 /// The CANCEL of an INVITE that was sent and answered provisionally (RFC 3261 9.1): same target, top Via, From, To,
-/// Call-ID, CSeq number and Route.
-pub fn cancel(invite: &Request) -> Request {
-    from_invite(invite, Method::Cancel, invite.headers.first(Name::To).unwrap_or(""))
+/// Call-ID, CSeq number and Route; `reason` as its Reason header. [`crate::transaction::Transactions::cancel`] sends it.
+pub fn cancel(invite: &Request, reason: Option<&str>) -> Request {
+    let builder = from_invite(invite, Method::Cancel, invite.headers.first(Name::To).unwrap_or(""));
+    match reason {
+        Some(reason) => builder.header(Name::Reason, reason).build(),
+        None => builder.build(),
+    }
 }
 
 /// The ACK to a final failure of an INVITE (RFC 3261 17.1.1.3). The transaction layer sends it by itself.
 pub fn ack_of_failure(invite: &Request, response: &Response) -> Request {
-    from_invite(invite, Method::Ack, response.headers.first(Name::To).unwrap_or(""))
+    from_invite(invite, Method::Ack, response.headers.first(Name::To).unwrap_or("")).build()
 }
 
-fn from_invite(invite: &Request, method: Method, to: &str) -> Request {
+fn from_invite(invite: &Request, method: Method, to: &str) -> RequestBuilder {
     let headers = &invite.headers;
     let mut builder = RequestBuilder::new(method, &invite.uri());
     if let Some(via) = headers.list(Name::Via).next() {
@@ -389,7 +393,7 @@ fn from_invite(invite: &Request, method: Method, to: &str) -> Request {
     builder = builder.header(Name::From, headers.first(Name::From).unwrap_or("")).header(Name::To, to);
     builder = builder.header(Name::CallId, headers.first(Name::CallId).unwrap_or(""));
     let number = headers.cseq().map_or(0, |cseq| cseq.number);
-    builder.cseq(number).max_forwards(70).build()
+    builder.cseq(number).max_forwards(70)
 }
 
 #[cfg(test)]
