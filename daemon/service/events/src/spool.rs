@@ -16,3 +16,6 @@ mod recover;
 pub use frame::{CURSOR_FILE_BYTES, FRAME_BYTES, Frames, RECORD_MAX, encode};
 pub use plan::{Commit, FileOp, SegmentId, Spool, SpoolFull, SpoolLimits};
 pub use recover::{Recovered, recover};
+
+#[cfg(test)]
+mod tests;
