@@ -10,7 +10,9 @@
 #[macro_use]
 mod declare;
 mod all;
+pub mod docs;
 mod record;
+pub mod text;
 mod written;
 
 pub use all::*;
