@@ -1,0 +1,199 @@
+//! What a document says once it is checked.
+
+use std::time::Duration;
+
+use postern_config::{CallbackEvent, HttpMethod};
+
+/// A whole document.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Program {
+    /// In order.
+    pub verbs: Vec<Verb>,
+    /// What was ignored, each with its line, for a person.
+    pub warnings: Vec<String>,
+}
+
+/// One instruction.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Verb {
+    /// Connect the caller to somebody.
+    Dial(Box<Dial>),
+    /// Play a file.
+    Play(Play),
+    /// Collect digits.
+    Gather(Box<Gather>),
+    /// Wait.
+    Pause(Pause),
+    /// Go on with another document.
+    Redirect(Redirect),
+    /// Turn the call away without answering it.
+    Reject(Reject),
+    /// End the call.
+    Hangup,
+}
+
+impl Verb {
+    /// Its element's name.
+    pub fn name(&self) -> &'static str {
+        match self {
+            Self::Dial(_) => "Dial",
+            Self::Play(_) => "Play",
+            Self::Gather(_) => "Gather",
+            Self::Pause(_) => "Pause",
+            Self::Redirect(_) => "Redirect",
+            Self::Reject(_) => "Reject",
+            Self::Hangup => "Hangup",
+        }
+    }
+}
+
+/// A reference to ask next, as written: relative ones are resolved by whoever knows the document's URL.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Target {
+    /// The reference; empty means the document itself.
+    pub url: String,
+    /// How.
+    pub method: HttpMethod,
+}
+
+/// `<Dial>`.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Dial {
+    /// Whom; at least one.
+    pub nouns: Vec<Noun>,
+    /// How long it may ring.
+    pub timeout: Duration,
+    /// How long they may talk.
+    pub time_limit: Duration,
+    /// The caller that is shown; none: the caller itself.
+    pub caller_id: Option<String>,
+    /// Asked when it is over.
+    pub action: Option<Target>,
+    /// `*` ends the talk and the document goes on.
+    pub hangup_on_star: bool,
+    /// The caller keeps hearing ringing until somebody answers.
+    pub answer_on_bridge: bool,
+    /// One after the other instead of all at once.
+    pub sequential: bool,
+}
+
+/// Whom to dial.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Noun {
+    /// A telephone number.
+    Number(Number),
+    /// A user.
+    Client(ClientNoun),
+    /// A SIP URI.
+    Sip(SipNoun),
+}
+
+/// Who is told of the progress of a dialed leg.
+#[derive(Debug, Clone, PartialEq)]
+pub struct StatusCallback {
+    /// Where, as written.
+    pub url: String,
+    /// How.
+    pub method: HttpMethod,
+    /// Of what; `completed` when nothing was named.
+    pub events: Vec<CallbackEvent>,
+}
+
+/// `<Number>`, or the text of `<Dial>`.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Number {
+    /// As written, without separators.
+    pub number: String,
+    /// Who is told.
+    pub status_callback: Option<StatusCallback>,
+}
+
+/// `<Client>`.
+#[derive(Debug, Clone, PartialEq)]
+pub struct ClientNoun {
+    /// The user's name.
+    pub identity: String,
+    /// Handed to the user's device.
+    pub parameters: Vec<(String, String)>,
+    /// Who is told.
+    pub status_callback: Option<StatusCallback>,
+}
+
+/// `<Sip>`.
+#[derive(Debug, Clone, PartialEq)]
+pub struct SipNoun {
+    /// `sip:…` without headers.
+    pub uri: String,
+    /// `X-` headers that stood behind its `?`.
+    pub headers: Vec<(String, String)>,
+    /// For a challenge.
+    pub credentials: Option<(String, postern_types::Secret<String>)>,
+    /// Who is told.
+    pub status_callback: Option<StatusCallback>,
+}
+
+/// `<Play>`.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Play {
+    /// What, as written.
+    pub url: String,
+    /// How often; 0 until the call ends.
+    pub times: u32,
+}
+
+/// `<Gather>`.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Gather {
+    /// Heard meanwhile; a digit stops it.
+    pub prompts: Vec<Prompt>,
+    /// As many are enough.
+    pub num_digits: Option<u32>,
+    /// From the last digit, or the end of the prompts.
+    pub timeout: Duration,
+    /// Keys that end the input and are not part of it.
+    pub finish_on_key: String,
+    /// Asked with the digits; none: the document's own URL.
+    pub action: Option<Target>,
+    /// Ask even when nothing was pressed.
+    pub action_on_empty_result: bool,
+}
+
+/// What may stand in `<Gather>`.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Prompt {
+    /// `<Play>`.
+    Play(Play),
+    /// `<Pause>`.
+    Pause(Pause),
+}
+
+/// `<Pause>`.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Pause {
+    /// How long.
+    pub length: Duration,
+}
+
+/// `<Redirect>`.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Redirect {
+    /// Where to.
+    pub target: Target,
+}
+
+/// `<Reject>`.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Reject {
+    /// What the caller is told.
+    pub reason: RejectReason,
+}
+
+/// The two reasons there are.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum RejectReason {
+    /// Declined.
+    #[default]
+    Rejected,
+    /// Busy.
+    Busy,
+}
