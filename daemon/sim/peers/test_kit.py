@@ -43,7 +43,7 @@ def test_either_sipp_may_end_the_call(tmp_path, who):
     second.expect("BYE").reply_in_dialog(200, "OK")
     far = sipp.Run(tmp_path, "callee", callee, net.other_carrier, f"{net.carrier}:5060", media_port=7000)
     near = sipp.Run(tmp_path, "caller", caller, net.carrier, f"{net.other_carrier}:5060", service="x")
-    near.done()
+    near.done(20)
     far.done()
     assert len(far.noted("Call-ID")) == 1
     assert any(m.startswith("INVITE") for m in far.received())

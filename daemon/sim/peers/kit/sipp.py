@@ -4,10 +4,12 @@
 """
 
 import re
+import socket
 from pathlib import Path
 from xml.sax.saxutils import escape
 
 from .process import Child, tail
+from .wait import until
 
 USER_AGENT = "carrier-agent/7.3"
 
@@ -93,8 +95,10 @@ class Score:
             self.callee = True
             self.cseq = 100
             # What we need to speak first later: both ends of the dialog, as this message names them.
-            action += ('<ereg regexp="<.*" search_in="hdr" header="From:" assign_to="far"/>'
-                       '<ereg regexp="<[^>]*>" search_in="hdr" header="To:" assign_to="near"/>')
+            action += ('<ereg regexp=".*" search_in="hdr" header="From:" assign_to="far"/>'
+                       '<ereg regexp=".*" search_in="hdr" header="To:" assign_to="near"/>'
+                       # Read here too: sipp refuses a scenario with a variable that is set and never read.
+                       '<log message="dialog=[$near] [$far]"/>')
             self.records.append("+far")
         rrs = ' rrs="true"' if what == "INVITE" else ""
         self.steps.append(f'<recv request="{what}"{rrs} timeout="{within_ms}">' + (f"<action>{action}</action>" if action else "") + "</recv>")
@@ -168,14 +172,8 @@ class Score:
         return self
 
     def xml(self, name):
-        variables = ",".join(["far,near"] if self.callee else [])
-        # sipp refuses variables that are set and never read.
-        read = [v for v, used in (("far", "[$far]"), ("near", "[$near]")) if self.callee and not any(used in s for s in self.steps)]
-        steps = list(self.steps)
-        if read:
-            steps.append("<Reference variables=\"" + ",".join(read) + "\"/>")
-        del variables
-        return f'<?xml version="1.0" encoding="UTF-8"?>\n<scenario name="{escape(name)}">\n' + "\n".join(steps) + "\n</scenario>\n"
+        steps = "\n".join(self.steps)
+        return f'<?xml version="1.0" encoding="UTF-8"?>\n<scenario name="{escape(name)}">\n{steps}\n</scenario>\n'
 
 
 class Run:
@@ -205,6 +203,8 @@ class Run:
         if limit:
             command += ["-l", limit]
         self.child = Child(name, [*command, *extra], folder, cwd=folder)
+        if score.callee:
+            until(f"sipp {name} to listen", lambda: _listens(local, port) or not self.child.running())
 
     def done(self, limit_s=90.0):
         """Waits for its end; fails with what it saw unless every call went as the score says."""
@@ -237,3 +237,12 @@ class Run:
         """The SIP messages that it received, as text."""
         blocks = re.split(r"^-{20,}.*\n", self.messages.read_text(errors="replace"), flags=re.M)
         return [b.split(":\n\n", 1)[1] for b in blocks if "message received" in b.split("\n", 1)[0] and ":\n\n" in b]
+
+
+def _listens(address, port):
+    """Whether somebody has bound this UDP address, as the kernel tells."""
+    family = "6" if ":" in address else ""
+    packed = socket.inet_pton(socket.AF_INET6 if family else socket.AF_INET, address)
+    words = "".join(f"{int.from_bytes(packed[i : i + 4], 'little'):08X}" for i in range(0, len(packed), 4))
+    with open(f"/proc/net/udp{family}") as table:
+        return any(f" {words}:{port:04X} " in line for line in table)
