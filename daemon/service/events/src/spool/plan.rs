@@ -303,6 +303,12 @@ impl Spool {
         self.refused
     }
 
+    /// Events that are not durable yet, oldest first.
+    pub fn unkept(&self) -> impl Iterator<Item = &Arc<Written>> {
+        let under_way = self.commit.iter().flat_map(|under_way| &under_way.commit.events);
+        under_way.chain(&self.pending)
+    }
+
     /// Whether everything that came is durable, the cursor too.
     pub fn is_idle(&self) -> bool {
         self.commit.is_none() && self.pending.is_empty() && !self.is_cursor_due
