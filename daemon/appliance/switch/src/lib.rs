@@ -1,9 +1,270 @@
 //! One turn of the house: an input to the rooms, their outputs to the drivers.
 //!
 //! Pure: no socket, no clock, no thread. The daemon's switch thread and the simulated world drive the same [`Switch`].
+//! It decides nothing: it carries what one room says to the room that it is for, gives facts their numbers, and
+//! answers questions by asking the room that knows.
+//!
+//! ```text
+//! handle_input(now, Input) ─┐
+//! handle_timeout(now) ──────┴─► signaling ◄─► router ─► outputs: datagrams, media, HTTP, events, records, replies
+//! ```
 
 #![forbid(unsafe_code)]
 
 pub mod request;
+mod status;
+
+use std::{collections::VecDeque, net::IpAddr, net::SocketAddr, sync::Arc, time::Instant};
+
+use postern_config::Config;
+use postern_events::{Chapter, Ledger, LedgerLimits, Sequencer};
+use postern_facts::{ApplianceStopping, CallRecord, ConfigApplied, Event, Fact, Happened, Subject};
+use postern_router::{HttpFailure, HttpRequest, HttpResponse, PromptKey, PromptSource, Router};
+use postern_signaling::{ResolveId, Signaling};
+use postern_types::{
+    Cause, EndedBy, Now, RequestId,
+    media::{MediaCommand, MediaEvent, Prompt},
+};
+use rand::{SeedableRng, rngs::StdRng};
 
 pub use request::{Reply, Request, Status};
+
+/// Names a [`Request`], so that its [`Reply`] finds the asker.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct Token(pub u64);
+
+/// What can come in.
+#[derive(Debug)]
+pub enum Input<'a> {
+    /// A SIP datagram.
+    Datagram {
+        /// Our address that it came to.
+        local: SocketAddr,
+        /// Where it came from.
+        source: SocketAddr,
+        /// Its bytes.
+        bytes: &'a [u8],
+    },
+    /// The media plane tells.
+    Media(MediaEvent),
+    /// An application server answered, or did not.
+    Http(RequestId, Result<HttpResponse, HttpFailure>),
+    /// Audio was loaded, or not.
+    Prompt(PromptKey, Result<Arc<Prompt>, String>),
+    /// A host name was looked up; empty when it has no address.
+    Resolved(ResolveId, Vec<IpAddr>),
+    /// Somebody asks.
+    Request(Token, Request),
+    /// A checked configuration is to be applied.
+    Configure {
+        /// It.
+        config: Arc<Config>,
+        /// The file, for the fact.
+        file: String,
+        /// Who asked, for the fact.
+        by: String,
+    },
+    /// A driver tells a fact of its own (link, store, spool).
+    Happened(Happened),
+    /// Every call is to be ended: the daemon stops.
+    Stop {
+        /// Why, for the fact.
+        why: String,
+    },
+}
+
+/// What goes out.
+#[derive(Debug)]
+pub enum Output {
+    /// A SIP datagram.
+    Send {
+        /// Our address that it must leave from.
+        local: SocketAddr,
+        /// Where to.
+        destination: SocketAddr,
+        /// Its bytes.
+        bytes: Vec<u8>,
+    },
+    /// For the media plane.
+    Media(MediaCommand),
+    /// For the HTTP driver; answered by [`Input::Http`].
+    Http(Box<HttpRequest>),
+    /// For the files or HTTP driver; answered by [`Input::Prompt`].
+    LoadPrompt(PromptKey, PromptSource),
+    /// A name to look up; answered by [`Input::Resolved`].
+    Resolve {
+        /// Its number.
+        id: ResolveId,
+        /// The name.
+        host: String,
+    },
+    /// A fact, numbered: for journal, hub, spool and link.
+    Event(Arc<Event>),
+    /// A finished leg, for the store.
+    Record(Box<CallRecord>),
+    /// The facts of a finished call, for the store.
+    Chapter(Chapter),
+    /// The answer to a [`Request`].
+    Reply(Token, Reply),
+}
+
+/// The switch: signaling, router and the numbering of events, wired.
+pub struct Switch {
+    signaling: Signaling,
+    router: Router,
+    sequencer: Sequencer,
+    ledger: Ledger,
+    rng: StdRng,
+    config: Arc<Config>,
+    started: Now,
+    outputs: VecDeque<Output>,
+}
+
+impl Switch {
+    /// Wires the rooms. `last_seq` is the number of the last event that was spooled before; `seed` must be unpredictable outside of tests.
+    pub fn new(config: Arc<Config>, seed: [u8; 32], last_seq: u64, now: Now) -> Self {
+        let mut rng = StdRng::from_seed(seed);
+        Self {
+            signaling: Signaling::new(config.clone(), StdRng::from_rng(&mut rng), now.instant),
+            router: Router::new(config.clone(), StdRng::from_rng(&mut rng), now),
+            sequencer: Sequencer::resume(last_seq),
+            ledger: Ledger::new(LedgerLimits::default()),
+            rng,
+            config,
+            started: now,
+            outputs: VecDeque::new(),
+        }
+    }
+
+    /// Applies one input.
+    pub fn handle_input(&mut self, now: Now, input: Input<'_>) {
+        match input {
+            Input::Datagram { local, source, bytes } => self.signaling.handle_datagram(now, local, source, bytes),
+            Input::Media(event) => self.router.handle_media(now, event),
+            Input::Http(id, result) => self.router.handle_http(now, id, result),
+            Input::Prompt(key, result) => self.router.handle_prompt(now, key, result),
+            Input::Resolved(id, addresses) => self.signaling.handle_resolved(now, id, addresses),
+            Input::Request(token, request) => {
+                let reply = self.answer(now, request);
+                self.outputs.push_back(Output::Reply(token, reply));
+            }
+            Input::Configure { config, file, by } => {
+                self.signaling.reconfigure(now.instant, config.clone());
+                self.router.reconfigure(now, config.clone());
+                self.config = config;
+                self.tell(now, Happened { subject: Subject::default(), fact: ConfigApplied { file, by }.into() });
+            }
+            Input::Happened(happened) => self.tell(now, happened),
+            Input::Stop { why } => {
+                let legs = self.router.counters().legs;
+                self.tell(now, Happened { subject: Subject::default(), fact: ApplianceStopping { why, legs }.into() });
+                self.router.end_all(now, Cause::new(503, "the appliance stops"));
+            }
+        }
+        self.drain(now);
+    }
+
+    /// Lets time pass: call when [`Switch::next_deadline`] is reached.
+    pub fn handle_timeout(&mut self, now: Now) {
+        self.signaling.handle_timeout(now);
+        self.router.handle_timeout(now);
+        self.drain(now);
+    }
+
+    /// The next thing to carry out, until none is left.
+    pub fn poll_output(&mut self) -> Option<Output> {
+        self.outputs.pop_front()
+    }
+
+    /// When [`Switch::handle_timeout`] wants to be called, if at all.
+    pub fn next_deadline(&self) -> Option<Instant> {
+        [self.signaling.next_deadline(), self.router.next_deadline()].into_iter().flatten().min()
+    }
+
+    /// The configuration in force.
+    pub fn config(&self) -> &Arc<Config> {
+        &self.config
+    }
+
+    /// Carries outputs between the rooms until both are silent. Ends: every pass consumes what the rooms said, and rooms
+    /// speak only when spoken to.
+    fn drain(&mut self, now: Now) {
+        loop {
+            let mut silent = true;
+            while let Some(output) = self.signaling.poll_output() {
+                silent = false;
+                self.carry_signaling(now, output);
+            }
+            while let Some(output) = self.router.poll_output() {
+                silent = false;
+                self.carry_router(now, output);
+            }
+            if silent {
+                return;
+            }
+        }
+    }
+
+    fn carry_signaling(&mut self, now: Now, output: postern_signaling::Output) {
+        use postern_signaling::Output as From;
+        match output {
+            From::Send { local, destination, bytes } => {
+                self.outputs.push_back(Output::Send { local, destination, bytes });
+            }
+            From::Leg(event) => self.router.handle_leg(now, event),
+            From::Devices { user, devices } => self.router.handle_devices(now, user, devices),
+            From::Resolve { id, host, .. } => self.outputs.push_back(Output::Resolve { id, host }),
+            From::Fact(happened) => self.tell(now, happened),
+        }
+    }
+
+    fn carry_router(&mut self, now: Now, output: postern_router::Output) {
+        use postern_router::Output as From;
+        match output {
+            From::Leg(command) => self.signaling.handle_command(now, command),
+            From::Media(command) => self.outputs.push_back(Output::Media(command)),
+            From::Http(request) => self.outputs.push_back(Output::Http(request)),
+            From::LoadPrompt { key, source } => self.outputs.push_back(Output::LoadPrompt(key, source)),
+            From::Fact(happened) => self.tell(now, happened),
+            From::Ended(record) => self.outputs.push_back(Output::Record(record)),
+        }
+    }
+
+    fn tell(&mut self, now: Now, happened: Happened) {
+        let event = self.sequencer.number(now.wall, &mut self.rng, happened);
+        let chapter = self.ledger.record(&event);
+        self.outputs.push_back(Output::Event(event));
+        self.outputs.extend(chapter.map(Output::Chapter));
+    }
+
+    fn answer(&mut self, now: Now, request: Request) -> Reply {
+        match request {
+            Request::CreateCall { account, call } => match self.router.create_call(now, account, *call) {
+                Ok(record) => Reply::Call(Box::new(record)),
+                Err(refused) => Reply::Refused(refused),
+            },
+            Request::UpdateCall { account, sid, update } => match self.router.update_call(now, account, sid, *update) {
+                Ok(Some(record)) => Reply::Call(Box::new(record)),
+                Ok(None) => Reply::NotLive,
+                Err(refused) => Reply::Refused(refused),
+            },
+            Request::FindCall { account, sid } => match self.router.record(sid) {
+                Some(record) if account.is_none() || record.account == account => Reply::Call(Box::new(record)),
+                _ => Reply::NotLive,
+            },
+            Request::LiveCalls { account } => Reply::Calls(self.router.records(account).collect()),
+            Request::FindCall { account, sid } => match self.router.records(account).find(|record| record.sid == sid) {
+                Some(record) => Reply::Call(Box::new(record)),
+                None => Reply::NotLive,
+            },
+            Request::Hangup { sid } => {
+                if self.router.hangup(now, sid, EndedBy::Operator) {
+                    Reply::Done
+                } else {
+                    Reply::NotLive
+                }
+            }
+            Request::Status => Reply::Status(Box::new(self.status(now))),
+        }
+    }
+}

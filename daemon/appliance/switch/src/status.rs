@@ -1,0 +1,41 @@
+//! How the box is, as far as the rooms know; drivers fill in the rest on the way up.
+
+use postern_types::Now;
+
+use crate::{
+    Switch,
+    request::{Status, TrunkStatus},
+};
+
+impl Switch {
+    pub(crate) fn status(&self, now: Now) -> Status {
+        let sip = self.signaling.counters();
+        let calls = self.router.counters();
+        let presence = self.router.presence();
+        let (users_available, users_busy) = presence.counts();
+        let trunk = |(name, trunk): (&postern_types::TrunkName, &postern_config::Trunk)| TrunkStatus {
+            name: name.to_string(),
+            calls: self.router.trunk_legs(name).into(),
+            calls_max: trunk.calls_max,
+        };
+        Status {
+            name: self.config.appliance.name.clone(),
+            version: env!("CARGO_PKG_VERSION").into(),
+            uptime_s: now.wall.since(self.started.wall).as_secs(),
+            calls: calls.calls,
+            legs: calls.legs,
+            calls_total: calls.calls_total,
+            answered_total: calls.answered_total,
+            devices: presence.devices_total(),
+            users_available,
+            users_busy,
+            trunks: self.config.trunks.iter().map(trunk).collect(),
+            sip_received: sip.received,
+            sip_sent: sip.sent,
+            strangers: sip.strangers,
+            malformed: sip.malformed,
+            events_seq: self.sequencer.last(),
+            ..Status::default()
+        }
+    }
+}

@@ -1,0 +1,1 @@
+//! One entry for each parser, with seeds to mutate.

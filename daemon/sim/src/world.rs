@@ -1,0 +1,311 @@
+//! One switch among phones, carriers, application servers and a faulty network; and what must hold whatever happens.
+
+use std::{
+    collections::BTreeMap,
+    net::SocketAddr,
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use postern_config::{Config, NoFiles};
+use postern_facts::{CallRecord, Event, Fact};
+use postern_switch::{Input, Output, Reply, Request, Status, Switch, Token};
+use postern_types::{CallSid, Now, UnixMicros, media::Prompt};
+use rand::{Rng, SeedableRng, rngs::StdRng};
+
+use crate::{
+    application::Servers,
+    media::Media,
+    network::{Datagram, Faults, Network},
+    phone::Phone,
+};
+
+/// Steps of one run at most: a world that does not come to rest is a bug of its own.
+const STEPS_MAX: u64 = 5_000_000;
+
+/// The world.
+pub struct World {
+    /// The seed of this run, for the message of a failure.
+    pub seed: u64,
+    /// The box.
+    pub switch: Switch,
+    /// Its media plane's twin.
+    pub media: Media,
+    /// Phones and carriers, in the order they were added.
+    pub phones: Vec<Phone>,
+    /// Application servers.
+    pub servers: Servers,
+    /// Everything that happened.
+    pub events: Vec<Arc<Event>>,
+    /// Finished legs.
+    pub records: Vec<CallRecord>,
+    /// Datagrams that the box sent, for who looks for leaks: destination and text.
+    pub sent: Vec<(SocketAddr, Vec<u8>)>,
+    network: Network,
+    now: Now,
+    replies: Vec<(Token, Reply)>,
+    next_token: u64,
+    rng: StdRng,
+}
+
+impl World {
+    /// A world around a box with this configuration (YAML).
+    pub fn new(seed: u64, yaml: &str, faults: Faults) -> Self {
+        let config = load(yaml);
+        let mut rng = StdRng::seed_from_u64(seed);
+        let now = Now { instant: Instant::now(), wall: UnixMicros(1_790_000_000_000_000) };
+        let mut secret = [0; 32];
+        rng.fill_bytes(&mut secret);
+        Self {
+            seed,
+            switch: Switch::new(config, secret, 0, now),
+            media: Media::new(500),
+            phones: Vec::new(),
+            servers: Servers::default(),
+            events: Vec::new(),
+            records: Vec::new(),
+            sent: Vec::new(),
+            network: Network::new(faults),
+            now,
+            replies: Vec::new(),
+            next_token: 0,
+            rng,
+        }
+    }
+
+    /// Adds a user agent; returns its place.
+    pub fn phone(&mut self, name: &str, password: &str, address: &str, border: &str) -> usize {
+        let parse = |text: &str| text.parse().expect("a socket address");
+        let rng = StdRng::from_rng(&mut self.rng);
+        self.phones.push(Phone::new(name, password, parse(address), parse(border), rng));
+        self.phones.len() - 1
+    }
+
+    /// The time.
+    pub fn now(&self) -> Now {
+        self.now
+    }
+
+    /// Has a phone do something now.
+    pub fn with<T>(&mut self, phone: usize, act: impl FnOnce(&mut Phone, Instant) -> T) -> T {
+        let value = act(&mut self.phones[phone], self.now.instant);
+        self.settle();
+        value
+    }
+
+    /// Asks the switch.
+    pub fn ask(&mut self, request: Request) -> Reply {
+        self.next_token += 1;
+        let token = Token(self.next_token);
+        self.switch.handle_input(self.now, Input::Request(token, request));
+        self.settle();
+        let at = self.replies.iter().position(|(t, _)| *t == token).expect("every request is answered in its turn");
+        self.replies.swap_remove(at).1
+    }
+
+    /// Applies another configuration.
+    pub fn configure(&mut self, yaml: &str) {
+        let config = load(yaml);
+        self.switch.handle_input(self.now, Input::Configure { config, file: "new.yaml".into(), by: "test".into() });
+        self.settle();
+    }
+
+    /// Has the party of a leg press a key.
+    pub fn press(&mut self, leg: CallSid, digit: char) -> bool {
+        let open = self.media.press(leg, digit);
+        self.settle();
+        open
+    }
+
+    /// Lets `span` pass.
+    pub fn run(&mut self, span: Duration) {
+        let until = self.now.instant + span;
+        for _ in 0..STEPS_MAX {
+            self.settle();
+            match self.next_deadline() {
+                Some(at) if at <= until => self.advance(at),
+                _ => return self.advance(until),
+            }
+        }
+        panic!("seed {}: the world does not come to rest", self.seed);
+    }
+
+    /// Lets time pass until `done`, at most `span`. False when it did not come.
+    pub fn run_until(&mut self, span: Duration, mut done: impl FnMut(&Self) -> bool) -> bool {
+        let until = self.now.instant + span;
+        for _ in 0..STEPS_MAX {
+            self.settle();
+            if done(self) {
+                return true;
+            }
+            match self.next_deadline() {
+                Some(at) if at <= until => self.advance(at),
+                _ => {
+                    self.advance(until);
+                    return done(self);
+                }
+            }
+        }
+        panic!("seed {}: the world does not come to rest", self.seed);
+    }
+
+    fn advance(&mut self, to: Instant) {
+        let span = to.saturating_duration_since(self.now.instant);
+        self.now = self.now + span;
+        let now = self.now;
+        if self.switch.next_deadline().is_some_and(|at| at <= now.instant) {
+            self.switch.handle_timeout(now);
+        }
+        for phone in &mut self.phones {
+            if phone.next_deadline().is_some_and(|at| at <= now.instant) {
+                phone.handle_timeout(now.instant);
+            }
+        }
+        self.settle();
+    }
+
+    fn next_deadline(&self) -> Option<Instant> {
+        let phones = self.phones.iter().filter_map(Phone::next_deadline).min();
+        let rest = [
+            self.switch.next_deadline(),
+            self.network.next_deadline(),
+            self.media.next_deadline(),
+            self.servers.next_deadline(),
+        ];
+        rest.into_iter().flatten().chain(phones).min()
+    }
+
+    /// Carries everything that is due now to where it belongs, until all are silent.
+    fn settle(&mut self) {
+        let now = self.now;
+        loop {
+            let mut silent = true;
+            while let Some(output) = self.switch.poll_output() {
+                silent = false;
+                self.carry(output);
+            }
+            for phone in &mut self.phones {
+                while let Some((destination, bytes)) = phone.poll_send(now.instant) {
+                    silent = false;
+                    let datagram = Datagram { source: phone.address, destination, bytes };
+                    self.network.send(now.instant, &mut self.rng, datagram);
+                }
+            }
+            if let Some(datagram) = self.network.arrive(now.instant) {
+                silent = false;
+                self.deliver(datagram);
+            } else if let Some(event) = self.media.poll_event(now.instant) {
+                silent = false;
+                self.switch.handle_input(now, Input::Media(event));
+            } else if let Some((id, result)) = self.servers.poll(now.instant) {
+                silent = false;
+                self.switch.handle_input(now, Input::Http(id, result));
+            }
+            if silent {
+                return;
+            }
+        }
+    }
+
+    fn deliver(&mut self, Datagram { source, destination, bytes }: Datagram) {
+        match self.phones.iter_mut().find(|phone| phone.address == destination) {
+            Some(phone) => phone.handle_datagram(self.now.instant, source, &bytes),
+            None => {
+                let input = Input::Datagram { local: destination, source, bytes: &bytes };
+                self.switch.handle_input(self.now, input);
+            }
+        }
+    }
+
+    fn carry(&mut self, output: Output) {
+        match output {
+            Output::Send { local, destination, bytes } => {
+                self.sent.push((destination, bytes.clone()));
+                let datagram = Datagram { source: local, destination, bytes };
+                self.network.send(self.now.instant, &mut self.rng, datagram);
+            }
+            Output::Media(command) => self.media.command(self.now, command),
+            Output::Http(request) => self.servers.request(self.now.instant, *request),
+            Output::LoadPrompt(key, _) => {
+                // A second of silence stands for any audio: what it sounds like is the media plane's business.
+                let prompt = Arc::new(Prompt { samples: vec![0; 8000].into() });
+                self.switch.handle_input(self.now, Input::Prompt(key, Ok(prompt)));
+            }
+            Output::Resolve { id, .. } => self.switch.handle_input(self.now, Input::Resolved(id, Vec::new())),
+            Output::Event(event) => self.events.push(event),
+            Output::Record(record) => self.records.push(*record),
+            Output::Chapter(_) => {}
+            Output::Reply(token, reply) => self.replies.push((token, reply)),
+        }
+    }
+
+    /// How the box is.
+    pub fn status(&mut self) -> Status {
+        match self.ask(Request::Status) {
+            Reply::Status(status) => *status,
+            other => panic!("{other:?}"),
+        }
+    }
+
+    /// The facts of one kind, in order.
+    pub fn facts(&self, name: &str) -> Vec<&Arc<Event>> {
+        self.events.iter().filter(|event| event.fact.meta().name == name).collect()
+    }
+
+    /// What must hold when every party has had its time: nothing lives, nothing is held, and each story has one end.
+    pub fn assert_at_rest(&mut self) {
+        let seed = self.seed;
+        let status = self.status();
+        assert_eq!((status.calls, status.legs), (0, 0), "seed {seed}: calls or legs live on");
+        assert_eq!(self.media.open_now(), 0, "seed {seed}: streams are still open");
+        let mut begun: BTreeMap<CallSid, i32> = BTreeMap::new();
+        let mut legs: BTreeMap<CallSid, i32> = BTreeMap::new();
+        for event in &self.events {
+            let (call, leg) = (event.subject.call, event.subject.leg);
+            match &event.fact {
+                Fact::CallOffered(_) | Fact::CallCreated(_) => {
+                    assert!(
+                        begun.insert(call.expect("a call's fact names it"), 0).is_none(),
+                        "seed {seed}: begun twice"
+                    );
+                    if matches!(event.fact, Fact::CallOffered(_)) {
+                        legs.insert(leg.expect("an offered call has a leg"), 0);
+                    }
+                }
+                Fact::LegDialed(_) => _ = legs.entry(leg.expect("a leg's fact names it")).or_insert(0),
+                Fact::CallEnded(_) => {
+                    let ends = begun.get_mut(&call.expect("a call's fact names it"));
+                    *ends.unwrap_or_else(|| panic!("seed {seed}: an end without a beginning")) += 1;
+                }
+                Fact::LegEnded(_) => *legs.entry(leg.expect("a leg's fact names it")).or_insert(0) += 1,
+                _ => {}
+            }
+        }
+        for (call, ends) in begun {
+            assert_eq!(ends, 1, "seed {seed}: {call} ended {ends} times");
+        }
+        for (leg, ends) in &legs {
+            assert_eq!(*ends, 1, "seed {seed}: leg {leg} ended {ends} times");
+        }
+        let mut recorded: Vec<_> = self.records.iter().map(|record| record.sid).collect();
+        recorded.sort();
+        let told: Vec<_> = legs.into_keys().collect();
+        assert_eq!(recorded, told, "seed {seed}: records and legs differ");
+        for (n, event) in self.events.iter().enumerate() {
+            assert_eq!(event.seq, n as u64 + 1, "seed {seed}: event numbers have holes");
+        }
+    }
+
+    /// Whatever the box sent to `address`, as text.
+    pub fn sent_to(&self, address: SocketAddr) -> String {
+        let to_it = self.sent.iter().filter(|(destination, _)| *destination == address);
+        to_it.map(|(_, bytes)| String::from_utf8_lossy(bytes)).collect::<Vec<_>>().join("\n")
+    }
+}
+
+fn load(yaml: &str) -> Arc<Config> {
+    match postern_config::load("world.yaml", yaml, &NoFiles) {
+        Ok((config, _)) => Arc::new(config),
+        Err(mistakes) => panic!("{}", mistakes.iter().map(|m| m.render()).collect::<Vec<_>>().join("\n")),
+    }
+}
