@@ -3,7 +3,7 @@
 import pytest
 from kit import box, sipp
 from kit.wait import until
-from test_routes import _cancelled_callee
+from test_routes import cancelled_callee
 
 OFFER = sipp.sdp()
 
@@ -18,7 +18,7 @@ def callee():
 
 def test_the_caller_cancels(world):
     daemon = world.start()
-    far = world.callee("zeta", _cancelled_callee())
+    far = world.callee("zeta", cancelled_callee())
     score = sipp.Score().invite(OFFER).expect(100).expect(180).cancel().expect(200).expect(487).ack(failure=True)
     world.caller("acme", score, "+991").done()
     far.done()
@@ -41,7 +41,7 @@ def test_a_refusal_is_passed_on(world, status, passed_on, word):
 
 def test_nobody_answers_in_time(world):
     daemon = world.start(lambda c: c["routes"][0].update(timeout="1s"))
-    far = world.callee("zeta", _cancelled_callee())
+    far = world.callee("zeta", cancelled_callee())
     world.caller("acme", caller().expect(480, within_ms=6000).ack(failure=True), "+991").done()
     far.done()
     daemon.idle()
@@ -49,7 +49,6 @@ def test_nobody_answers_in_time(world):
 
 def test_a_dead_trunk_fails_the_call_and_leaves_nothing(world):
     daemon = world.start(lambda c: c["routes"][0].update(timeout="2s"))
-    run = sipp.Score().invite(OFFER).expect(100).either(408, 480, 503)
     run = sipp.Score().invite(OFFER).expect(100).expect(480, within_ms=8000).ack(failure=True)
     world.caller("acme", run, "+991").done()
     daemon.idle()
@@ -140,6 +139,7 @@ def test_silence_ends_the_call_with_a_reason(world):
 
 def test_a_hundred_calls_leave_nothing_behind(world):
     daemon = world.start()
+    free = daemon.status()["media"]["ports_free"]
     far = world.callee("zeta", callee().reply(180).reply(200, "OK", OFFER).expect("ACK").expect("BYE").reply_in_dialog(200, "OK"), calls=100, media_port=7000)
     near = world.caller("acme", caller().expect(200).ack().pause(100).bye().expect(200), "+991", calls=100, rate=40)
     near.done()
@@ -147,6 +147,6 @@ def test_a_hundred_calls_leave_nothing_behind(world):
     daemon.idle()
     status = daemon.status()
     assert status["calls_total"] == 100
-    until("all ports free again", lambda: daemon.status()["media"]["ports_free"] == status["media"]["ports_free"] or True)
+    until("all ports to be free again", lambda: daemon.status()["media"]["ports_free"] == free)
     ends = daemon.events(type="call.ended")
     assert len(ends) == 100 and len({e["call"] for e in ends}) == 100
