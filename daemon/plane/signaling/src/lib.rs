@@ -1,1 +1,352 @@
-//! The signaling plane: endpoints, registrar, trunks, SIP legs.
+//! The signaling plane: who may come in, who is registered where, and SIP legs in the language of [`postern_types::leg`].
+//!
+//! Sans-IO: datagrams, commands, resolved names and `now` go in; datagrams, leg events, facts and questions come out. A
+//! back-to-back user agent: each leg is a user agent of its own, made from what the language of legs can say. Nothing else
+//! passes from one side to the other, and that is the whole of topology hiding: there is no header to take out.
+//!
+//! | module | what it decides |
+//! |---|---|
+//! | `places` | which endpoint, realm and trunk a source belongs to |
+//! | `admission` | who a request is from; challenges; strangers; OPTIONS and REGISTER |
+//! | `registrar` | where a user's devices are |
+//! | `legs`, `side` | what there is: a leg, and its one or several dialogs |
+//! | `offered` | a leg that comes in, until its answer |
+//! | `dialed` | a leg that goes out, until its answer: forks, challenges, CANCEL |
+//! | `session` | an answered leg: ACK, BYE, new offers, INFO |
+//! | `headers` | what of a header passes to and from the language of legs |
+//!
+//! What cannot happen here: an in-dialog request is never believed without our tag, the Call-ID and the peer's tag; a stranger
+//! makes no state; a leg is told to the router exactly once as ended or failed.
+
+#![forbid(unsafe_code)]
+
+mod admission;
+mod dialed;
+pub mod fuzz;
+mod headers;
+mod legs;
+mod offered;
+mod output;
+mod places;
+mod registrar;
+mod session;
+mod side;
+mod timers;
+
+use std::{
+    collections::{HashMap, HashSet, VecDeque},
+    net::{IpAddr, SocketAddr},
+    sync::Arc,
+    time::Instant,
+};
+
+use postern_config::Config;
+use postern_facts::{MalformedDropped, StrangersRefused, Subject};
+use postern_sip::{
+    Message, Method, Name, Request, Response, ResponseBuilder,
+    digest::{Algorithm, Challenger},
+    limits::TRANSACTIONS_MAX,
+    message::Defect,
+    transaction::{self, ClientKey, Flow, ServerKey, Transactions},
+};
+use postern_types::{CallSid, Now, leg::LegCommand};
+use rand::{RngExt, rngs::StdRng};
+
+pub use output::{Counters, Output, ResolveId};
+
+use legs::Legs;
+use places::Places;
+use registrar::Registrar;
+use side::{Side, Tag};
+use timers::{OnceAMinute, Timer, Timers};
+
+/// Names asked for at once at most; a dial beyond fails with 503. Answers come in milliseconds or not at all.
+const RESOLVING_MAX: usize = 1024;
+
+/// The plane. Drain [`Signaling::poll_output`] after every input, and call [`Signaling::handle_timeout`] by [`Signaling::next_deadline`].
+pub struct Signaling {
+    places: Places,
+    transactions: Transactions,
+    challenger: Challenger,
+    registrar: Registrar,
+    legs: Legs,
+    sides: HashMap<Tag, Side>,
+    /// Whose our requests are.
+    clients: HashMap<ClientKey, Client>,
+    /// Which INVITEs wait for a final answer: first ones, and later ones of a session.
+    servers: HashMap<ServerKey, Tag>,
+    /// Hashes of Call-ID, From tag and CSeq of the first INVITEs that are alive (RFC 3261 8.2.2.2).
+    merged: HashSet<u64>,
+    resolving: HashMap<ResolveId, CallSid>,
+    resolve_next: u64,
+    timers: Timers,
+    unproven: admission::Meter,
+    strangers: OnceAMinute<SocketAddr>,
+    malformed: OnceAMinute<(SocketAddr, String)>,
+    outputs: VecDeque<Output>,
+    counters: Counters,
+    /// Keys the hashes of `merged`.
+    seed: u64,
+    rng: StdRng,
+}
+
+/// What one of our requests is for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Client {
+    /// The first INVITE of a side.
+    Invite(Tag),
+    /// A later INVITE of a session.
+    Reinvite(Tag),
+    /// A BYE: nobody waits for its answer, but a challenge is answered once.
+    Bye,
+}
+
+impl Signaling {
+    /// A plane without legs or registrations. `rng` must be cryptographic: it makes tags and nonces.
+    pub fn new(config: Arc<Config>, mut rng: StdRng, _now: Instant) -> Self {
+        Self {
+            transactions: Transactions::new(rng.random(), TRANSACTIONS_MAX),
+            challenger: Challenger::new(admission::DIGEST_REALM, &[Algorithm::Sha256, Algorithm::Md5], rng.random()),
+            places: Places::new(config),
+            registrar: Registrar::default(),
+            legs: Legs::default(),
+            sides: HashMap::new(),
+            clients: HashMap::new(),
+            servers: HashMap::new(),
+            merged: HashSet::new(),
+            resolving: HashMap::new(),
+            resolve_next: 0,
+            timers: Timers::default(),
+            unproven: admission::Meter::default(),
+            strangers: OnceAMinute::default(),
+            malformed: OnceAMinute::default(),
+            outputs: VecDeque::new(),
+            counters: Counters::default(),
+            seed: rng.random(),
+            rng,
+        }
+    }
+
+    /// Takes a new configuration. Calls go on, also those of trunks and users that are gone; a user that is gone loses its devices.
+    pub fn reconfigure(&mut self, _now: Instant, config: Arc<Config>) {
+        self.places = Places::new(config);
+        let users = &self.places.config.users;
+        let gone: Vec<_> = self.registrar.users().filter(|user| !users.contains_key(*user)).cloned().collect();
+        for user in gone {
+            let changes = self.registrar.drop_user(&user);
+            self.tell_changes(&user, changes);
+        }
+    }
+
+    /// Takes a datagram that came from `source` to our endpoint `local`.
+    pub fn handle_datagram(&mut self, now: Now, local: SocketAddr, source: SocketAddr, bytes: &[u8]) {
+        self.counters.received += 1;
+        let flow = Flow { local, remote: source };
+        let Some(endpoint) = self.places.endpoint(local) else {
+            self.counters.stray += 1;
+            return;
+        };
+        let trusted = self.places.trunk_of(&endpoint.realm, source.ip()).is_some() || self.registrar.knows(source);
+        match Message::parse(bytes) {
+            Err(error) if error.defect == Defect::KeepAlive => {}
+            Err(error) => {
+                self.counters.malformed += 1;
+                self.malformed.note((source, error.to_string()));
+                if trusted {
+                    self.transactions.receive_broken(flow, &error);
+                }
+            }
+            Ok(Message::Request(request)) if !trusted && !self.let_in(now, flow, &request) => {}
+            Ok(message) => self.transactions.receive(now.instant, flow, message),
+        }
+        self.run(now);
+    }
+
+    /// Takes a command of the router. One for a leg that is gone does nothing.
+    pub fn handle_command(&mut self, now: Now, command: LegCommand) {
+        let at = now.instant;
+        match command {
+            LegCommand::Dial(dial) => self.dial(at, dial),
+            LegCommand::Ring { leg, status, early } => self.ring(at, leg, status, early.as_deref()),
+            LegCommand::Answer { leg, answer } => self.answer(at, leg, &answer),
+            LegCommand::Hangup { leg, by, cause } => self.hang_up(at, leg, by, cause),
+            LegCommand::Reoffer { leg, offer } => self.reoffer(at, leg, &offer),
+            LegCommand::AnswerReoffer { leg, answer } => self.answer_reoffer(at, leg, &answer),
+            LegCommand::RejectReoffer { leg, cause } => self.reject_reoffer(at, leg, &cause),
+        }
+        self.run(now);
+    }
+
+    /// Takes the addresses of a name that [`Output::Resolve`] asked for; none: there is no such name, or nobody to ask.
+    pub fn handle_resolved(&mut self, now: Now, id: ResolveId, addresses: Vec<IpAddr>) {
+        if let Some(leg) = self.resolving.remove(&id) {
+            self.resolved(now.instant, leg, &addresses);
+        }
+        self.run(now);
+    }
+
+    /// Does what is due.
+    pub fn handle_timeout(&mut self, now: Now) {
+        self.transactions.handle_timeout(now.instant);
+        self.run(now);
+        while let Some(timer) = self.timers.due(now.instant) {
+            match timer {
+                Timer::NoAnswer(leg) => self.no_answer(now.instant, leg),
+                Timer::Answer(tag) => self.repeat_answer(now.instant, tag),
+                Timer::Registration(user) => {
+                    let changes = self.registrar.expire(now.instant, &user);
+                    self.tell_changes(&user, changes);
+                }
+            }
+        }
+        self.run(now);
+    }
+
+    /// The next output.
+    pub fn poll_output(&mut self) -> Option<Output> {
+        self.outputs.pop_front()
+    }
+
+    /// When to call [`Signaling::handle_timeout`] at the latest.
+    pub fn next_deadline(&self) -> Option<Instant> {
+        let ours =
+            [self.transactions.next_deadline(), self.timers.next(), self.strangers.next(), self.malformed.next()];
+        ours.into_iter().flatten().min()
+    }
+
+    /// Figures.
+    pub fn counters(&self) -> Counters {
+        Counters {
+            devices: self.registrar.len() as u64,
+            legs: self.legs.len() as u64,
+            trunk_legs: self.legs.of_trunk.iter().map(|(trunk, legs)| (trunk.clone(), *legs)).collect(),
+            overloaded: self.counters.overloaded + self.transactions.counters().full,
+            ..self.counters.clone()
+        }
+    }
+
+    /// Takes what the transactions have to say, until they are silent.
+    fn run(&mut self, now: Now) {
+        while let Some(output) = self.transactions.poll_output() {
+            match output {
+                transaction::Output::Send { flow, bytes } => self.send(flow, bytes.to_vec()),
+                transaction::Output::Request { key, request, flow } => self.on_request(now, key, request, flow),
+                transaction::Output::Cancelled { invite, request } => self.on_cancelled(now.instant, invite, &request),
+                transaction::Output::Ack { request, .. } => self.on_ack(now.instant, &request),
+                transaction::Output::Response { key, response, flow } => {
+                    self.on_response(now.instant, key, response, flow);
+                }
+                // A 2xx that comes later than 32 s: its sender has been given up, and gives up itself.
+                transaction::Output::Stray { .. } => self.counters.stray += 1,
+                transaction::Output::TimedOut { key } => self.on_timed_out(now.instant, key),
+                transaction::Output::NoAck { .. } => {}
+            }
+        }
+        if let Some((source, requests)) = self.strangers.due(now.instant) {
+            self.fact(Subject::default(), StrangersRefused { source, requests });
+        }
+        if let Some(((source, why), messages)) = self.malformed.due(now.instant) {
+            self.fact(Subject::default(), MalformedDropped { source, messages, why });
+        }
+    }
+
+    fn send(&mut self, flow: Flow, bytes: Vec<u8>) {
+        self.counters.sent += 1;
+        self.outputs.push_back(Output::Send { local: flow.local, destination: flow.remote, bytes });
+    }
+
+    fn on_request(&mut self, now: Now, key: ServerKey, request: Request, flow: Flow) {
+        // `check` has read To well.
+        let to_tag = request.headers.to().ok().and_then(|to| to.tag().map(Tag::read));
+        match to_tag {
+            Some(tag) => self.in_dialog(now.instant, key, &request, flow, tag),
+            None => self.admit(now, key, request, flow),
+        }
+    }
+
+    fn on_response(&mut self, now: Instant, key: ClientKey, response: Response, flow: Flow) {
+        match self.clients.get(&key) {
+            Some(&Client::Invite(tag)) => self.on_invite_response(now, key, tag, response, flow),
+            Some(&Client::Reinvite(tag)) => self.on_reinvite_response(now, key, tag, response, flow),
+            Some(Client::Bye) if !response.is_provisional() => drop(self.clients.remove(&key)),
+            Some(Client::Bye) | None => {}
+        }
+    }
+
+    fn on_timed_out(&mut self, now: Instant, key: ClientKey) {
+        match self.clients.remove(&key) {
+            Some(Client::Invite(tag)) => self.on_invite_timed_out(now, tag),
+            Some(Client::Reinvite(tag)) => self.on_reinvite_timed_out(now, tag),
+            Some(Client::Bye) | None => {}
+        }
+    }
+
+    /// Sends a request of ours and remembers what for.
+    fn request(&mut self, now: Instant, flow: Flow, request: Request, what: Client) -> Option<ClientKey> {
+        match self.transactions.send_request(now, flow, request) {
+            Ok(key) => {
+                self.clients.insert(key, what);
+                Some(key)
+            }
+            Err(_) => None,
+        }
+    }
+
+    /// A response without a body. `tag` is for To.
+    fn reply(&mut self, now: Instant, key: ServerKey, request: &Request, status: u16, tag: Tag) {
+        let tag = tag.to_string();
+        let mut response = ResponseBuilder::to(request, status).header(Name::Server, headers::PRODUCT);
+        if status != 100 {
+            response = response.to_tag(&tag);
+        }
+        response = match status {
+            405 | 501 => response.header(Name::Allow, headers::ALLOW),
+            415 => response.header(Name::Accept, headers::SDP),
+            503 => response.header(Name::RetryAfter, "5"),
+            // RFC 3261 14.2: wait a moment between 0 and 10 seconds.
+            500 => response.header(Name::RetryAfter, "3"),
+            _ => response,
+        };
+        self.transactions.respond(now, key, &response.build());
+    }
+
+    /// Takes a side out of all tables.
+    fn forget(&mut self, tag: Tag) -> Option<Side> {
+        let side = self.sides.remove(&tag)?;
+        match &side.state {
+            side::State::Offered(offered) => {
+                self.servers.remove(&offered.key);
+                self.merged.remove(&offered.merged_id);
+            }
+            side::State::Calling(calling) => drop(self.clients.remove(&calling.key)),
+            side::State::Up(session) => {
+                if let Some((key, _)) = &session.invite {
+                    self.clients.remove(key);
+                }
+                if let side::OfferAnswer::Theirs { key, .. } = &session.offer_answer {
+                    self.servers.remove(key);
+                }
+            }
+        }
+        Some(side)
+    }
+
+    fn random(&mut self) -> u64 {
+        self.rng.random()
+    }
+
+    fn new_tag(&mut self) -> Tag {
+        Tag(self.rng.random())
+    }
+
+    fn new_branch(&mut self) -> String {
+        format!("{}{:016x}", postern_sip::message::MAGIC_COOKIE, self.rng.random::<u64>())
+    }
+}
+
+fn known_method(method: &Method) -> bool {
+    !matches!(method, Method::Other(_))
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,296 @@
+//! Requests outside any dialog: who are they from, and may they? Registration and OPTIONS are served here.
+//!
+//! A source that is neither trunk nor device gets nothing that tells it what we are: it is dropped, or, where users may
+//! register, challenged. The challenge is the same for any user, existing or not, and costs no state: nonces are signed, not kept.
+
+use std::time::{Duration, Instant};
+
+use postern_facts::{AuthenticationFailed, RegistrationAdded, RegistrationRemoved, Subject};
+use postern_sip::{
+    Method, Name, Request, ResponseBuilder, build,
+    digest::Verdict,
+    transaction::{Flow, ServerKey},
+};
+use postern_types::{Now, Secret, TrunkName, UserName};
+
+use crate::{
+    Output, Signaling,
+    headers::{self, ALLOW, PRODUCT, SDP},
+    known_method,
+    offered::Who,
+    places::Endpoint,
+    registrar::{Changes, EXPIRES_MIN_S},
+    side::Tag,
+    timers::Timer,
+};
+
+/// The realm of our challenges. It says nothing, and users need not configure it.
+pub(crate) const DIGEST_REALM: &str = "sip";
+
+/// Requests a second with an authorization from unknown sources: each makes a transaction of 32 s, so that this many fill a
+/// quarter of the table at most. What is beyond is dropped and counted; an honest client sends again.
+const UNPROVEN_PER_SECOND: u32 = 2000;
+
+/// Counts within one second.
+#[derive(Debug, Default)]
+pub(crate) struct Meter {
+    since: Option<Instant>,
+    count: u32,
+}
+
+impl Meter {
+    fn admits(&mut self, now: Instant) -> bool {
+        if self.since.is_none_or(|since| now.duration_since(since) >= Duration::from_secs(1)) {
+            (self.since, self.count) = (Some(now), 0);
+        }
+        self.count += 1;
+        self.count <= UNPROVEN_PER_SECOND
+    }
+}
+
+impl Signaling {
+    /// Whether a request from an unknown source may reach the transactions. When not, it was dropped or challenged.
+    pub(crate) fn let_in(&mut self, now: Now, flow: Flow, request: &Request) -> bool {
+        let to_tag = request.headers.to().ok().and_then(|to| to.tag()).map(Tag::read);
+        match (&request.method, to_tag) {
+            // An ACK is never answered.
+            (Method::Ack, _) => return true,
+            // Of a dialog: a called URI's server, or a peer that moved. The dialog itself is checked later.
+            (_, Some(Some(tag))) if self.sides.contains_key(&tag) => return true,
+            (Method::Cancel, _) if self.merged.contains(&self.merged_id(&request.headers)) => return true,
+            (Method::Invite | Method::Register, None) if self.admits_users(flow) => {
+                if request.headers.has(Name::Authorization) && self.unproven.admits(now.instant) {
+                    return true;
+                }
+                if request.check().is_ok() && !request.headers.has(Name::Authorization) {
+                    self.counters.challenged += 1;
+                    self.challenge_without_state(now, flow, request);
+                    return false;
+                }
+            }
+            _ => {}
+        }
+        self.refuse_stranger(flow);
+        false
+    }
+
+    /// A request without To tag.
+    pub(crate) fn admit(&mut self, now: Now, key: ServerKey, request: Request, flow: Flow) {
+        let Some(endpoint) = self.places.endpoint(flow.local).cloned() else { return };
+        let trunk = self.places.trunk_of(&endpoint.realm, flow.remote.ip()).cloned();
+        let tag = self.new_tag();
+        match (&request.method, trunk) {
+            (Method::Invite, Some(trunk)) => {
+                if self.trunk_proves(now, key, &request, flow, &trunk) {
+                    self.offered(now.instant, key, request, flow, Who::Trunk(trunk), &endpoint);
+                }
+            }
+            (Method::Invite | Method::Register, None) if !endpoint.registrations => {
+                self.transactions.discard(key);
+                self.refuse_stranger(flow);
+            }
+            (Method::Invite, None) => {
+                if let Some(user) = self.user_proves(now, key, &request, flow) {
+                    self.offered(now.instant, key, request, flow, Who::User(user), &endpoint);
+                }
+            }
+            (Method::Register, Some(_)) if !endpoint.registrations => self.reply(now.instant, key, &request, 405, tag),
+            (Method::Register, _) => {
+                if let Some(user) = self.user_proves(now, key, &request, flow) {
+                    self.register(now.instant, key, &request, flow, &user);
+                }
+            }
+            (Method::Options, trunk) if trunk.is_some() || self.registrar.knows(flow.remote) => {
+                self.options(now.instant, key, &request, tag);
+            }
+            (Method::Bye | Method::Info | Method::Update | Method::Prack, _) => {
+                self.reply(now.instant, key, &request, 481, tag);
+            }
+            (Method::Options, _) => {
+                self.transactions.discard(key);
+                self.refuse_stranger(flow);
+            }
+            (method, _) => {
+                let status = if known_method(method) { 405 } else { 501 };
+                self.reply(now.instant, key, &request, status, tag);
+            }
+        }
+    }
+
+    fn admits_users(&self, flow: Flow) -> bool {
+        self.places.endpoint(flow.local).is_some_and(|endpoint: &Endpoint| endpoint.registrations)
+    }
+
+    fn refuse_stranger(&mut self, flow: Flow) {
+        self.counters.strangers += 1;
+        self.strangers.note(flow.remote);
+    }
+
+    /// 200 that says what we speak: a trunk's or device's way of asking whether we are there.
+    pub(crate) fn options(&mut self, now: Instant, key: ServerKey, request: &Request, tag: Tag) {
+        if matches!(request.headers.number(Name::MaxForwards), Some(Ok(0))) {
+            return self.reply(now, key, request, 483, tag);
+        }
+        let text = tag.to_string();
+        let response = ResponseBuilder::to(request, 200)
+            .to_tag(&text)
+            .header(Name::Allow, ALLOW)
+            .header(Name::Accept, SDP)
+            .header(Name::Server, PRODUCT)
+            .build();
+        self.transactions.respond(now, key, &response);
+    }
+
+    /// Whether a trunk that must prove itself besides its source did; else it was challenged.
+    fn trunk_proves(&mut self, now: Now, key: ServerKey, request: &Request, flow: Flow, trunk: &TrunkName) -> bool {
+        let config = self.places.config.clone();
+        let Some(demands) = config.trunks.get(trunk).and_then(|t| t.demands.as_ref()) else { return true };
+        let password = |user: &str| (user == demands.username).then(|| demands.password.clone());
+        let verdict = self.challenger.check(now.wall, request.method.as_str(), &request.headers, password);
+        let subject = Subject { trunk: Some(trunk.clone()), ..Subject::default() };
+        self.proven(now, key, request, flow, verdict, subject, true).is_some()
+    }
+
+    /// The user that a request proves to be from; else it was challenged.
+    fn user_proves(&mut self, now: Now, key: ServerKey, request: &Request, flow: Flow) -> Option<UserName> {
+        let config = self.places.config.clone();
+        let password = |user: &str| config.users.get(user).map(|u| u.password.clone());
+        let verdict = self.challenger.check(now.wall, request.method.as_str(), &request.headers, password);
+        let claimed = match &verdict {
+            Verdict::Granted { user } | Verdict::Refused { user } => config.users.get_key_value(user.as_str()),
+            _ => None,
+        };
+        let known = claimed.is_some();
+        let subject = Subject { user: claimed.map(|(name, _)| name.clone()), ..Subject::default() };
+        let user = self.proven(now, key, request, flow, verdict, subject, known)?;
+        config.users.get_key_value(user.as_str()).map(|(name, _)| name.clone())
+    }
+
+    /// What follows from a verdict: the user, or a challenge. `known`: whether the claimed name is one of ours, so that its
+    /// failure is a fact; names that we do not have are just another stranger.
+    #[allow(clippy::too_many_arguments)]
+    fn proven(
+        &mut self,
+        now: Now,
+        key: ServerKey,
+        request: &Request,
+        flow: Flow,
+        verdict: Verdict,
+        subject: Subject,
+        known: bool,
+    ) -> Option<String> {
+        let mut stale = false;
+        match verdict {
+            Verdict::Granted { user } => return Some(user),
+            Verdict::Missing => self.counters.challenged += 1,
+            Verdict::Stale => stale = true,
+            Verdict::Malformed => {
+                let tag = self.new_tag();
+                self.reply(now.instant, key, request, 400, tag);
+                return None;
+            }
+            Verdict::Refused { user } if known => {
+                let fact = AuthenticationFailed {
+                    source: flow.remote,
+                    claimed: headers::tidy(&user),
+                    why: "wrong password, or an authorization used twice".into(),
+                };
+                self.fact(subject, fact);
+            }
+            Verdict::Refused { .. } => self.refuse_stranger(flow),
+        }
+        let random = self.random();
+        let tag = self.new_tag().to_string();
+        let challenges = self.challenger.challenge(now.wall, random, stale);
+        let response = challenge(request, &challenges, &tag);
+        self.transactions.respond(now.instant, key, &response);
+        None
+    }
+
+    /// RFC 3261 8.2.7: a challenge needs no transaction. Nothing in it tells whether the user exists, or what we are.
+    fn challenge_without_state(&mut self, now: Now, flow: Flow, request: &Request) {
+        let mut request = request.clone();
+        request.source = Some(flow.remote);
+        let random = self.random();
+        // The tag must be the same for a repetition.
+        let tag = Tag(self.merged_id(&request.headers)).to_string();
+        let challenges = self.challenger.challenge(now.wall, random, false);
+        let response = challenge(&request, &challenges, &tag);
+        let remote = build::response_address(&request).unwrap_or(flow.remote);
+        // Never to another host than it came from, or we could be pointed at a victim.
+        if remote.ip() == flow.remote.ip() {
+            self.send(Flow { local: flow.local, remote }, response.wire());
+        }
+    }
+
+    fn register(&mut self, now: Instant, key: ServerKey, request: &Request, flow: Flow, user: &UserName) {
+        let tag = self.new_tag();
+        let address = request.headers.to().ok().and_then(|to| to.uri().ok().map(|uri| headers::user_of(&uri)));
+        if address.as_deref() != Some(user.as_str()) {
+            let subject = Subject { user: Some(user.clone()), ..Subject::default() };
+            let why = "registers an address of another user".into();
+            self.fact(subject, AuthenticationFailed { source: flow.remote, claimed: user.to_string(), why });
+            return self.reply(now, key, request, 403, tag);
+        }
+        if self.refuse_required(now, key, request, tag) {
+            return;
+        }
+        let Some(devices_max) = self.places.config.users.get(user).map(|u| u.devices_max) else { return };
+        let outcome = self.registrar.register(now, user, devices_max, request, flow.local, flow.remote);
+        let changes = match outcome {
+            Ok(changes) => changes,
+            Err(refusal) if refusal.0 == 423 => {
+                let text = tag.to_string();
+                let response = ResponseBuilder::to(request, 423)
+                    .to_tag(&text)
+                    .header(Name::MinExpires, &EXPIRES_MIN_S.to_string())
+                    .header(Name::Server, PRODUCT)
+                    .build();
+                self.transactions.respond(now, key, &response);
+                return;
+            }
+            Err(refusal) => return self.reply(now, key, request, refusal.0, tag),
+        };
+        let text = tag.to_string();
+        let mut response = ResponseBuilder::to(request, 200).to_tag(&text);
+        for binding in self.registrar.bindings(user.as_str()) {
+            let value = format!("<{}>;expires={}", binding.contact, binding.expires_in_s(now));
+            response = response.header(Name::Contact, &value);
+        }
+        let response = response.header(Name::Server, PRODUCT).build();
+        self.transactions.respond(now, key, &response);
+        self.tell_changes(user, changes);
+    }
+
+    /// Tells what became of a user's devices, and sets the timer for the next expiry.
+    pub(crate) fn tell_changes(&mut self, user: &UserName, changes: Changes) {
+        if let Some(at) = changes.expires {
+            self.timers.set(at, Timer::Registration(user.clone()));
+        }
+        if changes.added.is_empty() && changes.removed.is_empty() {
+            return;
+        }
+        let devices = self.registrar.bindings(user.as_str()).len() as u32;
+        let subject = Subject { user: Some(user.clone()), ..Subject::default() };
+        for (source, why) in changes.removed {
+            self.fact(subject.clone(), RegistrationRemoved { source, why: why.into(), devices });
+        }
+        for (source, expires_s) in changes.added {
+            self.fact(subject.clone(), RegistrationAdded { source, expires_s, devices });
+        }
+        self.outputs.push_back(Output::Devices { user: user.clone(), devices });
+    }
+
+    pub(crate) fn trunk_credentials(&self, trunk: &TrunkName) -> Option<(Box<str>, Secret<String>)> {
+        let credentials = self.places.config.trunks.get(trunk)?.credentials.as_ref()?;
+        Some((credentials.username.as_str().into(), credentials.password.clone()))
+    }
+}
+
+fn challenge(request: &Request, challenges: &[String], tag: &str) -> postern_sip::Response {
+    let mut response = ResponseBuilder::to(request, 401).to_tag(tag);
+    for value in challenges {
+        response = response.header(Name::WwwAuthenticate, value);
+    }
+    response.build()
+}

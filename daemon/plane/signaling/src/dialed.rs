@@ -1,0 +1,419 @@
+//! A leg that goes out: from the router's Dial to its answer or failure.
+//!
+//! Each device or address that is tried is a side with an INVITE of its own. The first 2xx wins the leg; the other sides live
+//! on without it until their INVITE is over: cancelled, or, when their 2xx crosses the CANCEL, acknowledged and ended by BYE.
+
+use std::{
+    net::{IpAddr, SocketAddr},
+    time::Instant,
+};
+
+use postern_sip::{
+    Method, Name, RequestBuilder, Response, Uri, build,
+    dialog::Dialog,
+    digest,
+    transaction::{ClientKey, Flow},
+    uri::Scheme,
+};
+use postern_types::{
+    CallSid, Cause, RealmName, Secret,
+    leg::{Dial, LegEvent, Target},
+    stream::AudioStream,
+};
+
+use crate::{
+    Client, Output, RESOLVING_MAX, ResolveId, Signaling,
+    headers::{self, ALLOW, PRODUCT, SDP},
+    legs::{LEGS_MAX, Leg},
+    offered::contact,
+    places::Endpoint,
+    side::{Calling, OfferAnswer, OurDescription, Session, Side, State, Tag},
+    timers::Timer,
+};
+
+/// Challenges answered for one request: one of a proxy, one of its server, and a stale nonce.
+pub(crate) const TRIES_MAX: u8 = 3;
+/// The port of a SIP URI without one (RFC 3261 19.1.2).
+const SIP_PORT: u16 = 5060;
+
+/// Where one INVITE goes.
+struct Way {
+    /// The Request-URI.
+    uri: Uri<'static>,
+    /// The URI in To.
+    to: Uri<'static>,
+    endpoint: Endpoint,
+    remote: SocketAddr,
+    keeps_flow: bool,
+    credentials: Option<(Box<str>, Secret<String>)>,
+}
+
+/// A host and where from, for a target that is reached by address.
+struct Reach {
+    host: String,
+    port: u16,
+    realm: RealmName,
+}
+
+impl Signaling {
+    /// The router dials.
+    pub(crate) fn dial(&mut self, now: Instant, dial: Box<Dial>) {
+        let sid = dial.leg;
+        if self.legs.contains(sid) {
+            return;
+        }
+        let trunk = match &dial.target {
+            Target::Trunk { trunk, .. } => Some(trunk.clone()),
+            _ => None,
+        };
+        let calls_max = trunk.as_ref().and_then(|t| self.places.config.trunks.get(t)).and_then(|t| t.calls_max);
+        if self.legs.len() >= LEGS_MAX || trunk.as_ref().is_some_and(|t| self.legs.is_trunk_full(t, calls_max)) {
+            self.counters.overloaded += 1;
+            return self.tell(LegEvent::Failed { leg: sid, cause: Cause::new(503, "as many calls as are allowed") });
+        }
+        self.timers.set(now + dial.timeout, Timer::NoAnswer(sid));
+        let leg = Leg { sides: Vec::new(), dial: Some(dial.clone()), failure: None };
+        self.legs.insert(sid, leg, trunk);
+        let outcome = match &dial.target {
+            Target::User { user } => self.dial_user(now, &dial, user.as_str()),
+            Target::Trunk { .. } | Target::Uri { .. } => self.dial_host(now, &dial),
+        };
+        if let Err(cause) = outcome {
+            self.fail(now, sid, cause);
+        }
+    }
+
+    /// All devices at once.
+    fn dial_user(&mut self, now: Instant, dial: &Dial, user: &str) -> Result<(), Cause> {
+        let bindings = self.registrar.bindings(user).to_vec();
+        for binding in bindings {
+            let Some(endpoint) = self.places.endpoint(binding.local).cloned() else { continue };
+            let Ok(to) = Uri::sip(Some(user), &endpoint.advertised.ip().to_string(), None) else { continue };
+            let way =
+                Way { uri: binding.contact, to, endpoint, remote: binding.source, keeps_flow: true, credentials: None };
+            self.launch(now, dial, way);
+        }
+        let launched = self.legs.get(dial.leg).is_some_and(|leg| !leg.sides.is_empty());
+        if launched { Ok(()) } else { Err(Cause::new(480, "no device is registered")) }
+    }
+
+    /// One INVITE to a trunk or a URI's host, now or when its name is resolved.
+    fn dial_host(&mut self, now: Instant, dial: &Dial) -> Result<(), Cause> {
+        let reach = self.reach_of(&dial.target)?;
+        if let Some(address) = postern_sip::uri::ip_of(&reach.host) {
+            return self.dial_address(now, dial, &reach, &[address]);
+        }
+        if self.resolving.len() >= RESOLVING_MAX {
+            return Err(Cause::new(503, "too many names are being resolved"));
+        }
+        self.resolve_next += 1;
+        let id = ResolveId(self.resolve_next);
+        self.resolving.insert(id, dial.leg);
+        self.outputs.push_back(Output::Resolve { id, host: reach.host, port: reach.port });
+        Ok(())
+    }
+
+    /// A name was resolved.
+    pub(crate) fn resolved(&mut self, now: Instant, sid: CallSid, addresses: &[IpAddr]) {
+        let Some(dial) = self.legs.get(sid).and_then(|leg| leg.dial.clone()) else { return };
+        let outcome = self.reach_of(&dial.target).and_then(|reach| self.dial_address(now, &dial, &reach, addresses));
+        if let Err(cause) = outcome {
+            self.fail(now, sid, cause);
+        }
+    }
+
+    /// To the first address whose family the realm has.
+    fn dial_address(&mut self, now: Instant, dial: &Dial, reach: &Reach, addresses: &[IpAddr]) -> Result<(), Cause> {
+        let found = addresses.iter().find_map(|&address| {
+            let endpoint = self.places.endpoint_in(&reach.realm, address.is_ipv6())?;
+            Some((endpoint.clone(), SocketAddr::new(address, reach.port)))
+        });
+        let (endpoint, remote) = found.ok_or_else(|| Cause::new(503, "no address that can be reached"))?;
+        let bad = |_| Cause::new(484, "not an address that can be dialed");
+        let (uri, credentials) = match &dial.target {
+            Target::Trunk { trunk, number } => {
+                let port = (reach.port != SIP_PORT).then_some(reach.port);
+                (Uri::sip(Some(number), &reach.host, port).map_err(bad)?, self.trunk_credentials(trunk))
+            }
+            Target::Uri { uri, credentials, .. } => (Uri::parse(uri).map_err(bad)?.into_owned(), credentials.clone()),
+            Target::User { .. } => return Err(Cause::new(500, "a user is not reached by address")),
+        };
+        let way = Way { to: uri.without_params(), uri, endpoint, remote, keeps_flow: false, credentials };
+        self.launch(now, dial, way);
+        let launched = self.legs.get(dial.leg).is_some_and(|leg| !leg.sides.is_empty());
+        if launched { Ok(()) } else { Err(Cause::new(503, "too many transactions")) }
+    }
+
+    fn reach_of(&self, target: &Target) -> Result<Reach, Cause> {
+        match target {
+            Target::Trunk { trunk, .. } => {
+                let trunk = self.places.config.trunks.get(trunk).ok_or_else(|| Cause::new(404, "no such trunk"))?;
+                let (host, port) = (trunk.address.host.clone(), trunk.address.port);
+                Ok(Reach { host, port, realm: trunk.realm.clone() })
+            }
+            Target::Uri { uri, realm, .. } => {
+                let uri = Uri::parse(uri).ok().filter(|uri| uri.scheme() == Scheme::Sip);
+                let uri = uri.ok_or_else(|| Cause::new(484, "not a SIP URI that can be dialed"))?;
+                let other = uri.param("transport").is_some_and(|t| !t.eq_ignore_ascii_case("udp"));
+                if other {
+                    return Err(Cause::new(503, "only UDP is spoken here"));
+                }
+                Ok(Reach { host: uri.host().into(), port: uri.port().unwrap_or(SIP_PORT), realm: realm.clone() })
+            }
+            Target::User { .. } => Err(Cause::new(500, "a user is not reached by address")),
+        }
+    }
+
+    /// Sends one INVITE.
+    fn launch(&mut self, now: Instant, dial: &Dial, way: Way) {
+        let tag = self.new_tag();
+        let advertised = way.endpoint.advertised;
+        let host = advertised.ip().to_string();
+        let user = headers::tidy(&dial.from);
+        let Ok(from) = Uri::sip(Some(&user).filter(|u| !u.is_empty()).map(|u| &**u), &host, None) else { return };
+        let mut ours = OurDescription::new(self.random());
+        let call_id = format!("{:016x}{:016x}", self.random(), self.random());
+        let mut request = RequestBuilder::new(Method::Invite, &way.uri)
+            .via("UDP", advertised, &self.new_branch())
+            .max_forwards(70)
+            .header(Name::From, &format!("{};tag={tag}", build::name_addr(&headers::tidy(&dial.from_name), &from)))
+            .header(Name::To, &format!("<{}>", way.to))
+            .header(Name::CallId, &call_id)
+            .cseq(1)
+            .header(Name::Contact, &contact(advertised))
+            .header(Name::Allow, ALLOW)
+            .header(Name::UserAgent, PRODUCT);
+        for (name, value) in headers::allowed_extra(&dial.headers) {
+            request = request.other(name, value);
+        }
+        let invite = request.body(SDP, ours.write(&dial.offer, None)).build();
+        let flow = Flow { local: way.endpoint.local, remote: way.remote };
+        let Some(key) = self.request(now, flow, invite.clone(), Client::Invite(tag)) else {
+            self.counters.overloaded += 1;
+            return;
+        };
+        let side = Side {
+            leg: Some(dial.leg),
+            flow,
+            advertised,
+            keeps_flow: way.keeps_flow,
+            ours,
+            credentials: way.credentials,
+            state: State::Calling(Box::new(Calling { key, invite, tries: 0, early: None })),
+        };
+        self.sides.insert(tag, side);
+        if let Some(leg) = self.legs.get_mut(dial.leg) {
+            leg.sides.push(tag);
+        }
+    }
+
+    /// It rang long enough.
+    pub(crate) fn no_answer(&mut self, now: Instant, sid: CallSid) {
+        if self.legs.get(sid).is_some_and(|leg| leg.dial.is_some()) {
+            self.fail(now, sid, Cause::NO_ANSWER);
+        }
+    }
+
+    /// A response to the first INVITE of a side, also repeated or further 2xx after its answer.
+    pub(crate) fn on_invite_response(
+        &mut self,
+        now: Instant,
+        key: ClientKey,
+        tag: Tag,
+        response: Response,
+        flow: Flow,
+    ) {
+        let Some(side) = self.sides.get_mut(&tag) else { return };
+        match &mut side.state {
+            State::Calling(calling) if calling.key == key => match response.status {
+                100 => {}
+                101..=199 => {
+                    let early = sdp_in(&response);
+                    if early.is_some() {
+                        calling.early.clone_from(&early);
+                    }
+                    if let Some(leg) = side.leg {
+                        self.tell(LegEvent::Progress { leg, status: response.status, early });
+                    }
+                }
+                200..=299 => self.on_answer(now, tag, &response, flow),
+                _ => {
+                    let wanted = side.leg.is_some() && matches!(response.status, 401 | 407);
+                    if !wanted || !self.try_again(now, tag, &response) {
+                        self.side_failed(now, tag, headers::cause_of(&response));
+                    }
+                }
+            },
+            State::Up(_) if response.is_success() => self.on_further_answer(now, tag, &response),
+            State::Calling(_) | State::Up(_) | State::Offered(_) => {}
+        }
+    }
+
+    /// A 2xx: the leg is answered, or came too late and is taken down.
+    fn on_answer(&mut self, now: Instant, tag: Tag, response: &Response, flow: Flow) {
+        let branch = self.new_branch();
+        let Some(side) = self.sides.get_mut(&tag) else { return };
+        let State::Calling(calling) = &mut side.state else { return };
+        let Ok(mut dialog) = Dialog::uac(&calling.invite, response) else {
+            // A 2xx without tag or with a broken route makes no dialog that could be acknowledged.
+            return self.side_failed(now, tag, Cause::new(502, "an answer that makes no dialog"));
+        };
+        let cseq = calling.invite.headers.cseq().map_or(1, |cseq| cseq.number);
+        let ack = dialog.ack(cseq, side.advertised, &branch, None);
+        let answer = sdp_in(response).or_else(|| calling.early.take());
+        let session = Session {
+            dialog,
+            offer_answer: OfferAnswer::Settled,
+            unacked: None,
+            invite: Some((calling.key, calling.invite.clone())),
+            hangup: None,
+        };
+        side.state = State::Up(Box::new(session));
+        let to = side.next_hop();
+        self.transactions.send(to, &ack);
+        let Some(sid) = self.sides.get(&tag).and_then(|side| side.leg) else {
+            self.bye(now, tag, &Cause::NORMAL);
+            self.forget(tag);
+            return;
+        };
+        let others = match self.legs.get_mut(sid) {
+            Some(leg) => {
+                leg.dial = None;
+                std::mem::replace(&mut leg.sides, vec![tag])
+            }
+            None => Vec::new(),
+        };
+        for other in others.into_iter().filter(|other| *other != tag) {
+            self.release(now, other, &Cause::ELSEWHERE);
+        }
+        let sip_call_id = response.headers.call_id().unwrap_or_default().into();
+        self.tell(LegEvent::Answered { leg: sid, answer, sip_call_id, remote: flow.remote });
+    }
+
+    /// A 2xx to an INVITE that was answered: our ACK was lost, or another fork answered too (RFC 3261 13.2.2.4).
+    fn on_further_answer(&mut self, now: Instant, tag: Tag, response: &Response) {
+        let (branch, last) = (self.new_branch(), self.new_branch());
+        let Some(side) = self.sides.get_mut(&tag) else { return };
+        let (advertised, flow, to) = (side.advertised, side.flow, side.next_hop());
+        let State::Up(session) = &mut side.state else { return };
+        if let Some(ack) = session.dialog.ack_again(response) {
+            return self.transactions.send(to, ack);
+        }
+        let Some((_, invite)) = &session.invite else { return };
+        let Ok(mut stranger) = Dialog::uac(invite, response) else { return };
+        if stranger.id() == session.dialog.id() {
+            return;
+        }
+        let cseq = invite.headers.cseq().map_or(1, |cseq| cseq.number);
+        let ack = stranger.ack(cseq, advertised, &branch, None);
+        let to = hop(&stranger, flow, side.keeps_flow);
+        let bye = stranger.request(Method::Bye, advertised, &last).header(Name::UserAgent, PRODUCT).build();
+        self.transactions.send(to, &ack);
+        self.request(now, to, bye, Client::Bye);
+    }
+
+    /// Answers a challenge to the first INVITE. False when there is no answer.
+    fn try_again(&mut self, now: Instant, tag: Tag, response: &Response) -> bool {
+        let (branch, cnonce) = (self.new_branch(), self.random());
+        let Some(side) = self.sides.get_mut(&tag) else { return false };
+        let State::Calling(calling) = &mut side.state else { return false };
+        let Some(credentials) = &side.credentials else { return false };
+        if calling.tries >= TRIES_MAX {
+            return false;
+        }
+        let again = calling.tries > 0;
+        let Some(invite) = authorized(
+            &calling.invite,
+            response,
+            credentials,
+            (side.advertised, &branch, cnonce),
+            calling.invite.headers.cseq().map_or(1, |cseq| cseq.number) + 1,
+            again,
+        ) else {
+            return false;
+        };
+        let (flow, old) = (side.flow, calling.key);
+        let Ok(key) = self.transactions.send_request(now, flow, invite.clone()) else { return false };
+        calling.tries += 1;
+        (calling.key, calling.invite) = (key, invite);
+        self.clients.remove(&old);
+        self.clients.insert(key, Client::Invite(tag));
+        true
+    }
+
+    pub(crate) fn on_invite_timed_out(&mut self, now: Instant, tag: Tag) {
+        if matches!(self.sides.get(&tag), Some(Side { state: State::Calling(_), .. })) {
+            self.side_failed(now, tag, Cause::new(408, "no answer to the INVITE: unreachable"));
+        }
+    }
+
+    /// One side is out; the leg fails when it was the last.
+    fn side_failed(&mut self, now: Instant, tag: Tag, cause: Cause) {
+        let Some(sid) = self.forget(tag).and_then(|side| side.leg) else { return };
+        let Some(leg) = self.legs.get_mut(sid) else { return };
+        leg.sides.retain(|side| *side != tag);
+        // RFC 3261 16.7 step 5: a 6xx speaks for all.
+        let decisive = cause.status >= 600;
+        if leg.failure.as_ref().is_none_or(|best| rank(&cause) < rank(best)) {
+            leg.failure = Some(cause);
+        }
+        if leg.sides.is_empty() || decisive {
+            let best = leg.failure.take().expect("it was just set");
+            self.fail(now, sid, best);
+        }
+    }
+}
+
+/// RFC 3261 16.7 step 6, for devices of one person: what a person did tells more than what a network did.
+fn rank(cause: &Cause) -> (u8, u16) {
+    let class = match cause.status {
+        600.. => 0,
+        486 => 1,
+        408 | 503 => 4,
+        500..=599 => 3,
+        _ => 2,
+    };
+    (class, cause.status)
+}
+
+/// A request once more with an answer to the challenge of `response`.
+pub(crate) fn authorized(
+    request: &postern_sip::Request,
+    response: &Response,
+    (username, password): &(Box<str>, Secret<String>),
+    (advertised, branch, cnonce): (SocketAddr, &str, u64),
+    cseq: u32,
+    again: bool,
+) -> Option<postern_sip::Request> {
+    let credentials = digest::Credentials { username, password };
+    let values =
+        digest::answer(response, request.method.as_str(), request.uri_str(), credentials, cnonce, again).ok()?;
+    // Each challenge replaces the credentials of its kind; those for a proxy stay when the server behind it asks.
+    let replaced: Vec<Name> = values.iter().map(|(name, _)| *name).collect();
+    let mut retry = RequestBuilder::retry(request, advertised, branch, cseq, &replaced);
+    for (name, value) in &values {
+        retry = retry.header(*name, value);
+    }
+    Some(retry.build())
+}
+
+/// Where the next request of a dialog goes: its first route or target when that is an address of a family we can send to
+/// from here; else back where the dialog came from, as for every device.
+pub(crate) fn hop(dialog: &Dialog, flow: Flow, keeps_flow: bool) -> Flow {
+    if keeps_flow {
+        return flow;
+    }
+    let uri = dialog.next_hop();
+    match uri.host_ip() {
+        Some(ip) if ip.is_ipv6() == flow.local.is_ipv6() && !ip.is_unspecified() => {
+            Flow { remote: SocketAddr::new(ip, uri.port().unwrap_or(SIP_PORT)), ..flow }
+        }
+        _ => flow,
+    }
+}
+
+/// The description in a response, if it has one that reads.
+fn sdp_in(response: &Response) -> Option<Box<AudioStream>> {
+    let described = crate::offered::description(&response.headers, &response.body).ok().flatten()?;
+    Some(Box::new(described.audio))
+}

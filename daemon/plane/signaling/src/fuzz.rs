@@ -1,0 +1,116 @@
+//! Entry for the fuzzer, run briefly with the ordinary tests too.
+
+use std::{
+    collections::BTreeMap,
+    net::SocketAddr,
+    path::PathBuf,
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use postern_config::{
+    Address, Appliance, Config, Log, LogLevel, LogTarget, Media, Realm, RealmMedia, SrtpMode, Trunk, User,
+};
+use postern_types::{Cause, EndedBy, Now, RealmName, Secret, TrunkName, UnixMicros, UserName, leg::*};
+use rand::{SeedableRng, rngs::StdRng};
+
+use crate::{Output, Signaling};
+
+/// Feeds datagrams, parted by a NUL byte, from a trunk into a plane that has users too, answers what is offered, and lets a minute pass.
+///
+/// # Panics
+/// When a leg is not ended exactly once, or something is left behind: that is the finding.
+pub fn signaling(data: &[u8]) {
+    let local: SocketAddr = ([192, 0, 2, 1], 5060).into();
+    let source: SocketAddr = ([192, 0, 2, 2], 5060).into();
+    // The one place below the top floor where no caller has a clock to hand down; its value does not matter.
+    #[allow(clippy::disallowed_methods)]
+    let mut now = Now { instant: Instant::now(), wall: UnixMicros(1_700_000_000_000_000) };
+    let mut plane = Signaling::new(Arc::new(config(local, source)), StdRng::seed_from_u64(1), now.instant);
+    let mut alive = std::collections::BTreeSet::new();
+    for datagram in data.split(|&b| b == 0) {
+        plane.handle_datagram(now, local, source, datagram);
+        drain(&mut plane, now, &mut alive);
+    }
+    for leg in alive.clone() {
+        plane.handle_command(now, LegCommand::Hangup { leg, by: EndedBy::Router, cause: Cause::NORMAL });
+    }
+    drain(&mut plane, now, &mut alive);
+    assert!(alive.is_empty(), "a leg was not ended");
+    for _ in 0..100 {
+        now = now + Duration::from_secs(1);
+        plane.handle_timeout(now);
+        drain(&mut plane, now, &mut alive);
+    }
+    assert!(plane.sides.is_empty() && plane.merged.is_empty() && plane.servers.is_empty() && plane.clients.is_empty());
+}
+
+fn drain(plane: &mut Signaling, now: Now, alive: &mut std::collections::BTreeSet<postern_types::CallSid>) {
+    while let Some(output) = plane.poll_output() {
+        match output {
+            Output::Leg(LegEvent::Offered(offered)) => {
+                assert!(alive.insert(offered.leg));
+                let leg = offered.leg;
+                if let Some(answer) = offered.offer {
+                    plane.handle_command(now, LegCommand::Answer { leg, answer: Box::new(answer) });
+                }
+            }
+            Output::Leg(LegEvent::Ended { leg, .. }) => assert!(alive.remove(&leg)),
+            _ => {}
+        }
+    }
+}
+
+fn config(local: SocketAddr, trunk: SocketAddr) -> Config {
+    let name = RealmName::new("r");
+    let realm = Realm {
+        signaling: vec![local],
+        media: RealmMedia { ipv4: None, ipv6: None, port_first: 30000, port_last: 30010 },
+        advertised: None,
+        registrations: true,
+        uri_calls: true,
+    };
+    let trunk = Trunk {
+        realm: name.clone(),
+        address: Address { host: trunk.ip().to_string(), port: trunk.port() },
+        sources: vec![],
+        credentials: None,
+        demands: None,
+        codecs: vec![],
+        srtp: SrtpMode::Off,
+        calls_max: Some(8),
+    };
+    let user = User {
+        password: Secret::new("secret".into()),
+        devices_max: 1,
+        caller_id: None,
+        codecs: vec![],
+        srtp: SrtpMode::Off,
+    };
+    Config {
+        appliance: Appliance {
+            name: "fuzz".into(),
+            state_folder: PathBuf::new(),
+            runtime_folder: PathBuf::new(),
+            spool_mb: 1,
+            records_max: 1,
+        },
+        realms: BTreeMap::from([(name, realm)]),
+        trunks: BTreeMap::from([(TrunkName::new("t"), trunk)]),
+        users: BTreeMap::from([(UserName::new("alice"), user)]),
+        numbers: BTreeMap::new(),
+        routes: vec![],
+        applications: BTreeMap::new(),
+        accounts: BTreeMap::new(),
+        media: Media {
+            workers: vec![],
+            latch_window: Duration::from_secs(1),
+            timeout: Duration::from_secs(1),
+            quarantine: Duration::from_secs(1),
+            prompt_folders: vec![],
+        },
+        api: None,
+        control_plane: None,
+        log: Log { level: LogLevel::Info, to: LogTarget::Auto },
+    }
+}

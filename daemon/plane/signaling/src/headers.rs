@@ -1,0 +1,110 @@
+//! What passes between SIP headers and the language of legs.
+
+use std::borrow::Cow;
+
+use postern_sip::{Headers, Name, Response, Uri};
+use postern_types::{Cause, cause::q850_of, leg::HEADERS_MAX};
+
+/// What we call ourselves, on every side alike; no version, so that nobody can look up its holes.
+pub(crate) const PRODUCT: &str = "Postern";
+/// Methods that are served in a dialog.
+pub(crate) const ALLOW: &str = "INVITE, ACK, CANCEL, BYE, OPTIONS, INFO, UPDATE";
+/// The body that is understood.
+pub(crate) const SDP: &str = "application/sdp";
+/// Longest value of an `X-` header that is passed on; longer ones are left out.
+const VALUE_MAX: usize = 1024;
+/// Longest user part, name or phrase taken from a peer; cut there.
+const TEXT_MAX: usize = 256;
+
+/// The `X-` headers for the application.
+pub(crate) fn extra(headers: &Headers) -> Vec<(Box<str>, Box<str>)> {
+    let ours = |name: &str| name.get(..2).is_some_and(|start| start.eq_ignore_ascii_case("x-"));
+    headers
+        .iter()
+        .filter(|h| ours(h.name) && h.value.len() <= VALUE_MAX)
+        .take(HEADERS_MAX)
+        .map(|h| (h.name.into(), tidy(&h.unfolded()).into()))
+        .collect()
+}
+
+/// Those of a dialed leg that may go out: `X-` only, so that nobody writes our Via or Route. The builder keeps
+/// line ends out of the values and drops names that are no tokens.
+pub(crate) fn allowed_extra(headers: &[(Box<str>, Box<str>)]) -> impl Iterator<Item = (&str, &str)> {
+    headers
+        .iter()
+        .filter(|(name, value)| name.get(..2).is_some_and(|s| s.eq_ignore_ascii_case("x-")) && value.len() <= VALUE_MAX)
+        .take(HEADERS_MAX)
+        .map(|(name, value)| (&**name, &**value))
+}
+
+/// A peer's text without control characters, cut to a sane length.
+pub(crate) fn tidy(text: &str) -> String {
+    text.chars().filter(|c| !c.is_control()).take(TEXT_MAX).collect()
+}
+
+/// The user part of a URI, escapes resolved.
+pub(crate) fn user_of(uri: &Uri<'_>) -> Box<str> {
+    tidy(&uri.user_decoded().unwrap_or(Cow::Borrowed(""))).into()
+}
+
+/// Why a peer refused, as far as another floor may know: status, Q.850 cause, its phrase.
+pub(crate) fn cause_of(response: &Response) -> Cause {
+    Cause {
+        status: response.status,
+        q850: q850_in(&response.headers).or_else(|| q850_of(response.status)),
+        text: tidy(response.reason()).into(),
+    }
+}
+
+/// The cause that a BYE or CANCEL tells in its Reason (RFC 3326).
+pub(crate) fn cause_in(headers: &Headers, otherwise: Cause) -> Cause {
+    let elsewhere = headers.reasons().any(|r| r.protocol.eq_ignore_ascii_case("SIP") && r.cause == Some(200));
+    if elsewhere && otherwise.status == 487 {
+        return Cause::ELSEWHERE;
+    }
+    Cause { q850: q850_in(headers).or(otherwise.q850), ..otherwise }
+}
+
+fn q850_in(headers: &Headers) -> Option<u8> {
+    let said = headers.reasons().find(|r| r.protocol.eq_ignore_ascii_case("Q.850"))?;
+    said.cause.and_then(|cause| u8::try_from(cause).ok()).filter(|cause| *cause <= 127)
+}
+
+/// The Reason that tells a cause. Its words stay here: they may be another side's.
+pub(crate) fn reason(cause: &Cause) -> Option<String> {
+    if *cause == Cause::ELSEWHERE {
+        return Some("SIP;cause=200;text=\"Call completed elsewhere\"".into());
+    }
+    cause.q850.map(|q850| format!("Q.850;cause={q850}"))
+}
+
+/// A digit in an INFO (application/dtmf-relay or application/dtmf).
+pub(crate) fn digit_of(headers: &Headers, body: &[u8]) -> Option<char> {
+    let text = std::str::from_utf8(body).ok()?;
+    let word = if headers.is_content("application/dtmf-relay") {
+        text.lines().find_map(|line| {
+            let (name, value) = line.split_once('=')?;
+            name.trim().eq_ignore_ascii_case("signal").then(|| value.trim())
+        })?
+    } else if headers.is_content("application/dtmf") {
+        text.trim()
+    } else {
+        return None;
+    };
+    match word {
+        // RFC 2833 event numbers for * and # are sent by some.
+        "10" => Some('*'),
+        "11" => Some('#'),
+        _ => {
+            let mut chars = word.chars();
+            let digit = chars.next()?.to_ascii_uppercase();
+            (chars.next().is_none() && matches!(digit, '0'..='9' | '*' | '#' | 'A'..='D')).then_some(digit)
+        }
+    }
+}
+
+/// The first header that Require names and that is not known here: everything, as no extension is (RFC 3261 8.2.2.3).
+pub(crate) fn unsupported(headers: &Headers) -> Option<String> {
+    let named: Vec<_> = headers.list(Name::Require).take(8).map(tidy).collect();
+    (!named.is_empty()).then(|| named.join(", "))
+}

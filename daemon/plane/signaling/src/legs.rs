@@ -1,0 +1,151 @@
+//! Legs: what the router knows them by, how many there are, and their ends.
+
+use std::{collections::HashMap, time::Instant};
+
+use postern_facts::Subject;
+use postern_types::{
+    CallSid, Cause, EndedBy, TrunkName,
+    leg::{Dial, LegEvent},
+};
+
+use crate::{
+    Output, Signaling,
+    side::{State, Tag},
+};
+
+/// Legs alive at once at most: 50,000 calls are beyond any box that this runs on. 503 beyond.
+pub(crate) const LEGS_MAX: usize = 100_000;
+
+/// A leg that the router knows.
+#[derive(Debug)]
+pub(crate) struct Leg {
+    /// One for a leg that came in or was answered; those still trying for a dialed one.
+    pub(crate) sides: Vec<Tag>,
+    /// What it was dialed with, until it is answered; none for a leg that came in.
+    pub(crate) dial: Option<Box<Dial>>,
+    /// The best reason among the sides that failed so far.
+    pub(crate) failure: Option<Cause>,
+}
+
+/// All legs, and how many each trunk carries.
+#[derive(Debug, Default)]
+pub(crate) struct Legs {
+    legs: HashMap<CallSid, (Leg, Option<TrunkName>)>,
+    pub(crate) of_trunk: HashMap<TrunkName, u32>,
+}
+
+impl Legs {
+    pub(crate) fn insert(&mut self, sid: CallSid, leg: Leg, trunk: Option<TrunkName>) {
+        if let Some(trunk) = &trunk {
+            *self.of_trunk.entry(trunk.clone()).or_default() += 1;
+        }
+        self.legs.insert(sid, (leg, trunk));
+    }
+
+    pub(crate) fn remove(&mut self, sid: CallSid) -> Option<Leg> {
+        let (leg, trunk) = self.legs.remove(&sid)?;
+        if let Some(trunk) = trunk
+            && let Some(count) = self.of_trunk.get_mut(&trunk)
+        {
+            *count -= 1;
+            if *count == 0 {
+                self.of_trunk.remove(&trunk);
+            }
+        }
+        Some(leg)
+    }
+
+    pub(crate) fn get(&self, sid: CallSid) -> Option<&Leg> {
+        self.legs.get(&sid).map(|(leg, _)| leg)
+    }
+
+    pub(crate) fn get_mut(&mut self, sid: CallSid) -> Option<&mut Leg> {
+        self.legs.get_mut(&sid).map(|(leg, _)| leg)
+    }
+
+    pub(crate) fn contains(&self, sid: CallSid) -> bool {
+        self.legs.contains_key(&sid)
+    }
+
+    pub(crate) fn len(&self) -> usize {
+        self.legs.len()
+    }
+
+    /// Whether one more leg of this trunk would be too many.
+    pub(crate) fn is_trunk_full(&self, trunk: &TrunkName, max: Option<u32>) -> bool {
+        max.is_some_and(|max| self.of_trunk.get(trunk).copied().unwrap_or(0) >= max)
+    }
+}
+
+impl Signaling {
+    pub(crate) fn tell(&mut self, event: LegEvent) {
+        self.outputs.push_back(Output::Leg(event));
+    }
+
+    pub(crate) fn fact(&mut self, subject: Subject, fact: impl Into<postern_facts::Fact>) {
+        self.outputs.push_back(Output::Fact(postern_facts::Happened { subject, fact: fact.into() }));
+    }
+
+    /// The leg of a side that is the leg's only one and up.
+    pub(crate) fn only_side(&self, leg: CallSid) -> Option<Tag> {
+        match self.legs.get(leg)?.sides[..] {
+            [tag] => Some(tag),
+            _ => None,
+        }
+    }
+
+    /// The router ends a leg in whatever state.
+    pub(crate) fn hang_up(&mut self, now: Instant, sid: CallSid, by: EndedBy, cause: Cause) {
+        let Some(leg) = self.legs.remove(sid) else { return };
+        for tag in leg.sides {
+            self.release(now, tag, &cause);
+        }
+        self.tell(LegEvent::Ended { leg: sid, by, cause });
+    }
+
+    /// A dialed leg fails before its answer; what still tries is cancelled.
+    pub(crate) fn fail(&mut self, now: Instant, sid: CallSid, cause: Cause) {
+        let Some(leg) = self.legs.remove(sid) else { return };
+        for tag in leg.sides {
+            self.release(now, tag, &cause);
+        }
+        self.tell(LegEvent::Failed { leg: sid, cause });
+    }
+
+    /// The peer, or a failure of ours, ended the dialog of a side: nothing more is sent on it.
+    pub(crate) fn ended(&mut self, tag: Tag, by: EndedBy, cause: Cause) {
+        let Some(side) = self.forget(tag) else { return };
+        let Some(sid) = side.leg else { return };
+        self.legs.remove(sid);
+        self.tell(LegEvent::Ended { leg: sid, by, cause });
+    }
+
+    /// Lets go of a side in the way that its state demands. It lives on without a leg where the RFC wants us to wait.
+    pub(crate) fn release(&mut self, now: Instant, tag: Tag, cause: &Cause) {
+        let Some(side) = self.sides.get_mut(&tag) else { return };
+        side.leg = None;
+        match &mut side.state {
+            State::Offered(offered) => {
+                let (key, invite) = (offered.key, offered.invite.clone());
+                let status = if (400..700).contains(&cause.status) { cause.status } else { 480 };
+                self.refuse_invite(now, tag, key, &invite, status, cause);
+                self.forget(tag);
+            }
+            State::Calling(calling) => {
+                let reason = crate::headers::reason(cause);
+                // Without a transaction to cancel the final answer is just being handled, or there never was one.
+                if !self.transactions.cancel(now, calling.key, reason.as_deref()) {
+                    self.forget(tag);
+                }
+            }
+            State::Up(session) => {
+                if session.unacked.is_some() {
+                    session.hangup = Some(cause.clone());
+                } else {
+                    self.bye(now, tag, cause);
+                    self.forget(tag);
+                }
+            }
+        }
+    }
+}

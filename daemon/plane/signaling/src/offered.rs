@@ -1,0 +1,291 @@
+//! A leg that comes in: from its INVITE to our final answer.
+
+use std::{
+    hash::{DefaultHasher, Hasher},
+    net::SocketAddr,
+    time::Instant,
+};
+
+use postern_sdp::SdpError;
+use postern_sip::{
+    Headers, Name, Request, ResponseBuilder,
+    dialog::{AnswerKeeper, Dialog},
+    transaction::{Flow, ServerKey},
+};
+use postern_types::{
+    CallSid, Cause, EndedBy, Sid, TrunkName, UserName,
+    leg::{LegEvent, Offered, Party},
+    stream::AudioStream,
+};
+
+use crate::{
+    Signaling,
+    headers::{self, ALLOW, PRODUCT, SDP},
+    legs::{LEGS_MAX, Leg},
+    places::Endpoint,
+    side::{OfferAnswer, OfferedSide, OurDescription, Session, Side, State, Tag, Unacked},
+    timers::Timer,
+};
+
+/// A party that proved who it is.
+#[derive(Debug, Clone)]
+pub(crate) enum Who {
+    Trunk(TrunkName),
+    User(UserName),
+}
+
+impl Signaling {
+    /// An INVITE without To tag from a known party.
+    pub(crate) fn offered(
+        &mut self,
+        now: Instant,
+        key: ServerKey,
+        request: Request,
+        flow: Flow,
+        who: Who,
+        endpoint: &Endpoint,
+    ) {
+        let tag = self.new_tag();
+        let merged_id = self.merged_id(&request.headers);
+        let trunk = match &who {
+            Who::Trunk(trunk) => Some(trunk.clone()),
+            Who::User(_) => None,
+        };
+        let calls_max = trunk.as_ref().and_then(|t| self.places.config.trunks.get(t)).and_then(|t| t.calls_max);
+        let full = self.legs.len() >= LEGS_MAX || trunk.as_ref().is_some_and(|t| self.legs.is_trunk_full(t, calls_max));
+        let offer = match self.first_look(now, key, &request, tag, merged_id) {
+            Some(_) if full => {
+                self.counters.overloaded += 1;
+                return self.reply(now, key, &request, 503, tag);
+            }
+            Some(offer) => offer,
+            None => return,
+        };
+
+        self.reply(now, key, &request, 100, tag);
+        let sid = CallSid::random(&mut self.rng);
+        let (party, from) = match &who {
+            Who::Trunk(trunk) => (Party::Trunk { trunk: trunk.clone() }, caller_of(&request.headers)),
+            Who::User(user) => (Party::User { user: user.clone() }, user.as_str().into()),
+        };
+        let from_name = request.headers.from().map(|from| headers::tidy(&from.display_name())).unwrap_or_default();
+        let event = Offered {
+            leg: sid,
+            party,
+            realm: endpoint.realm.clone(),
+            from,
+            from_name: from_name.into(),
+            to: headers::user_of(&request.uri()),
+            offer: offer.as_ref().map(|o| o.audio.clone()),
+            headers: headers::extra(&request.headers),
+            source: flow.remote,
+            sip_call_id: request.headers.call_id().map(headers::tidy).unwrap_or_default().into(),
+        };
+        let side = Side {
+            leg: Some(sid),
+            flow,
+            advertised: endpoint.advertised,
+            keeps_flow: matches!(who, Who::User(_)),
+            ours: OurDescription::new(self.random()),
+            credentials: trunk.as_ref().and_then(|trunk| self.trunk_credentials(trunk)),
+            state: State::Offered(Box::new(OfferedSide { key, invite: request, offer, merged_id })),
+        };
+        self.sides.insert(tag, side);
+        self.servers.insert(key, tag);
+        self.merged.insert(merged_id);
+        self.legs.insert(sid, Leg { sides: vec![tag], dial: None, failure: None }, trunk);
+        self.tell(LegEvent::Offered(Box::new(event)));
+    }
+
+    /// What RFC 3261 8.2 wants looked at before a request is served. None: it was answered. Else its description, if any.
+    #[allow(clippy::option_option)]
+    fn first_look(
+        &mut self,
+        now: Instant,
+        key: ServerKey,
+        request: &Request,
+        tag: Tag,
+        merged_id: u64,
+    ) -> Option<Option<postern_sdp::Described>> {
+        if matches!(request.headers.number(Name::MaxForwards), Some(Ok(0))) {
+            self.reply(now, key, request, 483, tag);
+            return None;
+        }
+        if self.merged.contains(&merged_id) {
+            self.reply(now, key, request, 482, tag);
+            return None;
+        }
+        if self.refuse_required(now, key, request, tag) {
+            return None;
+        }
+        if request.headers.contact().is_err() {
+            self.reply(now, key, request, 400, tag);
+            return None;
+        }
+        if !matches!(request.uri().scheme_str().to_ascii_lowercase().as_str(), "sip" | "sips" | "tel") {
+            self.reply(now, key, request, 416, tag);
+            return None;
+        }
+        match description(&request.headers, &request.body) {
+            Ok(offer) => Some(offer),
+            Err(status) => {
+                self.reply(now, key, request, status, tag);
+                None
+            }
+        }
+    }
+
+    /// RFC 3261 8.2.2.3. Whether it was answered.
+    pub(crate) fn refuse_required(&mut self, now: Instant, key: ServerKey, request: &Request, tag: Tag) -> bool {
+        let Some(named) = headers::unsupported(&request.headers) else { return false };
+        let response = ResponseBuilder::to(request, 420)
+            .to_tag(&tag.to_string())
+            .header(Name::Unsupported, &named)
+            .header(Name::Server, PRODUCT)
+            .build();
+        self.transactions.respond(now, key, &response);
+        true
+    }
+
+    /// The router wants the caller to hear that it rings.
+    pub(crate) fn ring(&mut self, now: Instant, leg: CallSid, status: u16, early: Option<&AudioStream>) {
+        let Some(tag) = self.only_side(leg) else { return };
+        let Some(side) = self.sides.get_mut(&tag) else { return };
+        let State::Offered(offered) = &side.state else { return };
+        let (text, contact) = (tag.to_string(), contact(side.advertised));
+        let mut response = ResponseBuilder::to(&offered.invite, status.clamp(101, 199))
+            .to_tag(&text)
+            .record_route()
+            .header(Name::Contact, &contact)
+            .header(Name::Allow, ALLOW)
+            .header(Name::Server, PRODUCT);
+        // Without an offer there is nothing that early media could answer (RFC 3261 13.2.1).
+        if let Some(early) = early
+            && let Some(offer) = &offered.offer
+        {
+            response = response.body(SDP, side.ours.write(early, Some(offer)));
+        }
+        self.transactions.respond(now, offered.key, &response.build());
+    }
+
+    /// The router answers: 200, repeated until its ACK (RFC 3261 13.3.1.4).
+    pub(crate) fn answer(&mut self, now: Instant, leg: CallSid, answer: &AudioStream) {
+        let Some(tag) = self.only_side(leg) else { return };
+        let Some(side) = self.sides.get_mut(&tag) else { return };
+        let State::Offered(offered) = &side.state else { return };
+        let (key, merged_id, delayed) = (offered.key, offered.merged_id, offered.offer.is_none());
+        let (text, contact) = (tag.to_string(), contact(side.advertised));
+        let body = side.ours.write(answer, offered.offer.as_ref());
+        let response = ResponseBuilder::to(&offered.invite, 200)
+            .to_tag(&text)
+            .record_route()
+            .header(Name::Contact, &contact)
+            .header(Name::Allow, ALLOW)
+            .header(Name::Server, PRODUCT)
+            .body(SDP, body)
+            .build();
+        let dialog = Dialog::uas(&offered.invite, &text, &contact);
+        self.servers.remove(&key);
+        self.merged.remove(&merged_id);
+        let Ok(mut dialog) = dialog else {
+            // The INVITE was checked, so only a route set beyond all measure comes here.
+            let invite = offered.invite.clone();
+            self.reply(now, key, &invite, 500, tag);
+            return self.ended(tag, EndedBy::Postern, Cause::new(500, "no dialog can be made with this INVITE"));
+        };
+        dialog.confirm();
+        let keeper = AnswerKeeper::new(now, response.clone());
+        self.timers.set(keeper.next_deadline(), Timer::Answer(tag));
+        side.state = State::Up(Box::new(Session {
+            dialog,
+            offer_answer: OfferAnswer::Settled,
+            unacked: Some(Unacked { key, keeper, delayed, first: true }),
+            invite: None,
+            hangup: None,
+        }));
+        self.transactions.respond(now, key, &response);
+    }
+
+    /// A final failure to an INVITE, first or later, with the cause in Reason.
+    pub(crate) fn refuse_invite(
+        &mut self,
+        now: Instant,
+        tag: Tag,
+        key: ServerKey,
+        invite: &Request,
+        status: u16,
+        cause: &Cause,
+    ) {
+        let text = tag.to_string();
+        let mut response = ResponseBuilder::to(invite, status).to_tag(&text).header(Name::Server, PRODUCT);
+        if let Some(reason) = headers::reason(cause) {
+            response = response.header(Name::Reason, &reason);
+        }
+        if status == 503 {
+            response = response.header(Name::RetryAfter, "5");
+        }
+        self.transactions.respond(now, key, &response.build());
+    }
+
+    /// The caller gave up. The CANCEL is answered already.
+    pub(crate) fn on_cancelled(&mut self, now: Instant, key: ServerKey, cancel: &Request) {
+        let Some(&tag) = self.servers.get(&key) else { return };
+        let Some(side) = self.sides.get_mut(&tag) else { return };
+        match &mut side.state {
+            State::Offered(offered) => {
+                let invite = offered.invite.clone();
+                let cause = headers::cause_in(&cancel.headers, Cause::CANCELLED);
+                self.reply(now, key, &invite, 487, tag);
+                self.ended(tag, EndedBy::Peer, cause);
+            }
+            State::Up(session) => {
+                let OfferAnswer::Theirs { request, .. } =
+                    std::mem::replace(&mut session.offer_answer, OfferAnswer::Settled)
+                else {
+                    return;
+                };
+                self.servers.remove(&key);
+                self.reply(now, key, &request, 487, tag);
+            }
+            State::Calling(_) => {}
+        }
+    }
+
+    /// Names an INVITE over all ways that it may come by. The seed keeps strangers from making two collide.
+    pub(crate) fn merged_id(&self, headers: &Headers) -> u64 {
+        let mut hasher = DefaultHasher::new();
+        hasher.write_u64(self.seed);
+        hasher.write(headers.call_id().unwrap_or_default().as_bytes());
+        hasher.write_u8(0);
+        hasher.write(headers.from().ok().and_then(|from| from.tag()).unwrap_or_default().as_bytes());
+        hasher.write_u32(headers.cseq().map_or(0, |cseq| cseq.number));
+        hasher.finish()
+    }
+}
+
+/// Our Contact.
+pub(crate) fn contact(advertised: SocketAddr) -> String {
+    format!("<sip:{advertised}>")
+}
+
+/// The description in a body: none without one; the status to refuse with when it cannot be used.
+pub(crate) fn description(headers: &Headers, body: &[u8]) -> Result<Option<postern_sdp::Described>, u16> {
+    if body.is_empty() {
+        return Ok(None);
+    }
+    if !headers.is_content(SDP) {
+        return Err(415);
+    }
+    postern_sdp::read(body).map(Some).map_err(|error| match error {
+        SdpError::Malformed => 400,
+        SdpError::TooLong => 413,
+        SdpError::Address | SdpError::NoAudio | SdpError::Profile | SdpError::NoKey => 488,
+    })
+}
+
+/// RFC 3325 9.1: a trunk is trusted to assert who calls. `anonymous` and the like stay as they are.
+fn caller_of(fields: &Headers) -> Box<str> {
+    let asserted = fields.asserted_identities().next().and_then(Result::ok);
+    let address = asserted.or_else(|| fields.from().ok());
+    address.and_then(|a| a.uri().ok()).map(|uri| headers::user_of(&uri)).unwrap_or_default()
+}

@@ -1,0 +1,167 @@
+//! One dialog with one party, from its INVITE to its end.
+//!
+//! A leg that came in has one side. A dialed leg has one for each device or address that is tried; when one answers it is
+//! the leg's, and the others live on without a leg until their INVITE is cancelled and over. A side is found by the
+//! tag that we gave it, which is also the secret of its dialog: 64 random bits.
+
+use std::{fmt, net::SocketAddr};
+
+use postern_sdp::{Described, Origin};
+use postern_sip::{
+    Request,
+    dialog::{AnswerKeeper, Dialog},
+    transaction::{ClientKey, Flow, ServerKey},
+};
+use postern_types::{CallSid, Cause, Secret, stream::AudioStream};
+
+/// Our tag of a side.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub(crate) struct Tag(pub(crate) u64);
+
+impl Tag {
+    /// Reads back what Display wrote, and nothing else.
+    pub(crate) fn read(text: &str) -> Option<Self> {
+        let ours = text.len() == 16 && text.bytes().all(|b| b.is_ascii_digit() || (b'a'..=b'f').contains(&b));
+        ours.then(|| u64::from_str_radix(text, 16).ok().map(Self)).flatten()
+    }
+}
+
+impl fmt::Display for Tag {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:016x}", self.0)
+    }
+}
+
+/// See the module.
+#[derive(Debug)]
+pub(crate) struct Side {
+    /// The leg it belongs to; none when that is gone or was answered elsewhere.
+    pub(crate) leg: Option<CallSid>,
+    /// Our endpoint and the peer's address.
+    pub(crate) flow: Flow,
+    /// Our endpoint as the outside knows it.
+    pub(crate) advertised: SocketAddr,
+    /// Whether requests always go back over `flow`: to devices, which are mostly behind NAT.
+    pub(crate) keeps_flow: bool,
+    pub(crate) ours: OurDescription,
+    pub(crate) credentials: Option<(Box<str>, Secret<String>)>,
+    pub(crate) state: State,
+}
+
+impl Side {
+    /// Where its next request goes.
+    pub(crate) fn next_hop(&self) -> Flow {
+        match &self.state {
+            State::Up(session) => crate::dialed::hop(&session.dialog, self.flow, self.keeps_flow),
+            State::Offered(_) | State::Calling(_) => self.flow,
+        }
+    }
+}
+
+/// RFC 3261 13 and 15, both roles.
+#[derive(Debug)]
+pub(crate) enum State {
+    /// An INVITE came; no final answer yet.
+    Offered(Box<OfferedSide>),
+    /// Our INVITE is out; no final answer yet.
+    Calling(Box<Calling>),
+    /// Answered.
+    Up(Box<Session>),
+}
+
+#[derive(Debug)]
+pub(crate) struct OfferedSide {
+    pub(crate) key: ServerKey,
+    pub(crate) invite: Request,
+    pub(crate) offer: Option<Described>,
+    /// What a copy of the INVITE that came another way would have in common with it (RFC 3261 8.2.2.2).
+    pub(crate) merged_id: u64,
+}
+
+#[derive(Debug)]
+pub(crate) struct Calling {
+    pub(crate) key: ClientKey,
+    pub(crate) invite: Request,
+    /// How often a challenge was answered.
+    pub(crate) tries: u8,
+    /// The last early media, for a 200 that does not repeat it.
+    pub(crate) early: Option<Box<AudioStream>>,
+}
+
+#[derive(Debug)]
+pub(crate) struct Session {
+    pub(crate) dialog: Dialog,
+    pub(crate) offer_answer: OfferAnswer,
+    /// Our 2xx that waits for its ACK.
+    pub(crate) unacked: Option<Unacked>,
+    /// The INVITE that we sent first, to take down further answers to it from elsewhere.
+    pub(crate) invite: Option<(ClientKey, Request)>,
+    /// Send a BYE with this cause as soon as the ACK is there (RFC 3261 15).
+    pub(crate) hangup: Option<Cause>,
+}
+
+#[derive(Debug)]
+pub(crate) struct Unacked {
+    pub(crate) key: ServerKey,
+    pub(crate) keeper: AnswerKeeper,
+    /// The 2xx was our offer; the ACK must carry the answer.
+    pub(crate) delayed: bool,
+    /// It was the first INVITE, not a later one.
+    pub(crate) first: bool,
+}
+
+/// Who has an offer open.
+#[derive(Debug)]
+pub(crate) enum OfferAnswer {
+    Settled,
+    /// Our re-INVITE is out.
+    Ours {
+        invite: Request,
+        tries: u8,
+    },
+    /// Theirs waits for the router.
+    Theirs {
+        key: ServerKey,
+        request: Request,
+        offer: Option<Described>,
+    },
+}
+
+/// What we describe of ourselves: the numbers of its o= line, and the last text.
+#[derive(Debug)]
+pub(crate) struct OurDescription {
+    origin: Origin,
+    last: Vec<u8>,
+}
+
+impl OurDescription {
+    pub(crate) fn new(session: u64) -> Self {
+        // Below 2^62: some read it into a signed number.
+        Self { origin: Origin { session: session >> 2, version: 1 }, last: Vec::new() }
+    }
+
+    /// The text to send. Its version rises when it differs from the last one (RFC 3264 8).
+    pub(crate) fn write(&mut self, stream: &AudioStream, against: Option<&Described>) -> &[u8] {
+        let same = postern_sdp::write(stream, self.origin, against);
+        if self.last.is_empty() || self.last == same {
+            self.last = same;
+        } else {
+            self.origin.version += 1;
+            self.last = postern_sdp::write(stream, self.origin, against);
+        }
+        &self.last
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_tag_reads_back_and_others_are_not_ours() {
+        assert_eq!(Tag::read(&Tag(0xabc).to_string()), Some(Tag(0xabc)));
+        for other in ["", "abc", "0000000000000ABC", "+00000000000000a", "00000000000000abc"] {
+            assert_eq!(Tag::read(other), None, "{other}");
+        }
+    }
+}

@@ -1,0 +1,104 @@
+//! Deadlines of the plane. A timer is never taken out early: whoever set it looks, when it fires, whether it still means anything.
+
+use std::{
+    cmp::Reverse,
+    collections::BinaryHeap,
+    time::{Duration, Instant},
+};
+
+use postern_types::{CallSid, UserName};
+
+use crate::side::Tag;
+
+/// What is due.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Timer {
+    /// A dialed leg has rung long enough.
+    NoAnswer(CallSid),
+    /// Repeat a 2xx that was not acknowledged, or give up.
+    Answer(Tag),
+    /// A registration of this user may have run out.
+    Registration(UserName),
+}
+
+/// A queue by time; what was set first fires first among equals.
+#[derive(Debug, Default)]
+pub(crate) struct Timers {
+    heap: BinaryHeap<Reverse<Entry>>,
+    set: u64,
+}
+
+#[derive(Debug, PartialEq, Eq)]
+struct Entry {
+    at: Instant,
+    order: u64,
+    timer: Timer,
+}
+
+impl Timers {
+    pub(crate) fn set(&mut self, at: Instant, timer: Timer) {
+        self.set += 1;
+        self.heap.push(Reverse(Entry { at, order: self.set, timer }));
+    }
+
+    pub(crate) fn due(&mut self, now: Instant) -> Option<Timer> {
+        if self.heap.peek()?.0.at > now {
+            return None;
+        }
+        self.heap.pop().map(|Reverse(entry)| entry.timer)
+    }
+
+    pub(crate) fn next(&self) -> Option<Instant> {
+        self.heap.peek().map(|Reverse(entry)| entry.at)
+    }
+}
+
+impl Ord for Entry {
+    fn cmp(&self, other: &Self) -> std::cmp::Ordering {
+        (self.at, self.order).cmp(&(other.at, other.order))
+    }
+}
+
+impl PartialOrd for Entry {
+    fn partial_cmp(&self, other: &Self) -> Option<std::cmp::Ordering> {
+        Some(self.cmp(other))
+    }
+}
+
+/// Counts what an outsider can cause at will, and lets it be told once a minute.
+#[derive(Debug)]
+pub(crate) struct OnceAMinute<T> {
+    waiting: Option<(T, u64)>,
+    told: Option<Instant>,
+}
+
+impl<T> Default for OnceAMinute<T> {
+    fn default() -> Self {
+        Self { waiting: None, told: None }
+    }
+}
+
+impl<T> OnceAMinute<T> {
+    const PAUSE: Duration = Duration::from_secs(60);
+
+    /// Notes one more; `latest` replaces what was known of the one before.
+    pub(crate) fn note(&mut self, latest: T) {
+        let before = self.waiting.take().map_or(0, |(_, count)| count);
+        self.waiting = Some((latest, before + 1));
+    }
+
+    /// What to tell now, if the last telling is long enough ago.
+    pub(crate) fn due(&mut self, now: Instant) -> Option<(T, u64)> {
+        if self.next().is_some_and(|at| at > now) {
+            return None;
+        }
+        let waiting = self.waiting.take()?;
+        self.told = Some(now);
+        Some(waiting)
+    }
+
+    /// When something waits to be told and the pause is what holds it.
+    pub(crate) fn next(&self) -> Option<Instant> {
+        self.waiting.as_ref().and(self.told).map(|told| told + Self::PAUSE)
+    }
+}
