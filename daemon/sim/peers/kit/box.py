@@ -72,12 +72,13 @@ def configuration(net, folder, app_url=None, nats_url=None):
 
 
 class Box:
-    def __init__(self, folder, config, env=None, ready=True):
+    def __init__(self, folder, config, env=None, ready=True, prefix=()):
         self.folder = Path(folder)
         self.config = copy.deepcopy(config)
         self.file = self.folder / "postern.yaml"
         self.socket = self.folder / "run" / "postern.sock"
         self.env = env or {}
+        self.prefix = list(prefix)
         for key in ("state", "run"):
             (self.folder / key).mkdir(exist_ok=True)
         self.child = None
@@ -108,7 +109,7 @@ class Box:
                 pass
             return any(line == "READY=1" for line in self.notified)
 
-        command = [binary("posternd"), "--config", self.file]
+        command = [*self.prefix, binary("posternd"), "--config", self.file]
         self.child = Child("posternd", command, self.folder, {"NOTIFY_SOCKET": str(path), **self.env})
         try:
             until("posternd to be ready", ready, 30)
