@@ -17,8 +17,8 @@ use io_uring::{IoUring, types::BufRingEntry};
 
 use crate::setup::{Options, explained};
 
-/// Bytes at the end of every buffer that a receive leaves free, so that an SRTP trailer or a longer header fits in place.
-pub const TRAILER_ROOM: usize = 64;
+/// Bytes at the end of every buffer that a receive leaves free: the longest SRTP trailer that libsrtp may write is 144.
+pub const TRAILER_ROOM: usize = 160;
 
 /// The group under which the ring knows these buffers; a ring has one.
 pub(crate) const GROUP: u16 = 0;

@@ -54,6 +54,13 @@ pub enum Completion {
         /// Which.
         socket: SocketId,
     },
+    /// The socket given to [`Ring::release`] is out of the ring, still bound.
+    Released {
+        /// Which.
+        socket: SocketId,
+        /// Itself.
+        descriptor: UdpSocket,
+    },
     /// The socket can receive no more, for a reason that trying again will not mend. It still has to be closed.
     Broken {
         /// Which.
@@ -102,8 +109,8 @@ pub struct Ring {
     to_arm: VecDeque<u32>,
     /// Completions taken over from the kernel's queue and not yet told.
     batch: VecDeque<cqueue::Entry>,
-    /// Sockets that are closed and not yet told.
-    closed: VecDeque<SocketId>,
+    /// Sockets that are closed, or released with their descriptor, and not yet told.
+    closed: VecDeque<(SocketId, Option<UdpSocket>)>,
     /// Operations that the kernel has and will complete.
     in_flight: usize,
     counters: Counters,
@@ -125,6 +132,8 @@ struct Slot {
     receive: Receive,
     sends: u32,
     closing: bool,
+    /// Closing ends with giving the descriptor back.
+    release: bool,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -280,8 +289,19 @@ impl Ring {
 
     /// Ends a socket; [`Completion::Closed`] follows.
     pub fn close(&mut self, socket: SocketId) {
+        self.end(socket, false);
+    }
+
+    /// Gives a socket back, for another ring: [`Completion::Released`] follows. What comes meanwhile waits in the socket;
+    /// datagrams that completed before are still told.
+    pub fn release(&mut self, socket: SocketId) {
+        self.end(socket, true);
+    }
+
+    fn end(&mut self, socket: SocketId, release: bool) {
         let Some(slot) = live(&mut self.sockets, socket).filter(|s| !s.closing) else { return };
         slot.closing = true;
+        slot.release = release;
         match slot.receive {
             Receive::Armed => {
                 let cancel = opcode::AsyncCancel::new(Kind::Receive.tag(socket.index)).build();
@@ -329,8 +349,11 @@ impl Ring {
     #[allow(clippy::should_implement_trait, reason = "not an iterator: the caller sends in between")]
     pub fn next(&mut self) -> Option<Completion> {
         loop {
-            if let Some(socket) = self.closed.pop_front() {
-                return Some(Completion::Closed { socket });
+            if let Some((socket, descriptor)) = self.closed.pop_front() {
+                return Some(match descriptor {
+                    Some(descriptor) => Completion::Released { socket, descriptor },
+                    None => Completion::Closed { socket },
+                });
             }
             let entry = self.batch.pop_front().or_else(|| self.refill())?;
             let (result, flags) = (entry.result(), entry.flags());
@@ -369,6 +392,7 @@ impl Ring {
         if !cqueue::more(flags) {
             slot.receive = Receive::Off;
             if slot.closing {
+                // Ended by cancelling it, or by itself in the same moment; a datagram of the latter is given up.
                 drop(buffer);
                 self.finish_close(index);
                 return None;
@@ -385,7 +409,7 @@ impl Ring {
             slot.receive = Receive::Wanted;
             self.to_arm.push_back(index);
         }
-        let mut buffer = buffer.filter(|_| result >= 0 && !slot.closing)?;
+        let mut buffer = buffer.filter(|_| result >= 0 && (!slot.closing || slot.release))?;
         let Some((source, start, len)) = self.opened(&buffer) else {
             self.counters.truncated += 1;
             return None;
@@ -431,10 +455,10 @@ impl Ring {
             self.to_arm.retain(|&waiting| waiting != index);
         }
         slot.receive = Receive::Off;
-        slot.fd = None;
+        let descriptor = slot.fd.take().filter(|_| slot.release).map(UdpSocket::from);
         slot.peer = None;
         slot.closing = false;
-        self.closed.push_back(SocketId { index, generation: slot.generation });
+        self.closed.push_back((SocketId { index, generation: slot.generation }, descriptor));
         slot.generation = slot.generation.wrapping_add(1);
         self.free_sockets.push(index);
     }
@@ -523,7 +547,7 @@ impl Drop for Ring {
 
 impl Slot {
     fn new() -> Self {
-        Self { generation: 0, fd: None, peer: None, receive: Receive::Off, sends: 0, closing: false }
+        Self { generation: 0, fd: None, peer: None, receive: Receive::Off, sends: 0, closing: false, release: false }
     }
 }
 

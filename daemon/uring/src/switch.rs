@@ -111,7 +111,8 @@ impl SwitchRing {
         Some(match self.ring.next()? {
             Completion::Datagram { socket, source, buffer } => Event::Datagram { socket, source, bytes: buffer },
             Completion::Woken => Event::Woken,
-            Completion::Closed { socket } => Event::Closed { socket },
+            // The switch never releases a socket; should it, its handle is closed here.
+            Completion::Closed { socket } | Completion::Released { socket, .. } => Event::Closed { socket },
             Completion::Broken { socket, error } => {
                 Event::Broken { socket, error: io::Error::from_raw_os_error(error) }
             }

@@ -1,1 +1,28 @@
-//! The media plane: workers, ports, relay, play, reports.
+//! The media plane: audio streams by their leg, relayed, played into, measured.
+//!
+//! The switch holds a [`MediaPlane`]: it owns the table of ports, binds the sockets, and hands them to workers. A worker
+//! is one pinned thread with one ring; a packet never leaves it. What a worker decides about a packet is [`relay`]:
+//! plain computing on bytes, source and time, which the simulated world uses without any socket.
+//!
+//! ```text
+//! MediaCommand -> plane -> (bounded queue, bell) -> worker: ring -> relay -> ring
+//! MediaEvent  <- plane <- (bounded queue, bell) <-
+//! ```
+//!
+//! What cannot happen: a packet sent to an address that neither signaling described nor the latch accepted; a plain
+//! packet sent on a leg with an SRTP key; an allocation, a lock or a log line for a relayed packet.
+
+#![forbid(unsafe_code)]
+
+pub mod crypto;
+mod g711;
+pub mod latch;
+pub mod leg;
+pub mod plane;
+pub mod play;
+pub mod ports;
+pub mod relay;
+mod worker;
+
+pub use plane::{MediaPlane, Status};
+pub use relay::{Port, Relay, Verdict};

@@ -1,0 +1,69 @@
+//! SRTP on one leg: what opens packets of the peer, and what protects ours.
+
+use postern_srtp::SrtpContext;
+use postern_types::{media::StreamSetup, stream::SdesKey};
+
+/// Both directions.
+#[derive(Default)]
+pub struct Crypto {
+    inbound: Guard,
+    outbound: Guard,
+}
+
+/// One direction.
+#[derive(Default)]
+enum Guard {
+    /// No key: packets pass as they are.
+    #[default]
+    Plain,
+    /// With a key.
+    Keyed { key: SdesKey, context: SrtpContext },
+    /// A key that the cipher refused: nothing passes, rather than in the clear.
+    Shut,
+}
+
+/// The packet failed authentication, was replayed, or there is no usable key.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Refused;
+
+impl Crypto {
+    /// Takes the keys of a setup. A context lives on when its key did not change, for it counts rollovers and repeats.
+    pub fn configure(&mut self, setup: &StreamSetup) {
+        self.inbound.configure(setup.srtp_in.as_ref(), SrtpContext::inbound);
+        self.outbound.configure(setup.srtp_out.as_ref(), SrtpContext::outbound);
+    }
+
+    /// Opens a packet of the peer in place, and says how long it is now.
+    pub fn open(&mut self, room: &mut [u8], len: usize, rtcp: bool) -> Result<usize, Refused> {
+        match &mut self.inbound {
+            Guard::Plain => Ok(len),
+            Guard::Keyed { context, .. } if rtcp => context.unprotect_rtcp(room, len).map_err(|_| Refused),
+            Guard::Keyed { context, .. } => context.unprotect_rtp(room, len).map_err(|_| Refused),
+            Guard::Shut => Err(Refused),
+        }
+    }
+
+    /// Protects a packet for the peer in place, and says how long it is now.
+    pub fn protect(&mut self, room: &mut [u8], len: usize, rtcp: bool) -> Result<usize, Refused> {
+        match &mut self.outbound {
+            Guard::Plain => Ok(len),
+            Guard::Keyed { context, .. } if rtcp => context.protect_rtcp(room, len).map_err(|_| Refused),
+            Guard::Keyed { context, .. } => context.protect_rtp(room, len).map_err(|_| Refused),
+            Guard::Shut => Err(Refused),
+        }
+    }
+}
+
+impl Guard {
+    fn configure<E>(&mut self, key: Option<&SdesKey>, make: impl FnOnce(&SdesKey) -> Result<SrtpContext, E>) {
+        let Some(key) = key else {
+            *self = Self::Plain;
+            return;
+        };
+        if matches!(self, Self::Keyed { key: before, .. } if (before.suite, &before.key_salt) == (key.suite, &key.key_salt))
+        {
+            return;
+        }
+        *self = make(key).map_or(Self::Shut, |context| Self::Keyed { key: key.clone(), context });
+    }
+}

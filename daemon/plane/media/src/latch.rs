@@ -1,0 +1,155 @@
+//! Whom a leg listens to: symmetric RTP with bounds.
+//!
+//! What a party describes is often not where it sends from (NAT), so for a while after an offer the first plausible
+//! packet decides. That while is the latching window. Within it the described address, should it show up, wins over
+//! another that was quicker; after it only the described address may still be the first. Once bound, everybody else is
+//! a stranger: dropped and counted.
+
+use std::{
+    net::SocketAddr,
+    time::{Duration, Instant},
+};
+
+/// The state of one leg's latch.
+#[derive(Debug, Clone, Default)]
+pub struct Latch {
+    described: Option<SocketAddr>,
+    open_until: Option<Instant>,
+    source: Option<SocketAddr>,
+}
+
+/// What the latch thinks of a source.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Judgement {
+    /// The one that the leg is bound to.
+    Known,
+    /// May be bound by [`Latch::bind`] if its packet proves plausible.
+    Candidate,
+    /// Anybody else.
+    Stranger,
+}
+
+impl Latch {
+    /// Takes the described address. A changed one forgets the source and opens the window; as long as no source was
+    /// found, every new description (the answer after the offer) opens it again. Says whether the source was forgotten.
+    pub fn describe(&mut self, now: Instant, address: SocketAddr, window: Duration) -> bool {
+        let changed = self.described != Some(address);
+        if changed || self.source.is_none() {
+            self.open_until = Some(now + window);
+        }
+        self.described = Some(address);
+        changed && self.source.take().is_some()
+    }
+
+    /// Judges the source of a packet.
+    pub fn judge(&self, now: Instant, source: SocketAddr) -> Judgement {
+        if self.source == Some(source) {
+            return Judgement::Known;
+        }
+        let open = self.open_until.is_some_and(|until| now < until);
+        let is_described = self.described == Some(source);
+        match self.source {
+            None if open || is_described => Judgement::Candidate,
+            Some(_) if open && is_described => Judgement::Candidate,
+            _ => Judgement::Stranger,
+        }
+    }
+
+    /// Binds the leg to a candidate. Says whether it is the described address.
+    pub fn bind(&mut self, source: SocketAddr) -> bool {
+        self.source = Some(source);
+        self.described == Some(source)
+    }
+
+    /// The source that the leg is bound to.
+    pub fn source(&self) -> Option<SocketAddr> {
+        self.source
+    }
+
+    /// The source, once nothing short of a new description can change it.
+    pub fn settled(&self, now: Instant) -> Option<SocketAddr> {
+        let open = self.open_until.is_some_and(|until| now < until);
+        self.source.filter(|_| !open || self.source == self.described)
+    }
+
+    /// Where packets go: to the source; before there is one, to the described address if it is one.
+    pub fn destination(&self) -> Option<SocketAddr> {
+        self.source.or(self.described.filter(is_usable))
+    }
+}
+
+/// RFC 3264 8.4 and 8.2: the unspecified address and port 0 say "do not send".
+pub fn is_usable(address: &SocketAddr) -> bool {
+    !address.ip().is_unspecified() && address.port() != 0
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const WINDOW: Duration = Duration::from_secs(2);
+
+    fn address(text: &str) -> SocketAddr {
+        text.parse().unwrap()
+    }
+
+    #[allow(clippy::disallowed_methods, reason = "tests need a beginning of time")]
+    fn start() -> Instant {
+        Instant::now()
+    }
+
+    #[test]
+    fn the_first_in_the_window_is_bound_and_the_described_address_still_wins() {
+        let (described, nat, stranger) =
+            (address("192.0.2.1:4000"), address("198.51.100.1:5"), address("203.0.113.1:6"));
+        let now = start();
+        let mut latch = Latch::default();
+        assert_eq!(latch.judge(now, described), Judgement::Stranger, "nothing was described yet");
+        latch.describe(now, described, WINDOW);
+        assert_eq!(latch.destination(), Some(described));
+        assert_eq!(latch.judge(now, nat), Judgement::Candidate);
+        assert!(!latch.bind(nat));
+        assert_eq!((latch.judge(now, nat), latch.destination()), (Judgement::Known, Some(nat)));
+        assert_eq!(latch.judge(now, stranger), Judgement::Stranger);
+        assert_eq!(latch.settled(now), None);
+        assert_eq!(latch.judge(now, described), Judgement::Candidate);
+        assert!(latch.bind(described));
+        assert_eq!(latch.settled(now), Some(described));
+        assert_eq!(latch.judge(now, nat), Judgement::Stranger);
+    }
+
+    #[test]
+    fn after_the_window_only_the_described_address_may_be_first() {
+        let (described, nat) = (address("192.0.2.1:4000"), address("198.51.100.1:5"));
+        let mut latch = Latch::default();
+        let now = start();
+        latch.describe(now, described, WINDOW);
+        let late = now + WINDOW;
+        assert_eq!(latch.judge(late, nat), Judgement::Stranger);
+        assert_eq!(latch.judge(late, described), Judgement::Candidate);
+        // The answer comes much later than the offer: the same description opens the window again.
+        assert!(!latch.describe(late, described, WINDOW));
+        assert_eq!(latch.judge(late, nat), Judgement::Candidate);
+        latch.bind(nat);
+        assert_eq!(
+            (latch.judge(late + WINDOW, described), latch.settled(late + WINDOW)),
+            (Judgement::Stranger, Some(nat))
+        );
+        // Now that there is a source, the same description changes nothing.
+        assert!(!latch.describe(late + WINDOW, described, WINDOW));
+        assert_eq!(latch.judge(late + WINDOW, described), Judgement::Stranger);
+        // A changed one does.
+        assert!(latch.describe(late + WINDOW, address("192.0.2.1:4002"), WINDOW));
+        assert_eq!(latch.judge(late + WINDOW, nat), Judgement::Candidate);
+        assert_eq!(latch.destination(), Some(address("192.0.2.1:4002")));
+    }
+
+    #[test]
+    fn an_address_that_says_do_not_send_is_no_destination() {
+        let mut latch = Latch::default();
+        for nowhere in ["0.0.0.0:4000", "192.0.2.1:0", "[::]:4000"] {
+            latch.describe(start(), address(nowhere), WINDOW);
+            assert_eq!(latch.destination(), None, "{nowhere}");
+        }
+    }
+}

@@ -1,0 +1,201 @@
+//! One leg's stream: what was negotiated, whom it listens to, what it has counted.
+
+use std::{
+    net::SocketAddr,
+    time::{Duration, Instant},
+};
+
+use postern_rtp::{Digits, Reception, quality};
+use postern_types::{
+    CallSid,
+    media::{MediaEvent, StreamReport, StreamSetup},
+};
+
+use crate::{
+    crypto::Crypto,
+    latch::{Latch, is_usable},
+    play::{OwnStream, PlayFormat, Player},
+};
+
+/// Foreign packets of a leg are told at most this often.
+pub(crate) const FOREIGN_EVERY: Duration = Duration::from_secs(1);
+
+/// Payload type that stands for "none" in [`Leg::map`].
+pub(crate) const UNMAPPED: u8 = 0xff;
+
+/// What a payload type of a peer is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Kind {
+    /// Not negotiated.
+    Unknown,
+    /// Audio with this clock, Hz.
+    Audio(u32),
+    /// telephone-event.
+    Event,
+}
+
+/// The stream of one leg. Worker and simulated world own it through [`crate::Relay`].
+pub struct Leg {
+    pub(crate) id: CallSid,
+    pub(crate) opened: Instant,
+    pub(crate) setup: Option<Box<StreamSetup>>,
+    pub(crate) latch: Latch,
+    /// Where the latched party sends RTCP from, when that is not where it described.
+    pub(crate) rtcp_source: Option<SocketAddr>,
+    pub(crate) crypto: Crypto,
+    /// By payload type of the peer.
+    pub(crate) kinds: [Kind; 128],
+    /// The leg that hears this one, and by payload type of ours, theirs.
+    pub(crate) partner: Option<u32>,
+    pub(crate) map: [u8; 128],
+    /// The next packet relayed to this leg starts a talk spurt: another source was heard before.
+    pub(crate) mark_next: bool,
+    pub(crate) player: Option<Player>,
+    pub(crate) own: OwnStream,
+    pub(crate) play_format: Option<PlayFormat>,
+    pub(crate) reception: Reception,
+    pub(crate) digits: Digits,
+    pub(crate) figures: StreamReport,
+    /// Since when silence counts: the last packet, or the description that began to expect some.
+    pub(crate) heard: Instant,
+    pub(crate) timed_out: bool,
+    pub(crate) foreign: Foreign,
+    /// Packets counted at the last second's turn, to know who is silent and whose report is news.
+    pub(crate) received_before: u64,
+    pub(crate) sent_before: u64,
+    /// The peer that the socket was last asked to be connected to.
+    pub(crate) connected: Option<SocketAddr>,
+}
+
+/// Strangers' packets that were not told yet.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct Foreign {
+    packets: u64,
+    latest: Option<SocketAddr>,
+    told: Option<Instant>,
+}
+
+impl Leg {
+    pub(crate) fn new(now: Instant, id: CallSid, random: u64) -> Self {
+        Self {
+            id,
+            opened: now,
+            setup: None,
+            latch: Latch::default(),
+            rtcp_source: None,
+            crypto: Crypto::default(),
+            kinds: [Kind::Unknown; 128],
+            partner: None,
+            map: [UNMAPPED; 128],
+            mark_next: false,
+            player: None,
+            own: OwnStream::new(random),
+            play_format: None,
+            reception: Reception::default(),
+            digits: Digits::default(),
+            figures: StreamReport::default(),
+            heard: now,
+            timed_out: false,
+            foreign: Foreign::default(),
+            received_before: 0,
+            sent_before: 0,
+            connected: None,
+        }
+    }
+
+    pub(crate) fn configure(&mut self, now: Instant, setup: Box<StreamSetup>, window: Duration) {
+        if self.latch.describe(now, setup.remote_rtp, window) {
+            self.rtcp_source = None;
+        }
+        self.kinds = [Kind::Unknown; 128];
+        // Comfort noise has a static type that descriptions often leave out (RFC 3389 4).
+        self.kinds[13] = Kind::Audio(8000);
+        for format in setup.formats.iter().chain([&setup.format]) {
+            if let Some(kind) = self.kinds.get_mut(usize::from(format.payload_type)) {
+                *kind = Kind::Audio(format.clock_hz);
+            }
+        }
+        if let Some(kind) = setup.telephone_event.and_then(|pt| self.kinds.get_mut(usize::from(pt))) {
+            *kind = Kind::Event;
+        }
+        self.crypto.configure(&setup);
+        self.play_format = PlayFormat::of(&setup);
+        self.heard = now;
+        self.timed_out = false;
+        self.setup = Some(setup);
+    }
+
+    /// Payload types of `self` as those of `other`: by codec, clock and channels; fmtp is not compared, for both ends
+    /// settled theirs with us.
+    pub(crate) fn map_to(&self, other: &Self) -> [u8; 128] {
+        let mut map = [UNMAPPED; 128];
+        let (Some(ours), Some(theirs)) = (&self.setup, &other.setup) else { return map };
+        map[13] = 13;
+        for format in ours.formats.iter().chain([&ours.format]) {
+            let same =
+                theirs.formats.iter().chain([&theirs.format]).find(|f| {
+                    f.codec == format.codec && f.clock_hz == format.clock_hz && f.channels == format.channels
+                });
+            if let (Some(entry), Some(same)) = (map.get_mut(usize::from(format.payload_type)), same) {
+                *entry = same.payload_type;
+            }
+        }
+        if let (Some(from), Some(to)) = (ours.telephone_event, theirs.telephone_event)
+            && let Some(entry) = map.get_mut(usize::from(from))
+        {
+            *entry = to;
+        }
+        map
+    }
+
+    /// Where RTP to this leg goes; none: nowhere, or it does not want any.
+    pub(crate) fn rtp_destination(&self) -> Option<SocketAddr> {
+        let setup = self.setup.as_ref()?;
+        self.latch.destination().filter(|_| setup.direction.receives())
+    }
+
+    /// Where RTCP to this leg goes, and whether it goes out of the RTP port.
+    pub(crate) fn rtcp_destination(&self) -> Option<(SocketAddr, bool)> {
+        let setup = self.setup.as_ref()?;
+        if setup.remote_rtcp == setup.remote_rtp {
+            return self.latch.destination().map(|to| (to, true));
+        }
+        self.rtcp_source.or(Some(setup.remote_rtcp).filter(is_usable)).map(|to| (to, false))
+    }
+
+    /// Whether the peer should be sending.
+    pub(crate) fn sends(&self) -> bool {
+        self.setup.as_ref().is_some_and(|setup| setup.direction.sends())
+    }
+
+    /// Counts a stranger's packet; tells when it is time to.
+    pub(crate) fn stranger(&mut self, now: Instant, source: SocketAddr) -> Option<MediaEvent> {
+        self.figures.dropped_foreign += 1;
+        self.foreign.packets += 1;
+        self.foreign.latest = Some(source);
+        self.tell_foreign(now)
+    }
+
+    /// Tells of strangers that were counted since.
+    pub(crate) fn tell_foreign(&mut self, now: Instant) -> Option<MediaEvent> {
+        let due = self.foreign.told.is_none_or(|told| now.saturating_duration_since(told) >= FOREIGN_EVERY);
+        let source = self.foreign.latest.filter(|_| due)?;
+        let packets = std::mem::take(&mut self.foreign.packets);
+        self.foreign = Foreign { packets: 0, latest: None, told: Some(now) };
+        Some(MediaEvent::Foreign { leg: self.id, source, packets })
+    }
+
+    /// The figures so far.
+    pub(crate) fn report(&self) -> StreamReport {
+        let mut report = self.figures.clone();
+        report.packets_lost = self.reception.lost();
+        report.jitter_ms = self.reception.jitter_ms();
+        report.source = self.latch.source();
+        if let Some(setup) = self.setup.as_ref().filter(|_| report.packets_received > 0) {
+            let expected = report.packets_received + report.packets_lost;
+            let loss_percent = report.packets_lost as f64 * 100.0 / expected as f64;
+            report.mos = Some(quality::mos(&setup.format.codec, loss_percent, f64::from(report.jitter_ms)));
+        }
+        report
+    }
+}

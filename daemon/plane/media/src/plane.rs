@@ -1,0 +1,467 @@
+//! The switch's side of the media plane: ports, placement on workers, commands down and events up.
+
+use std::{
+    collections::{HashMap, VecDeque},
+    hash::{BuildHasher, RandomState},
+    io,
+    net::{IpAddr, SocketAddr},
+    sync::{atomic::Ordering, mpsc::TrySendError},
+    thread,
+    time::Duration,
+};
+
+use nix::sys::resource::{Resource, getrlimit, setrlimit};
+use postern_config::{Config, Realm};
+use postern_types::{
+    CallSid, Now, RealmName,
+    media::{MediaCommand, MediaEvent, StreamReport},
+};
+use postern_uring::{Bell, SocketOptions, bind};
+
+use crate::{
+    ports::Ports,
+    relay::Limits,
+    worker::{self, Command, Handle, Sockets, Start, Up},
+};
+
+/// Legs at once. Two descriptors each: more than most machines allow a process to open.
+pub const LEGS_MAX: usize = 16384;
+/// Commands that wait for one worker beyond its queue. A leg is not opened when half are waiting, so that those of the
+/// legs that exist have room; beyond all of it only `Close` is taken.
+pub const WAITING_MAX: usize = 65536;
+/// Port pairs tried for one leg when others hold them.
+const PORT_TRIES: usize = 64;
+
+/// The media plane, as the switch holds it.
+pub struct MediaPlane {
+    workers: Vec<Worker>,
+    realms: HashMap<RealmName, Realm>,
+    ports: HashMap<(RealmName, bool), Ports>,
+    quarantine: Duration,
+    slots: Vec<Option<Stream>>,
+    free_slots: Vec<u32>,
+    legs: HashMap<CallSid, u32>,
+    /// Bridges that wait for a leg to arrive at the other's worker.
+    bridges: Vec<(u32, u32)>,
+    events: VecDeque<MediaEvent>,
+    commands_lost: u64,
+}
+
+struct Worker {
+    handle: Handle,
+    /// Bounded by [`MediaPlane::tell`].
+    waiting: VecDeque<Command>,
+    streams: usize,
+}
+
+struct Stream {
+    leg: CallSid,
+    ports: (RealmName, bool),
+    port: u16,
+    /// Where it is, or is on its way to.
+    worker: usize,
+    /// On its way: what is to be said to it on arrival.
+    held: Option<Vec<Command>>,
+    closing: bool,
+}
+
+/// How the plane is. Counters run since the start.
+#[derive(Debug, Clone, Copy, Default, PartialEq)]
+pub struct Status {
+    /// Open streams.
+    pub streams: u64,
+    /// Port pairs that may be taken now; those that rest after use are not counted.
+    pub ports_free: u64,
+    /// Port pairs in use.
+    pub ports_used: u64,
+    /// Packets that came in.
+    pub packets_in: u64,
+    /// Packets that went out.
+    pub packets_out: u64,
+    /// Packets that came in and could not be used.
+    pub dropped: u64,
+    /// CPU time of the workers, microseconds for each packet that came in.
+    pub us_per_packet: f64,
+    /// Commands that wait for a worker.
+    pub commands_waiting: u64,
+    /// Commands that were given up because too many waited.
+    pub commands_lost: u64,
+    /// Events that were given up because nobody fetched them.
+    pub events_lost: u64,
+    /// Workers that ended by themselves.
+    pub workers_failed: u64,
+}
+
+impl MediaPlane {
+    /// Starts the workers; `wake` is rung whenever [`MediaPlane::poll_event`] has something. Raises the process's soft
+    /// limit of open descriptors to the hard one. Workers are fixed from here on: a reload does not change them.
+    pub fn start(config: &Config, wake: Bell) -> io::Result<Self> {
+        if let Ok((_, hard)) = getrlimit(Resource::RLIMIT_NOFILE) {
+            // Refused at worst; then opening legs fails earlier, and says so.
+            let _ = setrlimit(Resource::RLIMIT_NOFILE, hard, hard);
+        }
+        let mut cpus = config.media.workers.clone();
+        if cpus.is_empty() {
+            cpus.push(thread::available_parallelism().map_or(1, usize::from) - 1);
+        }
+        let random = RandomState::new();
+        let workers = cpus.iter().map(|&cpu| {
+            let start = Start {
+                cpu,
+                slots: LEGS_MAX,
+                limits: limits(config),
+                seed: random.hash_one(cpu),
+                wake: wake.try_clone()?,
+            };
+            Ok(Worker { handle: worker::start(start)?, waiting: VecDeque::new(), streams: 0 })
+        });
+        let mut plane = Self {
+            workers: workers.collect::<io::Result<_>>()?,
+            realms: HashMap::new(),
+            ports: HashMap::new(),
+            quarantine: config.media.quarantine,
+            slots: std::iter::repeat_with(|| None).take(LEGS_MAX).collect(),
+            free_slots: (0..LEGS_MAX as u32).rev().collect(),
+            legs: HashMap::new(),
+            bridges: Vec::new(),
+            events: VecDeque::new(),
+            commands_lost: 0,
+        };
+        plane.take_realms(config);
+        Ok(plane)
+    }
+
+    /// What this machine cannot do, in words for a person.
+    pub fn notices(&self) -> impl Iterator<Item = &'static str> + '_ {
+        self.workers.iter().flat_map(|worker| worker.handle.notices.iter().copied())
+    }
+
+    /// Applies a new configuration: realms, port ranges, times. Open streams keep their ports.
+    pub fn reconfigure(&mut self, config: &Config) {
+        self.quarantine = config.media.quarantine;
+        self.take_realms(config);
+        for worker in 0..self.workers.len() {
+            self.tell(worker, Command::Limits(limits(config)));
+        }
+    }
+
+    fn take_realms(&mut self, config: &Config) {
+        let mut before = std::mem::take(&mut self.ports);
+        for (name, realm) in &config.realms {
+            let v4 = realm.media.ipv4.map(IpAddr::V4);
+            let v6 = realm.media.ipv6.map(IpAddr::V6);
+            for address in v4.into_iter().chain(v6) {
+                let key = (name.clone(), address.is_ipv6());
+                let ports = match before.remove(&key) {
+                    Some(ports) if ports.address() == address => ports.changed(&realm.media),
+                    _ => Ports::new(address, &realm.media),
+                };
+                self.ports.insert(key, ports);
+            }
+        }
+        self.realms = config.realms.iter().map(|(name, realm)| (name.clone(), realm.clone())).collect();
+    }
+
+    /// Takes a command. A command for a leg that is not open is ignored.
+    pub fn command(&mut self, now: Now, command: MediaCommand) {
+        match command {
+            MediaCommand::Open { leg, realm, ipv6 } => {
+                if self.legs.contains_key(&leg) {
+                    return;
+                }
+                let event = self.open(now, leg, realm, ipv6).unwrap_or_else(|why| MediaEvent::OpenFailed { leg, why });
+                self.events.push_back(event);
+            }
+            MediaCommand::Configure { leg, setup } => {
+                self.to_leg(leg, |slot| Command::Configure { slot, setup });
+            }
+            MediaCommand::Bridge { a, b } => self.bridge(a, b),
+            MediaCommand::Unbridge { leg } => {
+                if let Some(&slot) = self.legs.get(&leg) {
+                    self.bridges.retain(|&(a, b)| a != slot && b != slot);
+                }
+                self.to_leg(leg, |slot| Command::Unbridge { slot });
+            }
+            MediaCommand::Play { leg, play, prompt, times } => {
+                self.to_leg(leg, |slot| Command::Play { slot, play, prompt, times });
+            }
+            MediaCommand::StopPlay { leg } => self.to_leg(leg, |slot| Command::StopPlay { slot }),
+            MediaCommand::Close { leg } => {
+                self.to_leg(leg, |slot| Command::Close { slot });
+                let Some(slot) = self.legs.remove(&leg) else { return };
+                self.bridges.retain(|&(a, b)| a != slot && b != slot);
+                if let Some(stream) = self.stream(slot) {
+                    stream.closing = true;
+                }
+                self.bury_failed(now);
+            }
+        }
+    }
+
+    fn open(&mut self, now: Now, leg: CallSid, realm: RealmName, ipv6: bool) -> Result<MediaEvent, String> {
+        let family = if ipv6 { "IPv6" } else { "IPv4" };
+        let key = (realm, ipv6);
+        let advertised = self.realms.get(&key.0).ok_or_else(|| format!("no realm {}", key.0))?.advertised;
+        let ports = self.ports.get_mut(&key).ok_or_else(|| format!("realm {} has no {family} media address", key.0))?;
+        let alive = self.workers.iter_mut().enumerate().filter(|(_, worker)| !worker.has_failed());
+        let (worker, chosen) = alive.min_by_key(|(_, worker)| worker.streams).ok_or("no media worker is alive")?;
+        if chosen.waiting.len() >= WAITING_MAX / 2 {
+            return Err("the media workers are overloaded".into());
+        }
+        let slot = *self.free_slots.last().ok_or("too many streams")?;
+        let address = ports.address();
+        for _ in 0..PORT_TRIES {
+            let port = ports
+                .take(now.instant)
+                .ok_or_else(|| format!("realm {}: all {family} media ports are in use", key.0))?;
+            let rtp = SocketAddr::new(address, port);
+            let rtcp = SocketAddr::new(address, port + 1);
+            let bound = bind(rtp, &SocketOptions::MEDIA).and_then(|one| Ok((one, bind(rtcp, &SocketOptions::MEDIA)?)));
+            let (rtp_socket, rtcp_socket) = match bound {
+                Ok(sockets) => sockets,
+                Err(e) if e.kind() == io::ErrorKind::AddrInUse => {
+                    ports.give_back(now.instant, port, self.quarantine);
+                    continue;
+                }
+                Err(e) => {
+                    ports.give_back(now.instant, port, Duration::ZERO);
+                    return Err(format!("cannot open {rtp}: {e}"));
+                }
+            };
+            self.free_slots.pop();
+            chosen.streams += 1;
+            let stream = Stream { leg, ports: key, port, worker, held: None, closing: false };
+            self.slots[slot as usize] = Some(stream);
+            self.legs.insert(leg, slot);
+            self.tell(worker, Command::Open { slot, leg, sockets: Sockets { rtp: rtp_socket, rtcp: rtcp_socket } });
+            let shown = advertised.filter(|_| !ipv6).map_or(address, IpAddr::V4);
+            let (rtp, rtcp) = (SocketAddr::new(shown, port), SocketAddr::new(shown, port + 1));
+            return Ok(MediaEvent::Opened { leg, rtp, rtcp });
+        }
+        Err(format!("realm {}: {PORT_TRIES} media ports in a row are held by other programs", key.0))
+    }
+
+    fn bridge(&mut self, a: CallSid, b: CallSid) {
+        let (Some(&a), Some(&b)) = (self.legs.get(&a), self.legs.get(&b)) else { return };
+        if a == b {
+            return;
+        }
+        self.bridges.retain(|&(one, other)| ![one, other].iter().any(|slot| [a, b].contains(slot)));
+        let (Some(to), Some(from)) = (self.stream(a).map(|s| s.worker), self.stream(b).map(|s| s.worker)) else {
+            return;
+        };
+        if to != from {
+            self.moves(b, from, to);
+        }
+        self.bridges.push((a, b));
+        self.build_bridges();
+    }
+
+    /// Sends a leg to another worker: a packet never leaves its worker, so both legs of a bridge live on one.
+    fn moves(&mut self, slot: u32, from: usize, to: usize) {
+        let Some(stream) = self.stream(slot) else { return };
+        stream.worker = to;
+        if stream.held.is_none() {
+            stream.held = Some(Vec::new());
+            self.tell(from, Command::Yield { slot });
+        }
+        self.workers[from].streams -= 1;
+        self.workers[to].streams += 1;
+    }
+
+    /// Bridges whose two legs have arrived.
+    fn build_bridges(&mut self) {
+        for (a, b) in std::mem::take(&mut self.bridges) {
+            let arrived = |slot: u32| self.slots[slot as usize].as_ref().filter(|s| s.held.is_none()).map(|s| s.worker);
+            match (arrived(a), arrived(b)) {
+                (Some(one), Some(other)) if one == other => self.tell(one, Command::Bridge { a, b }),
+                _ => self.bridges.push((a, b)),
+            }
+        }
+    }
+
+    fn stream(&mut self, slot: u32) -> Option<&mut Stream> {
+        self.slots.get_mut(slot as usize)?.as_mut()
+    }
+
+    fn to_leg(&mut self, leg: CallSid, command: impl FnOnce(u32) -> Command) {
+        let Some(&slot) = self.legs.get(&leg) else { return };
+        let command = command(slot);
+        let Some(stream) = self.stream(slot) else { return };
+        match &mut stream.held {
+            // A move takes two turns of a ring: what comes meanwhile is little. Should it not be, the oldest stay.
+            Some(held) if held.len() < HELD_MAX || matches!(command, Command::Close { .. }) => held.push(command),
+            Some(_) => self.commands_lost += 1,
+            None => {
+                let worker = stream.worker;
+                self.tell(worker, command);
+            }
+        }
+    }
+
+    fn tell(&mut self, worker: usize, command: Command) {
+        let worker = &mut self.workers[worker];
+        let keep = matches!(command, Command::Close { .. } | Command::Yield { .. } | Command::Adopt { .. });
+        if worker.waiting.len() >= WAITING_MAX && !keep {
+            self.commands_lost += 1;
+        } else {
+            worker.waiting.push_back(command);
+        }
+        worker.flush();
+    }
+
+    /// Streams of a worker that ended by itself are closed here, without figures.
+    fn bury_failed(&mut self, now: Now) {
+        for at in 0..self.slots.len() {
+            let Some(stream) = self.slots[at].as_ref().filter(|s| s.closing && self.workers[s.worker].has_failed())
+            else {
+                continue;
+            };
+            let leg = stream.leg;
+            let closed = MediaEvent::Closed { leg, report: Box::new(StreamReport::default()) };
+            self.closed(at as u32, now.instant);
+            self.events.push_back(closed);
+        }
+    }
+
+    fn closed(&mut self, slot: u32, at: std::time::Instant) {
+        let Some(stream) = self.slots.get_mut(slot as usize).and_then(Option::take) else { return };
+        self.workers[stream.worker].streams -= 1;
+        self.free_slots.push(slot);
+        self.legs.remove(&stream.leg);
+        if let Some(ports) = self.ports.get_mut(&stream.ports) {
+            ports.give_back(at, stream.port, self.quarantine);
+        }
+    }
+
+    /// The next event; call until none.
+    pub fn poll_event(&mut self) -> Option<MediaEvent> {
+        loop {
+            if let Some(event) = self.events.pop_front() {
+                return Some(event);
+            }
+            self.workers.iter_mut().for_each(Worker::flush);
+            match self.workers.iter().find_map(|worker| worker.handle.events.try_recv().ok())? {
+                Up::Event(event) => {
+                    // What was under way when the leg was closed is of no use any more.
+                    if leg_of(&event).is_some_and(|leg| self.legs.contains_key(&leg)) {
+                        return Some(event);
+                    }
+                }
+                Up::Closed { slot, at, event } => {
+                    self.closed(slot, at);
+                    if event.is_some() {
+                        return event;
+                    }
+                }
+                Up::Yielded { slot, leg, sockets } => self.arrived(slot, leg.zip(sockets)),
+            }
+        }
+    }
+
+    fn arrived(&mut self, slot: u32, parts: Option<(Box<crate::leg::Leg>, Sockets)>) {
+        let Some(stream) = self.stream(slot) else { return };
+        let (worker, held) = (stream.worker, stream.held.take().unwrap_or_default());
+        if let Some((leg, sockets)) = parts {
+            self.tell(worker, Command::Adopt { slot, leg, sockets });
+        }
+        held.into_iter().for_each(|command| self.tell(worker, command));
+        self.build_bridges();
+    }
+
+    /// How the plane is.
+    pub fn status(&self) -> Status {
+        let mut status = Status {
+            streams: self.legs.len() as u64,
+            ports_free: self.ports.values().map(|ports| ports.free() as u64).sum(),
+            ports_used: self.ports.values().map(|ports| ports.used() as u64).sum(),
+            commands_lost: self.commands_lost,
+            ..Status::default()
+        };
+        let (mut cpu_ns, mut cpu_packets) = (0, 0);
+        for worker in &self.workers {
+            let shared = &worker.handle.shared;
+            status.packets_in += shared.packets_in.load(Ordering::Relaxed);
+            status.packets_out += shared.packets_out.load(Ordering::Relaxed);
+            status.dropped += shared.dropped.load(Ordering::Relaxed);
+            status.events_lost += shared.events_lost.load(Ordering::Relaxed);
+            status.commands_waiting += worker.waiting.len() as u64;
+            status.workers_failed += u64::from(worker.has_failed());
+            cpu_ns += shared.cpu_ns.load(Ordering::Relaxed);
+            cpu_packets += shared.cpu_packets.load(Ordering::Relaxed);
+        }
+        if cpu_packets > 0 {
+            status.us_per_packet = cpu_ns as f64 / cpu_packets as f64 / 1000.0;
+        }
+        status
+    }
+
+    /// Ends the workers and all streams; the ports are free when it returns.
+    pub fn stop(mut self) {
+        self.end();
+    }
+
+    fn end(&mut self) {
+        for worker in &self.workers {
+            worker.handle.shared.stop.store(true, Ordering::Relaxed);
+            worker.handle.bell.ring();
+        }
+        for worker in &mut self.workers {
+            if let Some(thread) = worker.handle.thread.take() {
+                // A worker that panicked has nothing to say here; it was counted as failed.
+                let _ = thread.join();
+            }
+        }
+    }
+}
+
+impl Drop for MediaPlane {
+    fn drop(&mut self) {
+        self.end();
+    }
+}
+
+/// Commands for one leg that is on its way between workers.
+const HELD_MAX: usize = 64;
+
+impl Worker {
+    fn flush(&mut self) {
+        let mut sent = false;
+        while let Some(command) = self.waiting.pop_front() {
+            match self.handle.commands.try_send(command) {
+                Ok(()) => sent = true,
+                Err(TrySendError::Full(command)) => {
+                    self.waiting.push_front(command);
+                    break;
+                }
+                // The worker is gone; so are its sockets.
+                Err(TrySendError::Disconnected(_)) => {}
+            }
+        }
+        if sent && !self.handle.shared.rung.swap(true, Ordering::SeqCst) {
+            self.handle.bell.ring();
+        }
+    }
+
+    fn has_failed(&self) -> bool {
+        self.handle.thread.as_ref().is_none_or(thread::JoinHandle::is_finished)
+    }
+}
+
+fn limits(config: &Config) -> Limits {
+    Limits { latch_window: config.media.latch_window, timeout: config.media.timeout }
+}
+
+fn leg_of(event: &MediaEvent) -> Option<CallSid> {
+    Some(match event {
+        MediaEvent::Opened { leg, .. }
+        | MediaEvent::OpenFailed { leg, .. }
+        | MediaEvent::Latched { leg, .. }
+        | MediaEvent::Foreign { leg, .. }
+        | MediaEvent::Digit { leg, .. }
+        | MediaEvent::PlayEnded { leg, .. }
+        | MediaEvent::TimedOut { leg, .. }
+        | MediaEvent::Report { leg, .. }
+        | MediaEvent::Closed { leg, .. } => *leg,
+    })
+}

@@ -1,0 +1,508 @@
+//! A media worker: one pinned thread, one ring, the relay of its legs.
+//!
+//! Turn: wait on the ring, decide about each packet, take commands when the bell rang, let players and clocks have their
+//! turn, hand events up. The wait is adaptive: at low load each packet wakes the thread; as load rises it gathers what
+//! half a millisecond brings, which is the biggest saving there is (FACTS.md).
+
+use std::{
+    collections::VecDeque,
+    io,
+    net::{SocketAddr, UdpSocket},
+    sync::{
+        Arc,
+        atomic::{AtomicBool, AtomicU64, Ordering},
+        mpsc::{Receiver, SyncSender, TrySendError},
+    },
+    thread,
+    time::{Duration, Instant},
+};
+
+use nix::{
+    sched::{CpuSet, sched_setaffinity},
+    time::{ClockId, clock_gettime},
+    unistd::Pid,
+};
+use postern_types::{
+    CallSid,
+    media::{MediaEvent, PlayId, Prompt, StreamSetup},
+};
+use postern_uring::{Bell, Buffer, Completion, Options, Ring, SocketId};
+
+use crate::{
+    leg::Leg,
+    relay::{Limits, Port, Relay, Verdict},
+};
+
+/// Commands under way to a worker at once; beyond it they wait on the switch's side.
+pub(crate) const COMMANDS_MAX: usize = 8192;
+/// Events under way to the switch at once; beyond it they wait in the relay's queue.
+pub(crate) const EVENTS_UP_MAX: usize = 8192;
+
+/// Longest gathering of packets, and so the most that batching adds to a packet's way.
+const GATHER: Duration = Duration::from_micros(500);
+/// Below so many packets in [`GATHER`] each is taken as it comes.
+const GATHER_FROM: f64 = 2.0;
+/// Packets that end a gathering early.
+const GATHER_MAX: usize = 128;
+
+/// The sockets of a leg.
+pub(crate) struct Sockets {
+    pub rtp: UdpSocket,
+    pub rtcp: UdpSocket,
+}
+
+/// What the switch says to a worker. Slots are the plane's numbers for legs.
+pub(crate) enum Command {
+    Open {
+        slot: u32,
+        leg: CallSid,
+        sockets: Sockets,
+    },
+    Configure {
+        slot: u32,
+        setup: Box<StreamSetup>,
+    },
+    Bridge {
+        a: u32,
+        b: u32,
+    },
+    Unbridge {
+        slot: u32,
+    },
+    Play {
+        slot: u32,
+        play: PlayId,
+        prompt: Arc<Prompt>,
+        times: u32,
+    },
+    StopPlay {
+        slot: u32,
+    },
+    Close {
+        slot: u32,
+    },
+    /// Give the leg up, for another worker.
+    Yield {
+        slot: u32,
+    },
+    /// Take a leg that another worker gave up.
+    Adopt {
+        slot: u32,
+        leg: Box<Leg>,
+        sockets: Sockets,
+    },
+    Limits(Limits),
+}
+
+/// What a worker says to the switch.
+pub(crate) enum Up {
+    Event(MediaEvent),
+    /// The sockets of a leg are closed; its ports may rest from now on.
+    Closed {
+        slot: u32,
+        at: Instant,
+        event: Option<MediaEvent>,
+    },
+    Yielded {
+        slot: u32,
+        leg: Option<Box<Leg>>,
+        sockets: Option<Sockets>,
+    },
+}
+
+/// Figures that the switch may read at any time; written once a turn or a second.
+#[derive(Default)]
+pub(crate) struct Shared {
+    pub packets_in: AtomicU64,
+    pub packets_out: AtomicU64,
+    pub dropped: AtomicU64,
+    /// CPU time of the thread, and the packets that had come in by then.
+    pub cpu_ns: AtomicU64,
+    pub cpu_packets: AtomicU64,
+    pub streams: AtomicU64,
+    pub events_lost: AtomicU64,
+    /// The worker is to end, or has ended.
+    pub stop: AtomicBool,
+    /// The bell was rung for commands and not heard yet: no need to ring again.
+    pub rung: AtomicBool,
+    /// It ended by itself.
+    pub failed: AtomicBool,
+}
+
+/// Both ends that the plane keeps of a worker.
+pub(crate) struct Handle {
+    pub commands: SyncSender<Command>,
+    pub events: Receiver<Up>,
+    pub bell: Bell,
+    pub shared: Arc<Shared>,
+    pub thread: Option<thread::JoinHandle<()>>,
+    pub notices: Vec<&'static str>,
+}
+
+/// What a worker starts with.
+pub(crate) struct Start {
+    pub cpu: usize,
+    pub slots: usize,
+    pub limits: Limits,
+    pub seed: u64,
+    pub wake: Bell,
+}
+
+/// Starts a worker and waits until its ring stands, so that an unfit kernel is an error of the start.
+pub(crate) fn start(start: Start) -> io::Result<Handle> {
+    let (commands, commands_in) = std::sync::mpsc::sync_channel(COMMANDS_MAX);
+    let (events_out, events) = std::sync::mpsc::sync_channel(EVENTS_UP_MAX);
+    let (ready, is_ready) = std::sync::mpsc::sync_channel(1);
+    let bell = Bell::new()?;
+    let shared = Arc::new(Shared::default());
+    let (own_bell, own_shared) = (bell.try_clone()?, shared.clone());
+    let thread = thread::Builder::new().name(format!("media-{}", start.cpu)).spawn(move || {
+        let pinned = pin(start.cpu);
+        match Ring::new(&Options { sockets: 2 * start.slots as u32, ..Options::MEDIA }, own_bell) {
+            Err(e) => drop(ready.send(Err(e))),
+            Ok(ring) => {
+                let mut notices = ring.notices().to_vec();
+                notices.extend((!pinned).then_some("a media worker could not be pinned to its CPU"));
+                drop(ready.send(Ok(notices)));
+                let mut worker = Worker::new(ring, start, commands_in, events_out, own_shared);
+                worker.run();
+            }
+        }
+    })?;
+    let notices = is_ready.recv().map_err(|_| io::Error::other("the media worker ended at its start"))??;
+    Ok(Handle { commands, events, bell, shared, thread: Some(thread), notices })
+}
+
+/// Not permitted, or no such CPU: the thread runs where the kernel likes.
+fn pin(cpu: usize) -> bool {
+    let mut set = CpuSet::new();
+    set.set(cpu).is_ok() && sched_setaffinity(Pid::from_raw(0), &set).is_ok()
+}
+
+/// The worker's own reading of the clock: it is the one that hands time down here.
+#[allow(clippy::disallowed_methods, reason = "a worker is the top of its thread and reads the clock once a turn")]
+fn clock() -> Instant {
+    Instant::now()
+}
+
+/// A leg's sockets in the ring.
+#[derive(Clone, Copy)]
+struct Wires {
+    rtp: SocketId,
+    rtcp: SocketId,
+    leaving: Option<Leaving>,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Leaving {
+    Closing,
+    Yielding,
+}
+
+/// What is kept until both sockets of a leg are out of the ring.
+#[derive(Default)]
+struct Farewell {
+    event: Option<MediaEvent>,
+    leg: Option<Box<Leg>>,
+    rtp: Option<UdpSocket>,
+    rtcp: Option<UdpSocket>,
+    gone: u8,
+}
+
+struct Worker {
+    ring: Ring,
+    relay: Relay,
+    /// By slot.
+    wires: Vec<Option<Wires>>,
+    /// By the ring's socket index.
+    owners: Vec<Option<(u32, Port)>>,
+    farewells: Vec<(u32, Farewell)>,
+    commands: Receiver<Command>,
+    events: SyncSender<Up>,
+    /// What did not fit into `events`. Bounded: one per leg, for only ends of legs come here.
+    backlog: VecDeque<Up>,
+    held: Option<Up>,
+    wake: Bell,
+    shared: Arc<Shared>,
+    gather: Gather,
+}
+
+impl Worker {
+    fn new(ring: Ring, start: Start, commands: Receiver<Command>, events: SyncSender<Up>, shared: Arc<Shared>) -> Self {
+        Self {
+            ring,
+            relay: Relay::new(start.slots, start.limits, start.seed),
+            wires: vec![None; start.slots],
+            owners: vec![None; 2 * start.slots],
+            farewells: Vec::with_capacity(64),
+            commands,
+            events,
+            backlog: VecDeque::with_capacity(64),
+            held: None,
+            wake: start.wake,
+            shared,
+            gather: Gather::new(clock()),
+        }
+    }
+
+    fn run(&mut self) {
+        let mut second = clock() + SECOND;
+        while !self.shared.stop.load(Ordering::Relaxed) {
+            let mut deadline = self.relay.next_deadline().map_or(second, |at| at.min(second));
+            if self.held.is_some() {
+                deadline = deadline.min(clock() + RETRY);
+            }
+            let (want, min_wait) = self.gather.plan();
+            if self.ring.wait(want, min_wait, Some(deadline)).is_err() {
+                // The ring itself is broken: legs here fall silent, and the switch's time-outs end them.
+                self.shared.failed.store(true, Ordering::Relaxed);
+                break;
+            }
+            let now = clock();
+            let packets = self.turn(now);
+            self.gather.learn(now, packets);
+            self.play(now);
+            self.relay.handle_timeout(now);
+            if now >= second {
+                self.relay.handle_second(now);
+                second = now + SECOND;
+                self.publish_cpu();
+            }
+            while let Some((slot, peer)) = self.relay.poll_binding() {
+                self.bind(slot, peer);
+            }
+            self.publish();
+        }
+        self.wake.ring();
+    }
+
+    /// Takes all completions; says how many were packets.
+    fn turn(&mut self, now: Instant) -> usize {
+        let (mut packets, mut woken) = (0, false);
+        while let Some(completion) = self.ring.next() {
+            match completion {
+                Completion::Datagram { socket, source, buffer } => {
+                    packets += 1;
+                    self.packet(now, socket, source, buffer);
+                }
+                Completion::Woken => woken = true,
+                Completion::Closed { socket } => self.gone(now, socket, None),
+                Completion::Released { socket, descriptor } => self.gone(now, socket, Some(descriptor)),
+                Completion::Broken { .. } => {}
+            }
+        }
+        if woken {
+            self.commands(now);
+        }
+        packets
+    }
+
+    fn packet(&mut self, now: Instant, socket: SocketId, source: SocketAddr, mut buffer: Buffer) {
+        let Some(Some((slot, port))) = self.owners.get(socket.index as usize).copied() else { return };
+        let len = buffer.len();
+        let verdict = self.relay.handle_input(now, slot, port, source, buffer.room(), len);
+        self.send(verdict, buffer);
+    }
+
+    fn send(&mut self, verdict: Verdict, mut buffer: Buffer) {
+        let Verdict::Send { slot, port, to, len } = verdict else { return };
+        let Some(Some(wires)) = self.wires.get(slot as usize) else { return };
+        buffer.set_len(len);
+        let socket = if port == Port::Rtp { wires.rtp } else { wires.rtcp };
+        // Refused only when the socket is on its way out: the packet goes with it.
+        let _ = self.ring.send(socket, to, buffer);
+        self.gather.sends += 1;
+    }
+
+    fn play(&mut self, now: Instant) {
+        // Without a spare buffer the packet stays due, and is sent when sends have completed.
+        while let Some(mut buffer) = self.relay.play_is_due(now).then(|| self.ring.spare()).flatten() {
+            let Some(verdict) = self.relay.poll_play(now, buffer.room()) else { return };
+            self.send(verdict, buffer);
+        }
+    }
+
+    fn commands(&mut self, now: Instant) {
+        // Before looking, so that what is queued later rings again.
+        self.shared.rung.store(false, Ordering::SeqCst);
+        let mut taken = 0;
+        while let Ok(command) = self.commands.try_recv() {
+            taken += 1;
+            self.command(now, command);
+        }
+        // The switch may hold commands back because the queue was full: tell it that there is room.
+        if taken >= COMMANDS_MAX / 2 {
+            self.wake.ring();
+        }
+    }
+
+    fn command(&mut self, now: Instant, command: Command) {
+        match command {
+            Command::Open { slot, leg, sockets } => {
+                self.relay.open(now, slot, leg);
+                self.wire(slot, sockets);
+            }
+            Command::Adopt { slot, leg, sockets } => {
+                self.relay.put(slot, leg);
+                self.wire(slot, sockets);
+            }
+            Command::Configure { slot, setup } => self.relay.configure(now, slot, setup),
+            Command::Bridge { a, b } => self.relay.bridge(a, b),
+            Command::Unbridge { slot } => self.relay.unbridge(slot),
+            Command::Play { slot, play, prompt, times } => self.relay.play(now, slot, play, prompt, times),
+            Command::StopPlay { slot } => self.relay.stop_play(slot),
+            Command::Close { slot } => {
+                let event = self.relay.close(slot);
+                self.leave(now, slot, Leaving::Closing, Farewell { event, ..Farewell::default() });
+            }
+            Command::Yield { slot } => {
+                // Connected, the socket would turn others away while nobody looks.
+                self.bind(slot, None);
+                let leg = self.relay.take(slot);
+                self.leave(now, slot, Leaving::Yielding, Farewell { leg, ..Farewell::default() });
+            }
+            Command::Limits(limits) => self.relay.set_limits(limits),
+        }
+    }
+
+    fn wire(&mut self, slot: u32, sockets: Sockets) {
+        // The ring's table has two places for each slot.
+        let (Ok(rtp), Ok(rtcp)) = (self.ring.add(sockets.rtp), self.ring.add(sockets.rtcp)) else { return };
+        self.owners[rtp.index as usize] = Some((slot, Port::Rtp));
+        self.owners[rtcp.index as usize] = Some((slot, Port::Rtcp));
+        self.wires[slot as usize] = Some(Wires { rtp, rtcp, leaving: None });
+    }
+
+    fn leave(&mut self, now: Instant, slot: u32, how: Leaving, farewell: Farewell) {
+        let Some(Some(wires)) = self.wires.get_mut(slot as usize) else {
+            self.hand_up(match how {
+                Leaving::Closing => Up::Closed { slot, at: now, event: farewell.event },
+                Leaving::Yielding => Up::Yielded { slot, leg: farewell.leg, sockets: None },
+            });
+            return;
+        };
+        wires.leaving = Some(how);
+        let Wires { rtp, rtcp, .. } = *wires;
+        self.farewells.push((slot, farewell));
+        for socket in [rtp, rtcp] {
+            match how {
+                Leaving::Closing => self.ring.close(socket),
+                Leaving::Yielding => self.ring.release(socket),
+            }
+        }
+    }
+
+    /// One of a leaving leg's sockets is out of the ring.
+    fn gone(&mut self, now: Instant, socket: SocketId, descriptor: Option<UdpSocket>) {
+        let Some((slot, port)) = self.owners.get_mut(socket.index as usize).and_then(Option::take) else { return };
+        let Some(at) = self.farewells.iter().position(|(leaving, _)| *leaving == slot) else { return };
+        let farewell = &mut self.farewells[at].1;
+        farewell.gone += 1;
+        match port {
+            Port::Rtp => farewell.rtp = descriptor,
+            Port::Rtcp => farewell.rtcp = descriptor,
+        }
+        if farewell.gone < 2 {
+            return;
+        }
+        let (_, farewell) = self.farewells.swap_remove(at);
+        let leaving = self.wires[slot as usize].take().and_then(|wires| wires.leaving);
+        self.hand_up(match leaving {
+            Some(Leaving::Yielding) => {
+                let sockets = farewell.rtp.zip(farewell.rtcp).map(|(rtp, rtcp)| Sockets { rtp, rtcp });
+                Up::Yielded { slot, leg: farewell.leg, sockets }
+            }
+            Some(Leaving::Closing) | None => Up::Closed { slot, at: now, event: farewell.event },
+        });
+    }
+
+    fn bind(&mut self, slot: u32, peer: Option<SocketAddr>) {
+        let Some(Some(wires)) = self.wires.get(slot as usize) else { return };
+        // A peer that cannot be connected to is still sent to by address.
+        let _ = match peer {
+            Some(peer) => self.ring.connect(wires.rtp, peer),
+            None if self.ring.peer(wires.rtp).is_some() => self.ring.disconnect(wires.rtp),
+            None => Ok(()),
+        };
+    }
+
+    fn hand_up(&mut self, up: Up) {
+        self.backlog.push_back(up);
+    }
+
+    /// Hands events up as far as there is room, those of the relay before the ends of legs.
+    fn publish(&mut self) {
+        let mut rung = false;
+        loop {
+            let next = self.held.take().or_else(|| self.relay.poll_event().map(Up::Event));
+            let Some(up) = next.or_else(|| self.backlog.pop_front()) else { break };
+            match self.events.try_send(up) {
+                Ok(()) => rung = true,
+                Err(TrySendError::Full(up)) => {
+                    self.held = Some(up);
+                    break;
+                }
+                Err(TrySendError::Disconnected(_)) => break,
+            }
+        }
+        if rung || self.held.is_some() {
+            self.wake.ring();
+        }
+        let counts = self.relay.counts();
+        self.shared.packets_in.store(counts.packets_in, Ordering::Relaxed);
+        self.shared.packets_out.store(counts.packets_out, Ordering::Relaxed);
+        self.shared.dropped.store(counts.dropped, Ordering::Relaxed);
+        self.shared.streams.store(self.relay.len() as u64, Ordering::Relaxed);
+        self.shared.events_lost.store(counts.events_lost, Ordering::Relaxed);
+    }
+
+    fn publish_cpu(&mut self) {
+        if let Ok(time) = clock_gettime(ClockId::CLOCK_THREAD_CPUTIME_ID) {
+            self.shared.cpu_ns.store(Duration::from(time).as_nanos() as u64, Ordering::Relaxed);
+            self.shared.cpu_packets.store(self.relay.counts().packets_in, Ordering::Relaxed);
+        }
+    }
+}
+
+/// The turn of reports and time-outs.
+const SECOND: Duration = Duration::from_secs(1);
+/// How soon a full queue towards the switch is tried again.
+const RETRY: Duration = Duration::from_millis(5);
+
+/// How long to gather packets before looking at them.
+struct Gather {
+    since: Instant,
+    packets: usize,
+    /// Packets in [`GATHER`], smoothed.
+    rate: f64,
+    /// Sends queued since the last wait: they complete as they are submitted, and would end the gathering at once.
+    sends: usize,
+}
+
+impl Gather {
+    fn new(now: Instant) -> Self {
+        Self { since: now, packets: 0, rate: 0.0, sends: 0 }
+    }
+
+    fn plan(&mut self) -> (usize, Duration) {
+        let sends = std::mem::take(&mut self.sends);
+        if self.rate < GATHER_FROM {
+            return (1, Duration::ZERO);
+        }
+        (sends + (self.rate.ceil() as usize * 2).min(GATHER_MAX), GATHER)
+    }
+
+    fn learn(&mut self, now: Instant, packets: usize) {
+        self.packets += packets;
+        let span = now.saturating_duration_since(self.since);
+        if span >= LEARN_EVERY {
+            let rate = self.packets as f64 * GATHER.as_secs_f64() / span.as_secs_f64();
+            self.rate = (self.rate + rate) / 2.0;
+            self.packets = 0;
+            self.since = now;
+        }
+    }
+}
+
+/// Over which the packet rate is measured.
+const LEARN_EVERY: Duration = Duration::from_millis(10);
