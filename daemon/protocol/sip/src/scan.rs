@@ -15,9 +15,26 @@ pub(crate) fn is_token(text: &str) -> bool {
     !text.is_empty() && text.bytes().all(is_token_byte)
 }
 
-pub(crate) fn is_token_byte(b: u8) -> bool {
-    b.is_ascii_alphanumeric() || b"-.!%*_+`'~".contains(&b)
+fn is_token_byte(b: u8) -> bool {
+    TOKEN[usize::from(b)]
 }
+
+/// Looked up for every byte of every name, so a table.
+const TOKEN: [bool; 256] = {
+    let mut table = [false; 256];
+    let marks = b"-.!%*_+`'~";
+    let mut at = 0;
+    while at < marks.len() {
+        table[marks[at] as usize] = true;
+        at += 1;
+    }
+    let mut b = 0;
+    while b < 128u8 {
+        table[b as usize] |= b.is_ascii_alphanumeric();
+        b += 1;
+    }
+    table
+};
 
 /// 1*DIGIT that fits.
 pub(crate) fn number<T: std::str::FromStr>(text: &str) -> Option<T> {

@@ -26,7 +26,9 @@ pub fn reason_of(status: u16) -> &'static str {
         406 => "Not Acceptable",
         407 => "Proxy Authentication Required",
         408 => "Request Timeout",
+        409 => "Conflict",
         410 => "Gone",
+        411 => "Length Required",
         412 => "Conditional Request Failed",
         413 => "Request Entity Too Large",
         414 => "Request-URI Too Long",
@@ -37,6 +39,7 @@ pub fn reason_of(status: u16) -> &'static str {
         421 => "Extension Required",
         422 => "Session Interval Too Small",
         423 => "Interval Too Brief",
+        424 => "Bad Location Information",
         428 => "Use Identity Header",
         429 => "Provide Referrer Identity",
         433 => "Anonymity Disallowed",
@@ -44,6 +47,7 @@ pub fn reason_of(status: u16) -> &'static str {
         437 => "Unsupported Credential",
         438 => "Invalid Identity Header",
         439 => "First Hop Lacks Outbound Support",
+        440 => "Max-Breadth Exceeded",
         469 => "Bad Info Package",
         470 => "Consent Needed",
         480 => "Temporarily Unavailable",
@@ -73,12 +77,14 @@ pub fn reason_of(status: u16) -> &'static str {
         606 => "Not Acceptable",
         607 => "Unwanted",
         608 => "Rejected",
-        100..=199 => "Progress",
-        200..=299 => "Success",
-        300..=399 => "Redirection",
-        400..=499 => "Request Failure",
-        500..=599 => "Server Failure",
-        _ => "Global Failure",
+        _ => match status / 100 {
+            0 | 1 => "Progress",
+            2 => "Success",
+            3 => "Redirection",
+            4 => "Request Failure",
+            5 => "Server Failure",
+            _ => "Global Failure",
+        },
     }
 }
 
@@ -88,7 +94,7 @@ mod tests {
     #[test]
     fn every_code_that_rsip_names_has_its_own_phrase_here() {
         let class = ["Progress", "Success", "Redirection", "Request Failure", "Server Failure", "Global Failure"];
-        let letters = |text: &str| text.to_lowercase().replace(|c: char| !c.is_ascii_alphanumeric(), "");
+        let (mut missing, mut checked) = (Vec::new(), 0);
         for code in 100..700 {
             let theirs = rsip::StatusCode::from(code);
             let ours = super::reason_of(code);
@@ -96,8 +102,12 @@ mod tests {
             if matches!(theirs, rsip::StatusCode::Other(..)) || code == 201 {
                 continue;
             }
-            let theirs = letters(theirs.to_string().trim_start_matches(|c: char| c.is_ascii_digit()));
-            assert!(!class.contains(&ours), "{code} has no phrase; rsip says {theirs}");
+            if class.contains(&ours) {
+                missing.push(theirs.to_string());
+            } else {
+                checked += 1;
+            }
         }
+        assert!(missing.is_empty() && checked > 50, "{missing:?}");
     }
 }

@@ -278,7 +278,9 @@ impl Parts {
             Scheme::Tel => {
                 let end = text[start..].find(';').map_or(text.len(), |at| start + at);
                 let digits = &text[start..end];
-                if digits.is_empty() || !digits.bytes().all(|b| b.is_ascii_hexdigit() || b"+-.()*#".contains(&b)) {
+                if !digits.contains(|c: char| c.is_ascii_hexdigit() || "*#".contains(c))
+                    || !digits.bytes().all(|b| b.is_ascii_hexdigit() || b"+-.()*#".contains(&b))
+                {
                     return Err(BadUri("bad telephone number"));
                 }
                 (parts.user, parts.has_user) = (span(start, end), true);

@@ -160,7 +160,7 @@ impl Client {
                 let doubled = interval * 2;
                 let next = if self.is_invite() { doubled } else { doubled.min(T2) };
                 self.repeat = Some((now + next, next));
-                Fired::Send(self.send())
+                Fired::Send(self.flow, self.bytes.clone())
             }
             _ => Fired::Nothing,
         }

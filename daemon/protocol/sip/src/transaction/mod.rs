@@ -260,10 +260,10 @@ impl Transactions {
             let Some(client) = self.clients.of(slot) else { continue };
             match client.handle_timeout(now) {
                 table::Fired::Nothing => self.clients.arm(slot),
-                table::Fired::Send(send) => {
+                table::Fired::Send(flow, bytes) => {
                     self.counters.repeated_out += 1;
                     self.clients.arm(slot);
-                    self.push(send);
+                    self.push(Output::Send { flow, bytes });
                 }
                 table::Fired::Ended => self.clients.remove(slot),
                 table::Fired::TimedOut => {
@@ -280,10 +280,10 @@ impl Transactions {
             let Some(server) = self.servers.of(slot) else { continue };
             match server.handle_timeout(now) {
                 table::Fired::Nothing => self.servers.arm(slot),
-                table::Fired::Send(send) => {
+                table::Fired::Send(flow, bytes) => {
                     self.counters.repeated_out += 1;
                     self.servers.arm(slot);
-                    self.push(send);
+                    self.push(Output::Send { flow, bytes });
                 }
                 table::Fired::Ended => self.servers.remove(slot),
                 table::Fired::TimedOut => {

@@ -127,13 +127,13 @@ impl Server {
             let Some(request) = &self.request else { return Fired::Nothing };
             let bytes: Arc<[u8]> = ResponseBuilder::to(request, 100).build().wire().into();
             self.last = Some(bytes.clone());
-            return Fired::Send(Output::Send { flow: self.flow, bytes });
+            return Fired::Send(self.flow, bytes);
         }
         match (self.repeat, &self.last) {
             (Some((at, interval)), Some(bytes)) if at <= now => {
                 let next = (interval * 2).min(T2);
                 self.repeat = Some((now + next, next));
-                Fired::Send(Output::Send { flow: self.flow, bytes: bytes.clone() })
+                Fired::Send(self.flow, bytes.clone())
             }
             _ => Fired::Nothing,
         }

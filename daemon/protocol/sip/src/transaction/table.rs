@@ -4,10 +4,11 @@ use std::{
     cmp::Reverse,
     collections::{BinaryHeap, HashMap},
     hash::{BuildHasherDefault, DefaultHasher, Hasher as _},
+    sync::Arc,
     time::Instant,
 };
 
-use super::Output;
+use super::Flow;
 use crate::message::Request;
 
 /// A slot of a [`Table`] in one of its lives.
@@ -48,7 +49,7 @@ pub enum Fired {
     /// It was early, or only a state changed.
     Nothing,
     /// A repetition.
-    Send(Output),
+    Send(Flow, Arc<[u8]>),
     /// The transaction has served its time.
     Ended,
     /// The peer was silent too long; the transaction has ended.
