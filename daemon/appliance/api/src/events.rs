@@ -20,7 +20,7 @@ use tokio::{
     time::Instant,
 };
 
-use crate::{App, EventHub, auth, error::Refusal, form::Parameters};
+use crate::{App, EventHub, auth, error::Refusal, form::Parameters, serve::stopped};
 
 /// Silence after which a comment is sent: proxies and readers know that the connection stands.
 const HEARTBEAT: Duration = Duration::from_secs(10);
@@ -154,7 +154,7 @@ impl Reader {
             }
             tokio::select! {
                 changed = self.newest.changed() => changed.ok()?,
-                _ = self.stop.wait_for(|stop| *stop) => return None,
+                () = stopped(&mut self.stop) => return None,
                 () = tokio::time::sleep_until(self.heartbeat) => {
                     // A block with an id and no data sets the reader's last id and shows it nothing.
                     _ = write!(text, ": still here\nid: {}\n\n", self.next);

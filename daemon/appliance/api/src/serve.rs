@@ -18,7 +18,7 @@ use hyper_util::{
 };
 use tokio::{
     io::{AsyncRead, AsyncWrite, ReadBuf},
-    net::{TcpListener, UnixListener},
+    net::{TcpListener, TcpStream, UnixListener, UnixStream},
     sync::{Semaphore, watch},
     task::JoinSet,
     time::Sleep,
@@ -47,20 +47,14 @@ const DRAIN_WITHIN: Duration = Duration::from_secs(3);
 /// Serves accounts over TCP until `stop` holds true or its sender is gone, then lets requests in flight end.
 pub async fn serve_tcp(listener: TcpListener, context: Context, stop: watch::Receiver<bool>) {
     let app = App { context, local: false, stop: stop.clone() };
-    accept(router(app), stop, async || {
-        let (socket, _) = listener.accept().await?;
-        // Small answers and events go out at once.
-        socket.set_nodelay(true)?;
-        Ok(socket)
-    })
-    .await;
+    accept(router(app), stop, listener).await;
 }
 
 /// Serves the tool over the Unix socket until `stop`, then removes the socket.
 pub async fn serve_unix(listener: UnixListener, context: Context, stop: watch::Receiver<bool>) {
     let path = listener.local_addr().ok().and_then(|address| address.as_pathname().map(Path::to_owned));
     let app = App { context, local: true, stop: stop.clone() };
-    accept(router(app), stop, async || Ok(listener.accept().await?.0)).await;
+    accept(router(app), stop, listener).await;
     if let Some(path) = path {
         _ = std::fs::remove_file(path);
     }
@@ -89,11 +83,30 @@ pub fn bind_unix(path: &Path) -> io::Result<UnixListener> {
     Ok(listener)
 }
 
-async fn accept<IO, F>(router: Router, mut stop: watch::Receiver<bool>, mut next: F)
-where
-    IO: AsyncRead + AsyncWrite + Unpin + Send + 'static,
-    F: AsyncFnMut() -> io::Result<IO>,
-{
+/// A face's door.
+trait Door: Send {
+    type Io: AsyncRead + AsyncWrite + Unpin + Send + 'static;
+    fn next(&mut self) -> impl Future<Output = io::Result<Self::Io>> + Send;
+}
+
+impl Door for TcpListener {
+    type Io = TcpStream;
+    async fn next(&mut self) -> io::Result<TcpStream> {
+        let (socket, _) = self.accept().await?;
+        // Small answers and events go out at once.
+        socket.set_nodelay(true)?;
+        Ok(socket)
+    }
+}
+
+impl Door for UnixListener {
+    type Io = UnixStream;
+    async fn next(&mut self) -> io::Result<UnixStream> {
+        Ok(self.accept().await?.0)
+    }
+}
+
+async fn accept(router: Router, mut stop: watch::Receiver<bool>, mut door: impl Door) {
     let places = Arc::new(Semaphore::new(CONNECTIONS_MAX));
     let mut connections = JoinSet::new();
     let for_each = stop.clone();
@@ -101,10 +114,10 @@ where
         // Full: the next one waits in the kernel's backlog, which is bounded, until one leaves.
         let place = tokio::select! {
             place = places.clone().acquire_owned() => place.expect("the semaphore is never closed"),
-            _ = stop.wait_for(|stop| *stop) => break,
+            () = stopped(&mut stop) => break,
         };
         tokio::select! {
-            accepted = next() => match accepted {
+            accepted = door.next() => match accepted {
                 Ok(io) => {
                     let (router, stop) = (router.clone(), for_each.clone());
                     connections.spawn(async move {
@@ -115,7 +128,7 @@ where
                 // Out of descriptors, or the peer is gone already: not a reason to spin or to stop.
                 Err(_) => tokio::time::sleep(Duration::from_millis(50)).await,
             },
-            _ = stop.wait_for(|stop| *stop) => break,
+            () = stopped(&mut stop) => break,
         }
         while connections.try_join_next().is_some() {}
     }
@@ -138,9 +151,14 @@ where
     // What goes wrong with a connection is its peer's doing, and its peer knows.
     tokio::select! {
         _ = connection.as_mut() => return,
-        _ = stop.wait_for(|stop| *stop) => connection.as_mut().graceful_shutdown(),
+        () = stopped(&mut stop) => connection.as_mut().graceful_shutdown(),
     }
     _ = connection.await;
+}
+
+/// Waits for the end of the daemon: `stop` holds true, or nobody is left who could set it.
+pub(crate) async fn stopped(stop: &mut watch::Receiver<bool>) {
+    _ = stop.wait_for(|stop| *stop).await;
 }
 
 /// A socket that gives up when the peer takes nothing for [`STALL_MAX`].

@@ -93,7 +93,9 @@ mod tests {
                 tokio::spawn(async move { handle.ask(Request::Status).await })
             })
             .collect();
-        tokio::task::yield_now().await;
+        while handle.questions.capacity() > 0 {
+            tokio::task::yield_now().await;
+        }
         assert_eq!(handle.ask(Request::Status).await.unwrap_err(), Unavailable::Full);
         // The first, whose asker left, is answered into the void.
         while let Ok(asked) = waiting.try_recv() {

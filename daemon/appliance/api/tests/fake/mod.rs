@@ -1,0 +1,232 @@
+//! A switch, a store and a daemon that answer from memory, behind the real HTTP server.
+
+use std::{
+    collections::BTreeMap,
+    sync::{Arc, Mutex, MutexGuard},
+};
+
+use postern_api::{
+    Admin, Answer, Asked, Context, EventFeed, EventHub, RecordQuery, RecordStore, StoreError, SwitchHandle, Tenants,
+};
+use postern_events::RingLimits;
+use postern_facts::{CallRecord, Event, Fact, Subject, Written};
+use postern_router::rest::{RestError, UpdateCall};
+use postern_switch::{Reply, Request, Status};
+use postern_types::{AccountSid, CallSid, UnixMicros, UserName, id::EventSid, leg::Party};
+use serde_json::{Value, json};
+use tokio::{
+    net::TcpListener,
+    sync::{mpsc, watch},
+};
+
+/// The tenant of the tests, and another.
+pub const ACCOUNT: AccountSid = AccountSid(0xa1);
+pub const OTHER: AccountSid = AccountSid(0xa2);
+pub const TOKEN: &str = "token-of-one";
+
+/// What the fakes remember.
+#[derive(Default)]
+pub struct World {
+    pub live: Vec<CallRecord>,
+    pub finished: Vec<CallRecord>,
+    pub facts: BTreeMap<CallSid, Vec<Value>>,
+    pub reload_fails: bool,
+    made: u64,
+}
+
+/// The fakes and how to reach them.
+pub struct Fake {
+    pub url: String,
+    pub world: Arc<Mutex<World>>,
+    pub feed: EventFeed,
+    pub context: Context,
+    pub stop: watch::Sender<bool>,
+    events: std::sync::atomic::AtomicU64,
+}
+
+impl Fake {
+    /// Serves on a free port.
+    pub async fn start() -> Self {
+        let world = Arc::new(Mutex::new(World::default()));
+        let (switch, questions) = SwitchHandle::new(Arc::new(|| ()));
+        tokio::spawn(answer(questions, world.clone()));
+        let (hub, feed, pump) = EventHub::new(RingLimits::default(), 0);
+        tokio::spawn(pump.run());
+        let tenants = Tenants::default();
+        tenants.replace(accounts());
+        let shared = Arc::new(Shared(world.clone()));
+        let context = Context { switch, hub, store: shared.clone(), admin: shared, tenants };
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let url = format!("http://{}", listener.local_addr().unwrap());
+        let (stop, stopped) = watch::channel(false);
+        tokio::spawn(postern_api::serve_tcp(listener, context.clone(), stopped));
+        Self { url, world, feed, context, stop, events: 0.into() }
+    }
+
+    pub fn world(&self) -> MutexGuard<'_, World> {
+        self.world.lock().unwrap()
+    }
+
+    /// Tells an event of an account and a call.
+    pub fn tell(&self, account: Option<AccountSid>, call: Option<CallSid>, fact: impl Into<Fact>) -> u64 {
+        let seq = 1 + self.events.fetch_add(1, std::sync::atomic::Ordering::SeqCst);
+        let subject = Subject { account, call, leg: call, ..Subject::default() };
+        let event = Event { seq, id: EventSid(seq.into()), at: UnixMicros(seq), subject, fact: fact.into() };
+        self.feed.push(Arc::new(Written::of(&event)));
+        seq
+    }
+
+    /// The account's list of calls.
+    pub fn calls_url(&self) -> String {
+        format!("{}/2010-04-01/Accounts/{ACCOUNT}/Calls.json", self.url)
+    }
+}
+
+fn accounts() -> postern_accounts::Accounts {
+    let (config, _) = postern_config::load("test.yaml", CONFIG, &postern_config::SystemEnvironment)
+        .unwrap_or_else(|mistakes| panic!("{}", mistakes.iter().map(|m| m.render()).collect::<String>()));
+    postern_accounts::Accounts::new(&config)
+}
+
+/// A leg.
+pub fn record(sid: u128, created_s: u64, status: &str) -> CallRecord {
+    let created = UnixMicros(created_s * 1_000_000);
+    let over = !matches!(status, "queued" | "ringing" | "in-progress");
+    CallRecord {
+        sid: CallSid(sid),
+        parent: None,
+        account: Some(ACCOUNT),
+        direction: "outbound-api".into(),
+        status: status.into(),
+        from: "+15550001".into(),
+        from_name: String::new(),
+        to: "+15550002".into(),
+        party: Party::User { user: UserName::new("alice") },
+        created,
+        updated: created,
+        answered: matches!(status, "completed" | "in-progress").then_some(UnixMicros(created.0 + 2_000_000)),
+        ended: over.then_some(UnixMicros(created.0 + 9_500_000)),
+        ended_by: None,
+        cause: None,
+        media: None,
+        quality: None,
+    }
+}
+
+async fn answer(mut questions: mpsc::Receiver<Asked>, world: Arc<Mutex<World>>) {
+    while let Some(Asked { request, answer }) = questions.recv().await {
+        _ = answer.send(world.lock().unwrap().answer(request));
+    }
+}
+
+impl World {
+    fn answer(&mut self, request: Request) -> Reply {
+        let mine = |record: &CallRecord, account: Option<AccountSid>| account.is_none() || record.account == account;
+        match request {
+            Request::CreateCall { call, .. } if call.to == "nobody" => {
+                Reply::Refused(RestError { status: 400, code: 21211, message: "Parameter 'To': nobody".into() })
+            }
+            Request::CreateCall { account, call } => {
+                self.made += 1;
+                let mut made = record(0x1000 + u128::from(self.made), 1_700_000_000 + self.made, "queued");
+                made.account = Some(account);
+                (made.to, made.from) = (call.to, call.from);
+                self.live.push(made.clone());
+                Reply::Call(Box::new(made))
+            }
+            Request::UpdateCall { account, sid, update } => {
+                let Some(at) = self.live.iter().position(|r| r.sid == sid && r.account == Some(account)) else {
+                    return Reply::NotLive;
+                };
+                let status = match update {
+                    _ if matches!(*update, UpdateCall::Redirect(_)) => {
+                        return Reply::Call(Box::new(self.live[at].clone()));
+                    }
+                    _ if matches!(*update, UpdateCall::Complete) => "completed",
+                    _ if self.live[at].status == "in-progress" => {
+                        return Reply::Refused(RestError { status: 400, code: 21220, message: "answered".into() });
+                    }
+                    _ => "canceled",
+                };
+                let mut over = self.live.remove(at);
+                over.status = status.into();
+                over.ended = Some(UnixMicros(over.created.0 + 5_000_000));
+                self.finished.push(over.clone());
+                Reply::Call(Box::new(over))
+            }
+            Request::LiveCalls { account } => {
+                Reply::Calls(self.live.iter().filter(|r| mine(r, account)).cloned().collect())
+            }
+            Request::FindCall { account, sid } => match self.live.iter().find(|r| r.sid == sid && mine(r, account)) {
+                Some(found) => Reply::Call(Box::new(found.clone())),
+                None => Reply::NotLive,
+            },
+            Request::Hangup { sid } => match self.live.iter().any(|r| r.sid == sid) {
+                true => {
+                    self.live.retain(|r| r.sid != sid && r.parent != Some(sid));
+                    Reply::Done
+                }
+                false => Reply::NotLive,
+            },
+            Request::Status => Reply::Status(Box::new(Status {
+                name: "edge1".into(),
+                version: "0.1.0".into(),
+                calls: self.live.len() as u64,
+                ..Status::default()
+            })),
+        }
+    }
+}
+
+struct Shared(Arc<Mutex<World>>);
+
+impl RecordStore for Shared {
+    fn find(&self, sid: CallSid) -> Answer<'_, Result<Option<CallRecord>, StoreError>> {
+        let found = self.0.lock().unwrap().finished.iter().find(|r| r.sid == sid).cloned();
+        Box::pin(async move { Ok(found) })
+    }
+    fn list(&self, query: RecordQuery) -> Answer<'_, Result<Vec<CallRecord>, StoreError>> {
+        let found = query.select(self.0.lock().unwrap().finished.iter().cloned());
+        Box::pin(async move { Ok(found) })
+    }
+    fn facts(&self, call: CallSid) -> Answer<'_, Result<Vec<Value>, StoreError>> {
+        let facts = self.0.lock().unwrap().facts.get(&call).cloned().unwrap_or_default();
+        Box::pin(async move { Ok(facts) })
+    }
+    fn delete(&self, sid: CallSid) -> Answer<'_, Result<bool, StoreError>> {
+        let mut world = self.0.lock().unwrap();
+        let before = world.finished.len();
+        world.finished.retain(|r| r.sid != sid);
+        let gone = world.finished.len() < before;
+        Box::pin(async move { Ok(gone) })
+    }
+}
+
+impl Admin for Shared {
+    fn complete(&self, status: &mut Status) {
+        status.delivery.link = "none".into();
+    }
+    fn reload(&self, by: &str) -> Answer<'_, Result<Value, Vec<Value>>> {
+        let outcome = match self.0.lock().unwrap().reload_fails {
+            false => Ok(json!({ "file": "postern.yaml", "by": by })),
+            true => Err(vec![json!({ "file": "postern.yaml", "line": 3, "column": 5, "message": "unknown key" })]),
+        };
+        Box::pin(async move { outcome })
+    }
+}
+
+const CONFIG: &str = "
+appliance:
+  name: edge1
+realms:
+  inside:
+    signaling: 127.0.0.1:5060
+    media: {ports: 20000-20099}
+accounts:
+  one:
+    sid: AC000000000000000000000000000000a1
+    token: token-of-one
+  two:
+    sid: AC000000000000000000000000000000a2
+    token: token-of-two
+";
