@@ -131,7 +131,9 @@ impl Signaling {
     pub fn reconfigure(&mut self, _now: Instant, config: Arc<Config>) {
         self.places = Places::new(config);
         let users = &self.places.config.users;
-        let gone: Vec<_> = self.registrar.users().filter(|user| !users.contains_key(*user)).cloned().collect();
+        let mut gone: Vec<_> = self.registrar.users().filter(|user| !users.contains_key(*user)).cloned().collect();
+        // The same inputs must give the same outputs, whatever the order of a hash table.
+        gone.sort();
         for user in gone {
             let changes = self.registrar.drop_user(&user);
             self.tell_changes(&user, changes);

@@ -226,7 +226,7 @@ impl World {
     /// REGISTER with the challenge answered.
     pub(crate) fn register(&mut self, user: &str, source: &str, extra: &str) -> String {
         let contact = format!("Contact: <sip:{user}@{source}>");
-        self.register_with(user, "secret", source, &format!("{contact}\n{extra}"))
+        self.register_with(user, "secret", source, format!("{contact}\n{extra}").trim())
     }
 
     pub(crate) fn register_with(&mut self, user: &str, password: &str, source: &str, headers: &str) -> String {
