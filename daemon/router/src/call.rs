@@ -56,6 +56,8 @@ pub struct Call {
     pub reoffer: Option<Reoffer>,
     pub callbacks: Callbacks,
     pub jar: Jar,
+    /// `X-` headers of the first INVITE, for the application.
+    pub headers: Vec<(Box<str>, Box<str>)>,
     /// Set by the first that released it.
     pub released: Option<(EndedBy, Cause)>,
     /// Its end was told.
@@ -104,6 +106,7 @@ impl Call {
             quality: None,
         };
         let mut call = Self::empty(offered.leg, now);
+        call.headers = offered.headers.clone();
         call.add_leg(cx, leg);
         let fact = facts::CallOffered {
             party: offered.party.clone(),
@@ -129,6 +132,7 @@ impl Call {
             reoffer: None,
             callbacks: Callbacks::default(),
             jar: Jar::default(),
+            headers: Vec::new(),
             released: None,
             ended: false,
             timer: None,

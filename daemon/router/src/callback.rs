@@ -1,24 +1,300 @@
-//! stub
-use crate::{call::Call, context::Context};
-use postern_types::{CallSid, Now};
-use std::time::Instant;
+//! Status callbacks: telling a URL how a leg goes on. One after the other, in order, exactly one terminal; a server that does not
+//! answer is tried again a few times and then given up. Nothing here ever touches the call.
+
+use std::{
+    collections::VecDeque,
+    time::{Duration, Instant},
+};
+
+use postern_config::{CallbackEvent, HttpMethod};
+use postern_facts as facts;
+use postern_types::{CallSid, Now, RequestId, UnixMicros};
+use url::Url;
+
+use crate::{
+    call::{Call, is_due},
+    context::Context,
+    output::{HttpFailure, HttpResponse, Purpose},
+    request::{self, Draft, Fields, LOST_AFTER},
+};
+
+/// How often one callback is tried.
+pub const TRIES_MAX: u32 = 3;
+/// Callbacks of one leg that wait at most; there are only four events, so it does not fill.
+const QUEUE_MAX: usize = 8;
+/// Legs of one call whose callbacks are under way at most; further ones are not told, and counted.
+const FEEDS_MAX: usize = 32;
+/// Before the second try; four times as long before the next.
+const RETRY_AFTER: Duration = Duration::from_secs(1);
+
+/// Who wants to be told of what.
 #[derive(Debug, Clone)]
-pub struct Subscription;
-#[derive(Default)]
-pub struct Callbacks;
+pub struct Subscription {
+    pub url: Url,
+    pub method: HttpMethod,
+    pub events: Vec<CallbackEvent>,
+}
+
+/// The callbacks of all legs of a call.
+#[derive(Debug, Default)]
+pub struct Callbacks {
+    feeds: Vec<Feed>,
+}
+
+/// Those of one leg.
+#[derive(Debug)]
+struct Feed {
+    leg: CallSid,
+    subscription: Subscription,
+    sequence: u32,
+    queue: VecDeque<Note>,
+    in_flight: Option<(RequestId, Instant)>,
+    retry_at: Option<Instant>,
+    tries: u32,
+    /// The leg is over: nothing more will come.
+    closed: bool,
+}
+
+#[derive(Debug)]
+struct Note {
+    event: CallbackEvent,
+    sequence: u32,
+    fields: Fields,
+}
+
 impl Callbacks {
-    pub fn next_deadline(&self) -> Option<Instant> {
-        None
-    }
-    pub fn is_idle(&self) -> bool {
+    /// A leg's subscriber. False: too many, it will not be told.
+    pub fn subscribe(&mut self, leg: CallSid, subscription: Subscription) -> bool {
+        if self.feeds.len() >= FEEDS_MAX {
+            return false;
+        }
+        self.feeds.push(Feed {
+            leg,
+            subscription,
+            sequence: 0,
+            queue: VecDeque::new(),
+            in_flight: None,
+            retry_at: None,
+            tries: 0,
+            closed: false,
+        });
         true
     }
-    pub fn subscribe(&mut self, _sid: CallSid, _s: Subscription) {}
+
+    /// Nothing waits to be told.
+    pub fn is_idle(&self) -> bool {
+        self.feeds.iter().all(|feed| feed.queue.is_empty())
+    }
+
+    pub fn next_deadline(&self) -> Option<Instant> {
+        self.feeds.iter().flat_map(|feed| [feed.retry_at, feed.in_flight.map(|(_, until)| until)]).flatten().min()
+    }
+
+    /// Whether a request is one of these.
+    pub fn has(&self, id: RequestId) -> bool {
+        self.feeds.iter().any(|feed| feed.in_flight.is_some_and(|(at, _)| at == id))
+    }
 }
+
 impl Call {
-    pub fn callback_timeout(&mut self, _cx: &mut Context, _now: Now) {}
-    pub fn callback_initiated(&mut self, _cx: &mut Context, _now: Now, _sid: CallSid) {}
-    pub fn callback_ringing(&mut self, _cx: &mut Context, _now: Now, _sid: CallSid) {}
-    pub fn callback_answered(&mut self, _cx: &mut Context, _now: Now, _sid: CallSid) {}
-    pub fn callback_ended(&mut self, _cx: &mut Context, _now: Now, _sid: CallSid) {}
+    pub fn callback_initiated(&mut self, cx: &mut Context, now: Now, leg: CallSid) {
+        self.notify(cx, now, leg, CallbackEvent::Initiated);
+    }
+
+    pub fn callback_ringing(&mut self, cx: &mut Context, now: Now, leg: CallSid) {
+        self.notify(cx, now, leg, CallbackEvent::Ringing);
+    }
+
+    pub fn callback_answered(&mut self, cx: &mut Context, now: Now, leg: CallSid) {
+        self.notify(cx, now, leg, CallbackEvent::Answered);
+    }
+
+    /// The terminal one: after it the leg's subscriber hears no more.
+    pub fn callback_ended(&mut self, cx: &mut Context, now: Now, leg: CallSid) {
+        self.notify(cx, now, leg, CallbackEvent::Completed);
+        if let Some(feed) = self.callbacks.feeds.iter_mut().find(|feed| feed.leg == leg) {
+            feed.closed = true;
+        }
+        self.callbacks.feeds.retain(|feed| !feed.closed || !feed.queue.is_empty());
+    }
+
+    fn notify(&mut self, cx: &mut Context, now: Now, sid: CallSid, event: CallbackEvent) {
+        let Some(leg) = self.legs.iter().find(|leg| leg.sid == sid) else { return };
+        let Some(feed) = self.callbacks.feeds.iter_mut().find(|feed| feed.leg == sid && !feed.closed) else { return };
+        if !feed.subscription.events.contains(&event) {
+            return;
+        }
+        if feed.queue.len() >= QUEUE_MAX {
+            cx.counters.callbacks_lost += 1;
+            return;
+        }
+        let status = match event {
+            CallbackEvent::Initiated => "initiated",
+            CallbackEvent::Ringing => "ringing",
+            CallbackEvent::Answered => "in-progress",
+            CallbackEvent::Completed => leg.status(),
+        };
+        let headers: &[_] = if sid == self.sid { &self.headers } else { &[] };
+        let mut fields = request::standard(leg, status, headers);
+        request::add(&mut fields, "CallbackSource", "call-progress-events");
+        request::add(&mut fields, "SequenceNumber", feed.sequence);
+        request::add(&mut fields, "Timestamp", rfc2822(now.wall));
+        if let Some(status) = leg.sip_status {
+            request::add(&mut fields, "SipResponseCode", status);
+        }
+        if event == CallbackEvent::Completed {
+            let talked = leg.answered.map_or(Duration::ZERO, |at| now.wall.since(at.wall));
+            request::add(&mut fields, "CallDuration", talked.as_millis().div_ceil(1000));
+        }
+        feed.queue.push_back(Note { event, sequence: feed.sequence, fields });
+        feed.sequence += 1;
+        self.deliver(cx, now, sid);
+    }
+
+    /// Sends a leg's oldest callback, unless one is under way.
+    fn deliver(&mut self, cx: &mut Context, now: Now, leg: CallSid) {
+        let Some(feed) = self.callbacks.feeds.iter_mut().find(|feed| feed.leg == leg) else { return };
+        if feed.in_flight.is_some() || feed.retry_at.is_some() {
+            return;
+        }
+        let Some(note) = feed.queue.front() else { return };
+        let Subscription { url, method, .. } = &feed.subscription;
+        let draft = Draft { url, method: *method, fields: note.fields.clone(), purpose: Purpose::Callback };
+        let id = cx.request_id(self.sid);
+        let made = request::finish(cx, &self.jar, self.account, now, id, draft);
+        cx.http(made);
+        feed.tries += 1;
+        feed.in_flight = Some((id, now.instant + LOST_AFTER));
+    }
+
+    /// The answer to a callback.
+    pub fn on_callback(
+        &mut self,
+        cx: &mut Context,
+        now: Now,
+        id: RequestId,
+        answer: Result<HttpResponse, HttpFailure>,
+    ) {
+        let feeds = &mut self.callbacks.feeds;
+        let Some(feed) = feeds.iter_mut().find(|feed| feed.in_flight.is_some_and(|(at, _)| at == id)) else { return };
+        feed.in_flight = None;
+        let leg = feed.leg;
+        let Some(note) = feed.queue.front() else { return };
+        let url = crate::url::shown(feed.subscription.url.as_str());
+        let (event, sequence, tries) = (word(note.event).to_owned(), note.sequence, feed.tries);
+        let subject =
+            facts::Subject { account: self.account, call: Some(self.sid), leg: Some(leg), ..Default::default() };
+        let (failure, retry) = match answer {
+            Ok(response) => {
+                request::keep_cookies(&mut self.jar, &response, now);
+                let status = response.status;
+                let why = || Some(format!("HTTP status {status}"));
+                match status {
+                    200..=299 => {
+                        let (url, event) = (url.clone(), event.clone());
+                        cx.fact(subject.clone(), facts::CallbackDelivered { url, event, sequence, status });
+                        (None, false)
+                    }
+                    // What the server refuses once it will refuse again.
+                    400..=499 => (why(), false),
+                    _ => (why(), true),
+                }
+            }
+            Err(failure) => (Some(format!("{} {}", failure.code, failure.why)), true),
+        };
+        let feeds = &mut self.callbacks.feeds;
+        let Some(at) = feeds.iter().position(|feed| feed.leg == leg && !feed.queue.is_empty()) else { return };
+        let feed = &mut feeds[at];
+        if let Some(why) = failure {
+            if retry && feed.tries < TRIES_MAX {
+                feed.retry_at = Some(now.instant + RETRY_AFTER * 4_u32.pow(feed.tries - 1));
+                return;
+            }
+            cx.counters.callbacks_lost += 1;
+            cx.fact(subject, facts::CallbackFailed { url, event, sequence, why, tries });
+        }
+        feed.queue.pop_front();
+        feed.tries = 0;
+        if feed.closed && feed.queue.is_empty() {
+            feeds.remove(at);
+        } else {
+            self.deliver(cx, now, leg);
+        }
+    }
+
+    /// Tries again, and gives up on answers that never came.
+    pub fn callback_timeout(&mut self, cx: &mut Context, now: Now) {
+        let mut lost = Vec::new();
+        let mut again = Vec::new();
+        for feed in &mut self.callbacks.feeds {
+            if let Some((id, until)) = feed.in_flight
+                && until <= now.instant
+            {
+                lost.push(id);
+            }
+            if is_due(feed.retry_at, now) {
+                feed.retry_at = None;
+                again.push(feed.leg);
+            }
+        }
+        for leg in again {
+            self.deliver(cx, now, leg);
+        }
+        for id in lost {
+            cx.requests.remove(&id);
+            let failure = HttpFailure { code: 11235, why: "no answer".into() };
+            self.on_callback(cx, now, id, Err(failure));
+        }
+    }
+}
+
+fn word(event: CallbackEvent) -> &'static str {
+    match event {
+        CallbackEvent::Initiated => "initiated",
+        CallbackEvent::Ringing => "ringing",
+        CallbackEvent::Answered => "answered",
+        CallbackEvent::Completed => "completed",
+    }
+}
+
+/// `Tue, 31 Aug 2010 20:36:28 +0000`.
+pub fn rfc2822(time: UnixMicros) -> String {
+    const DAYS: [&str; 7] = ["Thu", "Fri", "Sat", "Sun", "Mon", "Tue", "Wed"];
+    const MONTHS: [&str; 12] = ["Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"];
+    let (days, second) = (time.seconds() / 86400, time.seconds() % 86400);
+    // Days since 0000-03-01 in eras of 400 years, so that the leap day is a year's last.
+    let shifted = days + 719_468;
+    let (era, of_era) = (shifted / 146_097, shifted % 146_097);
+    let year_of_era = (of_era - of_era / 1460 + of_era / 36_524 - of_era / 146_096) / 365;
+    let of_year = of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
+    let from_march = (5 * of_year + 2) / 153;
+    let day = of_year - (153 * from_march + 2) / 5 + 1;
+    let month = (from_march + 2) % 12;
+    let year = year_of_era + era * 400 + u64::from(month < 2);
+    format!(
+        "{}, {day:02} {} {year} {:02}:{:02}:{:02} +0000",
+        DAYS[(days % 7) as usize],
+        MONTHS[month as usize],
+        second / 3600,
+        second / 60 % 60,
+        second % 60
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn dates_as_mail_writes_them() {
+        for (seconds, want) in [
+            (0, "Thu, 01 Jan 1970 00:00:00 +0000"),
+            (1_283_286_988, "Tue, 31 Aug 2010 20:36:28 +0000"),
+            (951_782_399, "Mon, 28 Feb 2000 23:59:59 +0000"),
+            (951_782_400, "Tue, 29 Feb 2000 00:00:00 +0000"),
+            (4_107_542_400, "Mon, 01 Mar 2100 00:00:00 +0000"),
+        ] {
+            assert_eq!(rfc2822(UnixMicros(seconds * 1_000_000)), want);
+        }
+    }
 }

@@ -79,12 +79,15 @@ impl Context {
         key
     }
 
-    /// Sends what `make` builds around a fresh id.
-    pub fn http(&mut self, call: CallSid, make: impl FnOnce(RequestId) -> HttpRequest) -> RequestId {
+    /// A fresh id for a request of a call.
+    pub fn request_id(&mut self, call: CallSid) -> RequestId {
         let id = RequestId(self.number());
         self.requests.insert(id, call);
-        self.out.push_back(Output::Http(Box::new(make(id))));
         id
+    }
+
+    pub fn http(&mut self, request: HttpRequest) {
+        self.out.push_back(Output::Http(Box::new(request)));
     }
 
     /// A leg begins: presence and the trunk's count know it.

@@ -118,7 +118,8 @@ impl Dialing {
         }
     }
 
-    fn note(&mut self, outcome: Outcome) {
+    /// Notes a failure, if it tells more than those so far.
+    pub fn note(&mut self, outcome: Outcome) {
         if self.failure.as_ref().is_none_or(|so_far| outcome.rank() > so_far.rank()) {
             self.failure = Some(outcome);
         }
@@ -218,8 +219,10 @@ impl Call {
         if let Some(dialing) = &mut self.dialing {
             dialing.ringing.push(sid);
         }
-        if let Some(subscription) = branch.subscription {
-            self.callbacks.subscribe(sid, subscription);
+        if let Some(subscription) = branch.subscription
+            && !self.callbacks.subscribe(sid, subscription)
+        {
+            cx.counters.callbacks_lost += 1;
         }
         let fact = facts::LegDialed { party: branch.party, to: branch.to, from: caller, timeout_s: timeout.as_secs() };
         self.tell(cx, sid, fact);

@@ -18,8 +18,11 @@ mod cookies;
 mod dial;
 mod leg;
 mod negotiate;
+mod originate;
 mod reoffer;
+mod request;
 mod session;
+mod sign;
 mod table;
 mod url;
 

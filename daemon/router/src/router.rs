@@ -20,7 +20,7 @@ use crate::{
     call::Call,
     context::Context,
     dial::{Branch, Dialing},
-    negotiate,
+    negotiate, originate,
     output::{Counters, HttpFailure, HttpResponse, Output, PromptKey},
     rest::{CreateCall, RestError, UpdateCall},
     table::{self, Caller, Resolved},
@@ -80,13 +80,19 @@ impl Router {
     /// The answer to an [`Output::Http`].
     pub fn handle_http(&mut self, now: Now, id: RequestId, answer: Result<HttpResponse, HttpFailure>) {
         let Some(call) = self.cx.requests.remove(&id) else { return };
-        let _ = (call, now, answer);
+        self.with_call(now, call, |call, cx| {
+            if call.callbacks.has(id) {
+                call.on_callback(cx, now, id, answer);
+            } else {
+                call.on_document(cx, now, id, answer);
+            }
+        });
     }
 
     /// The answer to an [`Output::LoadPrompt`].
     pub fn handle_prompt(&mut self, now: Now, key: PromptKey, answer: Result<Arc<Prompt>, String>) {
         let Some(call) = self.cx.prompts.remove(&key) else { return };
-        let _ = (call, now, answer);
+        self.with_call(now, call, |call, cx| call.on_prompt(cx, now, key, answer));
     }
 
     /// How many devices of a user are registered now.
@@ -121,19 +127,30 @@ impl Router {
     }
 
     /// `POST Calls`: the new call, `queued`.
-    pub fn create_call(&mut self, _now: Now, _account: AccountSid, _call: CreateCall) -> Result<CallRecord, RestError> {
-        Err(RestError { status: 503, code: 20503, message: "not yet".into() })
+    pub fn create_call(&mut self, now: Now, account: AccountSid, call: CreateCall) -> Result<CallRecord, RestError> {
+        if self.calls.len() >= CALLS_MAX {
+            self.cx.counters.refused_total += 1;
+            return Err(originate::no_room("no room for a further call"));
+        }
+        let call = originate::create(&mut self.cx, now, account, call)?;
+        let sid = call.sid;
+        let record = call.first().map(|leg| leg.record()).ok_or_else(|| originate::no_room("the call has no leg"))?;
+        self.admit(call);
+        self.with_call(now, sid, |call, cx| call.open(cx, sid));
+        Ok(record)
     }
 
     /// `POST Calls/{sid}`: the call as it is now, or none when that account has no such live call.
     pub fn update_call(
         &mut self,
-        _now: Now,
-        _account: AccountSid,
-        _sid: CallSid,
-        _update: UpdateCall,
+        now: Now,
+        account: AccountSid,
+        sid: CallSid,
+        update: UpdateCall,
     ) -> Result<Option<CallRecord>, RestError> {
-        Ok(None)
+        let mut done = Ok(None);
+        self.with_leg(now, sid, |call, cx| done = originate::update(call, cx, now, account, sid, update));
+        done
     }
 
     /// Ends a whole call by any of its legs; false when there is no such live leg.
@@ -206,9 +223,7 @@ impl Router {
             _ => true,
         };
         let call = Call::offered(&mut self.cx, now, offered);
-        self.cx.counters.calls += 1;
-        self.cx.counters.calls_total += 1;
-        self.calls.insert(sid, call);
+        self.admit(call);
         self.with_call(now, sid, |call, cx| {
             if !has_room {
                 cx.counters.refused_total += 1;
@@ -244,6 +259,12 @@ impl Router {
                 }
             }
         });
+    }
+
+    fn admit(&mut self, call: Call) {
+        self.cx.counters.calls += 1;
+        self.cx.counters.calls_total += 1;
+        self.calls.insert(call.sid, call);
     }
 
     fn with_leg(&mut self, now: Now, leg: CallSid, act: impl FnOnce(&mut Call, &mut Context)) {

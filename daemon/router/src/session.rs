@@ -1,30 +1,473 @@
-//! stub
-use crate::{call::Call, context::Context, dial::Outcome};
-use postern_types::{Now, media::PlayId};
-use std::time::Instant;
-pub struct Session;
+//! A call that runs documents: fetch, run verb by verb, fetch the next, until it ends.
+//!
+//! ```text
+//! Idle -> Fetching -> Ready -> (Audio | Playing | Pausing | Gathering | Dialing | Fetching) -> Ready -> ... -> end
+//!            \-> fallback -> Fetching ...      both failed -> Failing (a tone) -> end
+//! ```
+//! One thing at a time: whatever a state waits for has a deadline, or belongs to a leg whose end ends the state.
+
+mod fetch;
+pub mod nouns;
+mod play;
+
+use std::{collections::VecDeque, time::Instant};
+
+use postern_config::HttpMethod;
+use postern_document::{Program, RejectReason, Target, Verb};
+use postern_facts as facts;
+use postern_types::{
+    AppName, Cause, EndedBy, Now, RequestId,
+    leg::Offered,
+    media::{MediaCommand, Prompt as Audio},
+};
+use std::sync::Arc;
+use url::Url;
+
+use crate::{
+    call::Call,
+    callback::Subscription,
+    context::Context,
+    dial::Outcome,
+    leg::{Origin, Stream},
+    negotiate,
+    output::{PromptKey, PromptSource, Purpose, Tone},
+    request::Fields,
+    rest::Instructions,
+};
+use fetch::Fetch;
+use play::{Gathering, Player};
+
+/// Verbs run by one call at most: a document that redirects to itself for a day stays below.
+pub const VERBS_MAX: u32 = 100_000;
+/// Documents in a row without a moment's audio, pause or talk at most: beyond, it is a loop.
+pub const HOPS_MAX: u32 = 25;
+/// Calls by the REST API may carry a document of this many bytes at most.
+pub const DOCUMENT_PARAMETER_MAX: usize = 4000;
+
+/// The document side of a call.
+#[derive(Debug)]
+pub struct Session {
+    /// What runs as soon as the call is answered, for a call made by the REST API.
+    pub start: Option<Instructions>,
+    fallback: Option<(Url, HttpMethod)>,
+    /// The document that runs, for relative references; none for one that came by REST.
+    base: Option<Url>,
+    verbs: VecDeque<Verb>,
+    state: State,
+    verbs_run: u32,
+    hops: u32,
+    plays: u32,
+    ringback: Ringback,
+    /// Audio that came in place of a document.
+    body: Option<PromptSource>,
+}
+
+/// What it waits for.
+#[derive(Debug)]
+enum State {
+    /// The answer of the call.
+    Idle,
+    /// Nothing: the next verb runs.
+    Ready,
+    /// An application server.
+    Fetching(Box<Fetch>),
+    /// The first leg's audio, for the verb that stands next.
+    Audio,
+    /// `<Play>`, and the tone before the end.
+    Playing(Player),
+    /// The end of the tone that tells a failure.
+    Failing(Player),
+    /// Time.
+    Pausing(Instant),
+    /// Digits.
+    Gathering(Box<Gathering>),
+    /// Other parties; then this is asked.
+    Dialing(Option<Target>),
+}
+
+/// The tone that an answered caller hears while another party rings.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Ringback {
+    Off,
+    Loading(PromptKey),
+    On,
+}
+
 impl Session {
+    fn new(fallback: Option<(Url, HttpMethod)>) -> Self {
+        Self {
+            start: None,
+            fallback,
+            base: None,
+            verbs: VecDeque::new(),
+            state: State::Idle,
+            verbs_run: 0,
+            hops: 0,
+            plays: 0,
+            ringback: Ringback::Off,
+            body: None,
+        }
+    }
+
+    /// One that starts when the call is answered.
+    pub fn waiting(start: Instructions) -> Self {
+        Self { start: Some(start), ..Self::new(None) }
+    }
+
     pub fn deadline(&self) -> Option<Instant> {
-        None
+        match &self.state {
+            State::Idle | State::Ready | State::Audio | State::Dialing(_) => None,
+            State::Fetching(fetch) => Some(fetch.until),
+            State::Playing(player) | State::Failing(player) => player.deadline(),
+            State::Pausing(until) => Some(*until),
+            State::Gathering(gathering) => gathering.deadline(),
+        }
     }
 }
+
 impl Call {
-    pub fn start_application(
-        &mut self,
-        _cx: &mut Context,
-        _now: Now,
-        _o: &postern_types::leg::Offered,
-        _app: &postern_types::AppName,
-    ) {
+    /// An inbound call whose number maps to an application.
+    pub fn start_application(&mut self, cx: &mut Context, now: Now, _offered: &Offered, name: &AppName) {
+        let sid = self.sid;
+        let Some(app) = cx.config.applications.get(name).cloned() else {
+            return self.end(cx, now, EndedBy::Postern, Cause::new(404, "no such application"));
+        };
+        self.account = Some(app.account);
+        if let Some(leg) = self.leg_mut(sid) {
+            leg.account = Some(app.account);
+        }
+        if let Some(Ok(url)) = app.status_callback.as_deref().map(|url| crate::url::resolve(None, url)) {
+            let (method, events) = (app.status_callback_method, app.status_callback_events.clone());
+            self.callbacks.subscribe(sid, Subscription { url, method, events });
+        }
+        self.session = Some(Box::new(Session::new(None)));
+        self.callback_initiated(cx, now, sid);
+        self.ring_first(cx);
+        self.callback_ringing(cx, now, sid);
+        self.instruct(cx, now, Instructions::Application(name.to_string()), Purpose::Voice);
     }
-    pub fn session_timeout(&mut self, _cx: &mut Context, _now: Now) {}
-    pub fn stop_session(&mut self, _cx: &mut Context) {
+
+    /// A call made by the REST API was answered.
+    pub fn start_session(&mut self, cx: &mut Context, now: Now) {
+        if let Some(start) = self.session.as_mut().and_then(|session| session.start.take()) {
+            self.instruct(cx, now, start, Purpose::Voice);
+        }
+    }
+
+    /// Runs other instructions from now on.
+    pub fn instruct(&mut self, cx: &mut Context, now: Now, instructions: Instructions, purpose: Purpose) {
+        let (url, method, fallback) = match instructions {
+            Instructions::Document(text) => {
+                let Some(session) = &mut self.session else { return };
+                session.fallback = None;
+                session.base = None;
+                return match Program::parse(text.as_bytes()) {
+                    Ok(program) => self.run_program(cx, now, program),
+                    Err(why) => {
+                        let (code, why) = (why.code, why.to_string());
+                        self.give_up(cx, now, "the document in the request".into(), code, why);
+                    }
+                };
+            }
+            Instructions::Url { url, method, fallback } => (url, method, fallback),
+            Instructions::Application(name) => {
+                let Some(app) = cx.config.applications.get(name.as_str()) else {
+                    return self.give_up(cx, now, name, 11200, "no such application".into());
+                };
+                let fallback = app.voice_fallback_url.clone().map(|url| (url, app.voice_fallback_method));
+                (app.voice_url.clone(), app.voice_method, fallback)
+            }
+        };
+        let fallback = fallback.and_then(|(url, method)| Some((crate::url::resolve(None, &url).ok()?, method)));
+        let Some(session) = &mut self.session else { return };
+        session.fallback = fallback;
+        match crate::url::resolve(None, &url) {
+            Ok(url) => self.fetch(cx, now, url, method, purpose, Fields::new()),
+            Err(why) => self.fetch_impossible(cx, now, &url, why, purpose, Fields::new()),
+        }
+    }
+
+    /// Stops whatever runs and runs other instructions: a redirect by REST.
+    pub fn redirect(&mut self, cx: &mut Context, now: Now, instructions: Instructions) {
+        self.drop_dialing(cx, now);
+        self.stop_prompt(cx);
+        self.halt(cx);
+        self.instruct(cx, now, instructions, Purpose::Redirect);
+    }
+
+    /// Nothing of the session goes on.
+    pub fn stop_session(&mut self, cx: &mut Context) {
+        if self.session.is_none() {
+            return;
+        }
+        if let Some(Session { ringback: Ringback::Loading(key), .. }) = self.session.as_deref() {
+            cx.prompts.remove(key);
+        }
+        self.halt(cx);
         self.session = None;
     }
-    pub fn stop_prompt(&mut self, _cx: &mut Context) {}
-    pub fn start_session(&mut self, _cx: &mut Context, _now: Now) {}
-    pub fn run_session(&mut self, _cx: &mut Context, _now: Now) {}
-    pub fn session_digit(&mut self, _cx: &mut Context, _now: Now, _digit: char) {}
-    pub fn session_dialed(&mut self, _cx: &mut Context, _now: Now, _outcome: Outcome) {}
-    pub fn on_play_ended(&mut self, _cx: &mut Context, _now: Now, _play: PlayId) {}
+
+    /// Leaves the state: what it waited for is forgotten, what sounds is stopped.
+    fn halt(&mut self, cx: &mut Context) {
+        let sid = self.sid;
+        let Some(session) = &mut self.session else { return };
+        let player = match std::mem::replace(&mut session.state, State::Ready) {
+            State::Fetching(fetch) => {
+                cx.requests.remove(&fetch.id);
+                None
+            }
+            State::Playing(player) | State::Failing(player) => Some(player),
+            State::Gathering(gathering) => Some(gathering.player),
+            State::Idle | State::Ready | State::Audio | State::Pausing(_) | State::Dialing(_) => None,
+        };
+        if let Some(player) = player {
+            player.stop(cx, sid);
+        }
+    }
+
+    fn run_program(&mut self, cx: &mut Context, now: Now, program: Program) {
+        let Some(session) = &mut self.session else { return };
+        session.verbs = program.verbs.into();
+        session.state = State::Ready;
+        self.run_session(cx, now);
+    }
+
+    /// Runs verbs until one waits.
+    pub fn run_session(&mut self, cx: &mut Context, now: Now) {
+        loop {
+            if !self.is_live() {
+                return;
+            }
+            let Some(session) = &mut self.session else { return };
+            if matches!(session.state, State::Failing(_)) {
+                return self.go_on_failing(cx, now);
+            }
+            if !matches!(session.state, State::Ready | State::Audio) {
+                return;
+            }
+            session.verbs_run += 1;
+            if session.verbs_run > VERBS_MAX {
+                return self.end(cx, now, EndedBy::Router, Cause::new(500, "too many verbs"));
+            }
+            let Some(verb) = session.verbs.front() else {
+                return self.end(cx, now, EndedBy::Router, Cause::new(200, "the document ended"));
+            };
+            let bridges = match verb {
+                Verb::Dial(dial) => dial.answer_on_bridge,
+                _ => false,
+            };
+            let wants_audio = match verb {
+                // A caller to whom no tone can be made goes on hearing its own ringing.
+                Verb::Dial(_) => !bridges && self.can_hear(),
+                Verb::Play(_) | Verb::Gather(_) => true,
+                Verb::Pause(_) | Verb::Redirect(_) | Verb::Reject(_) | Verb::Hangup => false,
+            };
+            if wants_audio {
+                match self.ensure_audio(cx, now) {
+                    Ok(true) => {}
+                    Ok(false) => {
+                        if let Some(session) = &mut self.session {
+                            session.state = State::Audio;
+                        }
+                        return;
+                    }
+                    Err(cause) => return self.end(cx, now, EndedBy::Postern, cause),
+                }
+            }
+            let Some(session) = &mut self.session else { return };
+            session.state = State::Ready;
+            let Some(verb) = session.verbs.pop_front() else { return };
+            let detail = nouns::detail(&verb);
+            self.tell(cx, self.sid, facts::VerbStarted { verb: verb.name().to_owned(), detail });
+            self.run_verb(cx, now, verb);
+        }
+    }
+
+    /// Starts one verb; the state says whether it is done already.
+    fn run_verb(&mut self, cx: &mut Context, now: Now, verb: Verb) {
+        let Some(session) = &mut self.session else { return };
+        match verb {
+            Verb::Play(play) => {
+                session.hops = 0;
+                session.state = State::Playing(Player::new(vec![postern_document::Prompt::Play(play)]));
+                self.play_on(cx, now);
+            }
+            Verb::Gather(gather) => {
+                session.hops = 0;
+                session.state = State::Gathering(Box::new(Gathering::new(*gather)));
+                self.play_on(cx, now);
+            }
+            Verb::Pause(pause) => {
+                if !pause.length.is_zero() {
+                    session.hops = 0;
+                }
+                session.state = State::Pausing(now.instant + pause.length);
+            }
+            Verb::Redirect(redirect) => self.go_to(cx, now, Some(redirect.target), Purpose::Redirect, Fields::new()),
+            Verb::Reject(reject) => {
+                let cause = match reject.reason {
+                    RejectReason::Rejected => Cause::new(603, "rejected by the document"),
+                    RejectReason::Busy => Cause::new(486, "rejected as busy by the document"),
+                };
+                self.end(cx, now, EndedBy::Router, cause);
+            }
+            Verb::Hangup => {
+                let answered = self.first().is_some_and(|leg| leg.answered.is_some());
+                let status = if answered { 200 } else { 603 };
+                self.end(cx, now, EndedBy::Router, Cause::new(status, "hung up by the document"));
+            }
+            Verb::Dial(dial) => {
+                session.hops = 0;
+                session.state = State::Dialing(dial.action.clone());
+                let dialing = self.dialing_of(cx, &dial);
+                if self.first().is_some_and(|leg| leg.answered.is_some()) && !dialing.next.is_empty() {
+                    let key = cx.load(self.sid, PromptSource::Tone(Tone::Ringback));
+                    if let Some(session) = &mut self.session {
+                        session.ringback = Ringback::Loading(key);
+                    }
+                }
+                if let Some(outcome) = self.dial(cx, now, dialing) {
+                    self.dialed(cx, now, outcome);
+                }
+            }
+        }
+    }
+
+    /// `<Dial>` is over.
+    pub fn session_dialed(&mut self, cx: &mut Context, now: Now, outcome: Outcome) {
+        self.dialed(cx, now, outcome);
+        self.run_session(cx, now);
+    }
+
+    fn dialed(&mut self, cx: &mut Context, now: Now, outcome: Outcome) {
+        self.stop_prompt(cx);
+        let Some(session) = &mut self.session else { return };
+        let State::Dialing(action) = std::mem::replace(&mut session.state, State::Ready) else { return };
+        if let Some(action) = action {
+            self.go_to(cx, now, Some(action), Purpose::Action, nouns::outcome_fields(&outcome));
+        }
+    }
+
+    /// Asks the reference of a verb; none, or an empty one, means the document itself.
+    fn go_to(&mut self, cx: &mut Context, now: Now, target: Option<Target>, purpose: Purpose, extra: Fields) {
+        let Some(session) = &mut self.session else { return };
+        session.hops += 1;
+        let (reference, method) = target.map_or((String::new(), HttpMethod::Post), |t| (t.url, t.method));
+        if session.hops > HOPS_MAX {
+            return self.give_up(cx, now, crate::url::shown(&reference), 11200, "documents lead in a circle".into());
+        }
+        match crate::url::resolve(session.base.as_ref(), &reference) {
+            Ok(url) => self.fetch(cx, now, url, method, purpose, extra),
+            Err(why) => self.fetch_impossible(cx, now, &reference, why, purpose, extra),
+        }
+    }
+
+    /// Whether the first leg has audio, or could be given it.
+    fn can_hear(&self) -> bool {
+        self.first().is_some_and(|leg| leg.candidates().iter().any(negotiate::is_playable))
+    }
+
+    /// Answers the first leg if need be. False: not yet.
+    fn ensure_audio(&mut self, cx: &mut Context, now: Now) -> Result<bool, Cause> {
+        let sid = self.sid;
+        let Some(leg) = self.first() else { return Ok(false) };
+        if leg.answered.is_some() {
+            return Ok(leg.theirs.is_some() && !leg.agreed.is_empty());
+        }
+        if leg.origin != Origin::Inbound {
+            return Ok(false);
+        }
+        if !self.can_hear() {
+            return Err(Cause::new(488, "no codec in which a prompt can be played"));
+        }
+        match leg.stream {
+            Stream::Open { .. } => {
+                self.answer_alone(cx, now)?;
+                Ok(self.first().is_some_and(|leg| leg.theirs.is_some()))
+            }
+            _ => {
+                self.open(cx, sid);
+                Ok(false)
+            }
+        }
+    }
+
+    /// Nothing can go on: the caller hears a tone, then the call ends.
+    fn give_up(&mut self, cx: &mut Context, now: Now, url: String, code: u32, why: String) {
+        self.tell(cx, self.sid, facts::AppFailed { url, code, why, then: "call ends".into() });
+        let Some(session) = &mut self.session else { return };
+        session.verbs.clear();
+        session.state = State::Failing(Player::new(Vec::new()));
+        self.go_on_failing(cx, now);
+    }
+
+    /// Answers for the tone, plays it, ends.
+    fn go_on_failing(&mut self, cx: &mut Context, now: Now) {
+        match self.ensure_audio(cx, now) {
+            Ok(true) => {
+                let sid = self.sid;
+                let Some(session) = &mut self.session else { return };
+                if let State::Failing(player) = &mut session.state
+                    && player.is_fresh()
+                {
+                    player.load_tone(cx, now, sid, Tone::Error);
+                }
+            }
+            Ok(false) => {}
+            Err(_) => self.end(cx, now, EndedBy::Postern, Cause::new(500, "the application failed")),
+        }
+    }
+
+    /// The driver brought audio, or could not.
+    pub fn on_prompt(&mut self, cx: &mut Context, now: Now, key: PromptKey, answer: Result<Arc<Audio>, String>) {
+        let sid = self.sid;
+        let Some(session) = &mut self.session else { return };
+        if session.ringback == Ringback::Loading(key) {
+            session.ringback = Ringback::Off;
+            if let Ok(prompt) = answer {
+                session.ringback = Ringback::On;
+                session.plays += 1;
+                let play = postern_types::media::PlayId(session.plays);
+                cx.media(MediaCommand::Play { leg: sid, play, prompt, times: 0 });
+            }
+            return;
+        }
+        self.player_loaded(cx, now, key, answer);
+    }
+
+    /// Stops the ringing tone.
+    pub fn stop_prompt(&mut self, cx: &mut Context) {
+        let sid = self.sid;
+        let Some(session) = &mut self.session else { return };
+        match std::mem::replace(&mut session.ringback, Ringback::Off) {
+            Ringback::Off => {}
+            Ringback::Loading(key) => drop(cx.prompts.remove(&key)),
+            Ringback::On => cx.media(MediaCommand::StopPlay { leg: sid }),
+        }
+    }
+
+    /// Whatever of the session is due.
+    pub fn session_timeout(&mut self, cx: &mut Context, now: Now) {
+        let Some(session) = &mut self.session else { return };
+        if session.deadline().is_none_or(|at| at > now.instant) {
+            return;
+        }
+        match &session.state {
+            State::Fetching(fetch) => {
+                let id = fetch.id;
+                self.fetch_lost(cx, now, id);
+            }
+            State::Pausing(_) => {
+                session.state = State::Ready;
+                self.run_session(cx, now);
+            }
+            State::Playing(_) | State::Failing(_) | State::Gathering(_) => self.player_timeout(cx, now),
+            State::Idle | State::Ready | State::Audio | State::Dialing(_) => {}
+        }
+    }
+
+    /// Whether a request is the session's.
+    pub fn awaits(&self, id: RequestId) -> bool {
+        matches!(self.session.as_deref(), Some(Session { state: State::Fetching(fetch), .. }) if fetch.id == id)
+    }
 }

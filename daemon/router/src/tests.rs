@@ -1,4 +1,9 @@
 //! Scenarios through the public verbs, in virtual time. The harness plays signaling, media and the application server.
 
+mod callbacks;
+mod dialing;
+mod documents;
 mod harness;
+mod property;
+mod rest;
 mod routed;

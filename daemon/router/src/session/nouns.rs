@@ -1,0 +1,146 @@
+//! `<Dial>`: whom its nouns mean, and what came of it in the words of the platform.
+
+use postern_document::{Dial, Noun, StatusCallback, Verb};
+use postern_presence::Availability;
+use postern_types::{
+    Cause, UserName,
+    leg::{HEADERS_MAX, Party, Target},
+};
+
+use crate::{
+    call::Call,
+    callback::Subscription,
+    context::Context,
+    dial::{BRANCHES_MAX, Branch, Dialing, Outcome},
+    negotiate,
+    request::{Fields, add},
+    table::{self, Caller, Resolved},
+};
+
+impl Call {
+    /// The parties that can be dialed; for those that cannot, the reason is noted as their outcome.
+    pub fn dialing_of(&mut self, cx: &mut Context, dial: &Dial) -> Dialing {
+        let (caller, from_name) = self.first().map(|leg| (leg.from.clone(), leg.from_name.clone())).unwrap_or_default();
+        let shown = dial.caller_id.clone().unwrap_or(caller);
+        let mut branches = Vec::new();
+        let mut failures = Vec::new();
+        for noun in dial.nouns.iter().take(BRANCHES_MAX) {
+            match self.branch_of(cx, noun) {
+                Ok(branch) => branches.push(branch),
+                Err(outcome) => failures.push(outcome),
+            }
+        }
+        let from = user_part(&shown).to_owned();
+        // The trunk wants a number; a user's name means nothing to it.
+        let from = match cx.config.users.get(from.as_str()).and_then(|user| user.caller_id) {
+            Some(number) if branches.iter().all(|b| matches!(b.party, Party::Trunk { .. })) => number.to_string(),
+            _ => from,
+        };
+        let mut dialing = Dialing::new(branches, &from, &from_name, &shown, dial.timeout);
+        dialing.sequential = dial.sequential;
+        dialing.time_limit = Some(dial.time_limit);
+        dialing.hangup_on_star = dial.hangup_on_star;
+        for outcome in failures {
+            dialing.note(outcome);
+        }
+        dialing
+    }
+
+    fn branch_of(&self, cx: &Context, noun: &Noun) -> Result<Branch, Outcome> {
+        let failed = |status, text| Outcome::failed("failed", Cause::new(status, text), None);
+        let mut headers: Vec<(Box<str>, Box<str>)> = Vec::new();
+        let (target, party, to, callback) = match noun {
+            Noun::Number(number) => {
+                let decision = table::look_up(&cx.config, Caller::User, &number.number)
+                    .map_err(|_| failed(404, "no route for the number"))?;
+                let (target, party) = reach(decision.to)
+                    .ok_or_else(|| failed(501, "the number is an application's, and cannot be dialed"))?;
+                (target, party, number.number.clone(), &number.status_callback)
+            }
+            Noun::Client(client) => {
+                let user = UserName::new(&client.identity);
+                match cx.presence.dialable(&user) {
+                    Availability::Available { .. } => {}
+                    Availability::Busy { .. } => {
+                        return Err(Outcome::failed("busy", Cause::new(486, "the user is in a call"), None));
+                    }
+                    Availability::Gone => return Err(Outcome::failed("no-answer", Cause::NO_ANSWER, None)),
+                }
+                let parameters = client.parameters.iter().take(HEADERS_MAX);
+                headers.extend(parameters.map(|(name, value)| (format!("X-{name}").into(), value.as_str().into())));
+                let to = format!("client:{user}");
+                (Target::User { user: user.clone() }, Party::User { user }, to, &client.status_callback)
+            }
+            Noun::Sip(sip) => {
+                let realm =
+                    negotiate::uri_realm(&cx.config).ok_or_else(|| failed(503, "no realm for calls to SIP URIs"))?;
+                let given = sip.headers.iter().take(HEADERS_MAX);
+                headers.extend(given.map(|(name, value)| (name.as_str().into(), value.as_str().into())));
+                let uri: Box<str> = sip.uri.as_str().into();
+                let credentials = sip.credentials.as_ref().map(|(name, secret)| (name.as_str().into(), secret.clone()));
+                let plain: Box<str> = sip.uri.split(';').next().unwrap_or_default().into();
+                let target = Target::Uri { uri, realm: realm.clone(), credentials };
+                (target, Party::Uri { uri: plain.clone() }, plain.into(), &sip.status_callback)
+            }
+        };
+        let subscription = callback.as_ref().and_then(|callback| self.subscription_of(callback));
+        Ok(Branch { target, party, to, headers, subscription })
+    }
+
+    fn subscription_of(&self, callback: &StatusCallback) -> Option<Subscription> {
+        let base = self.session.as_ref().and_then(|session| session.base.as_ref());
+        let url = crate::url::resolve(base, &callback.url).ok()?;
+        Some(Subscription { url, method: callback.method, events: callback.events.clone() })
+    }
+}
+
+/// Whom a row of the routing table means, if it is a party.
+pub fn reach(to: Resolved) -> Option<(Target, Party)> {
+    match to {
+        Resolved::User(user) => Some((Target::User { user: user.clone() }, Party::User { user })),
+        Resolved::Trunk(trunk, number) => {
+            Some((Target::Trunk { trunk: trunk.clone(), number }, Party::Trunk { trunk }))
+        }
+        Resolved::Application(_) => None,
+    }
+}
+
+/// The user part of a caller as the API shows it.
+pub fn user_part(shown: &str) -> &str {
+    let bare = shown.strip_prefix("client:").or_else(|| shown.strip_prefix("sip:")).unwrap_or(shown);
+    bare.split('@').next().unwrap_or_default()
+}
+
+/// What the action of a `<Dial>` is told.
+pub fn outcome_fields(outcome: &Outcome) -> Fields {
+    let mut fields = Fields::new();
+    add(&mut fields, "DialCallStatus", outcome.status);
+    if let Some(child) = outcome.child {
+        add(&mut fields, "DialCallSid", child);
+    }
+    if outcome.bridged {
+        add(&mut fields, "DialCallDuration", outcome.talked.as_millis().div_ceil(1000));
+    }
+    add(&mut fields, "DialBridged", outcome.bridged);
+    fields
+}
+
+/// The essentials of a verb, for the fact: no URL with its query, no digit.
+pub fn detail(verb: &Verb) -> String {
+    match verb {
+        Verb::Dial(dial) => {
+            let nouns = dial.nouns.iter().map(|noun| match noun {
+                Noun::Number(number) => number.number.clone(),
+                Noun::Client(client) => format!("client:{}", client.identity),
+                Noun::Sip(sip) => sip.uri.clone(),
+            });
+            nouns.collect::<Vec<_>>().join(", ")
+        }
+        Verb::Play(play) => crate::url::shown(&play.url),
+        Verb::Gather(gather) => format!("{} prompts, {} s", gather.prompts.len(), gather.timeout.as_secs()),
+        Verb::Pause(pause) => format!("{} s", pause.length.as_secs()),
+        Verb::Redirect(redirect) => crate::url::shown(&redirect.target.url),
+        Verb::Reject(reject) => format!("{:?}", reject.reason).to_lowercase(),
+        Verb::Hangup => String::new(),
+    }
+}
