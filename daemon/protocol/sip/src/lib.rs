@@ -7,9 +7,9 @@
 //! | [`message`] | `Message::parse(datagram)`; `Request { method, headers, body, .. }`, `Response { status, headers, body, .. }`; `request.uri()`, `request.check()`, `request.wire()`; `headers.first(Name)`, `.all(Name)`, `.other("X-Foo")`, `.iter()`, `.via()`, `.from()`, `.to()`, `.contacts()`, `.routes()`, `.record_routes()`, `.cseq()`, `.call_id()`, `.tokens(Name)`, ... |
 //! | [`uri`] | `Uri::parse(text)`: `scheme()`, `user()`, `host()`, `port()`, `param("transport")`, `into_owned()`, `equivalent(&other)` |
 //! | [`build`] | `RequestBuilder::new(method, uri).via(..).header(Name, value).body(type, bytes).build()`; `ResponseBuilder::to(&request, status).to_tag(tag).header(..).build()` |
-//! | [`transaction`] | `Transactions::receive(now, flow, message)`, `receive_broken(flow, &error)`, `send_request(now, flow, request)`, `respond(now, key, response)`, `handle_timeout(now)`, `poll_output()`, `next_deadline()` |
-//! | [`dialog`] | `Dialog::uac(&request, &response)`, `Dialog::uas(&request, local_tag, contact)`, `.request(method)`, `.ack(..)`, `.receive(&request)`, `.refresh(..)`; `cancel(&invite)`; `AnswerKeeper` repeats a 2xx until its ACK |
-//! | [`digest`] | `Challenger::challenge(..)`, `.check(..)` for a server; `answer(challenges, ..)` for a client |
+//! | [`transaction`] | `Transactions::receive(now, flow, message)`, `receive_broken(flow, &error)`, `send_request(now, flow, request)`, `cancel(now, key, reason)`, `send(flow, &ack)`, `respond(now, key, &response)`, `discard(key)`, `handle_timeout(now)`, `poll_output()`, `next_deadline()` |
+//! | [`dialog`] | `Dialog::uac(&request, &response)`, `Dialog::uas(&request, local_tag, contact)`, `.request(method, sent_by, branch)`, `.ack(..)`, `.ack_again(&response)`, `.receive(&request)`, `.refresh(&response)`; `AnswerKeeper` repeats a 2xx until its ACK |
+//! | [`digest`] | `Challenger::challenge(..)`, `.check(..)` for a server; `answer(&response, ..)` for a client, then `RequestBuilder::retry` |
 //! | [`fuzz`] | one entry a parser |
 //!
 //! Who does what with a 2xx to INVITE (RFC 3261 13.3.1.4, 17.1.1.2; RFC 6026): the transaction layer passes every 2xx

@@ -78,15 +78,14 @@ impl<'a> Uri<'a> {
             escape_user(user, &mut text);
             text.push('@');
         }
-        match host.parse::<std::net::Ipv6Addr>() {
-            Ok(ip) => text.push_str(&format!("[{ip}]")),
-            Err(_) => text.push_str(host),
-        }
+        let bracketed = host.parse::<std::net::Ipv6Addr>().map(|ip| format!("[{ip}]"));
+        let host = bracketed.as_deref().unwrap_or(host);
+        text.push_str(host);
         if let Some(port) = port {
             text.push_str(&format!(":{port}"));
         }
         let parts = Parts::parse(&text)?;
-        if &text[parts.host.0 as usize..parts.host.1 as usize] != host && !host.contains(':') {
+        if &text[parts.host.0 as usize..parts.host.1 as usize] != host {
             return Err(BadUri("host has characters that a host cannot have"));
         }
         Ok(Uri { text: Cow::Owned(text), parts })

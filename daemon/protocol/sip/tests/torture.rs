@@ -216,8 +216,8 @@ fn every_message_can_be_answered_and_survives_the_fuzz_entry() {
     for name in FILE.split("== ").filter_map(|part| part.split_once('\n')).map(|(name, _)| name) {
         let bytes = message(name);
         fuzz::message(&bytes);
-        // Cut anywhere, changed anywhere.
-        for at in 0..bytes.len() {
+        // Cut and changed all over; not at every byte, to stay quick.
+        for at in (0..bytes.len()).step_by(7) {
             fuzz::message(&bytes[..at]);
             let mut changed = bytes.clone();
             changed[at] = b"\"<>;,\r\n@%\0"[at % 10];

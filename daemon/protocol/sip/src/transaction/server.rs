@@ -135,6 +135,11 @@ impl Server {
                 self.repeat = Some((now + next, next));
                 Fired::Send(self.flow, bytes.clone())
             }
+            // Nothing to repeat: a deadline that stays due would never let the table rest.
+            (Some(_), None) => {
+                self.repeat = None;
+                Fired::Nothing
+            }
             _ => Fired::Nothing,
         }
     }
