@@ -1,1 +1,162 @@
 //! One entry for each parser, with seeds to mutate.
+//!
+//! The entries live beside their parsers; here is the list of them, what a valid input looks like, and a mutator with a printed seed. The
+//! tests run it briefly, `make fuzz` for as long as one likes.
+
+use rand::{Rng, RngExt, SeedableRng, rngs::StdRng};
+
+/// A parser under fire.
+pub struct Target {
+    /// Its name.
+    pub name: &'static str,
+    /// Takes any bytes; must not panic, hang or grow without bound.
+    pub run: fn(&[u8]),
+    /// Valid inputs.
+    pub seeds: &'static [&'static [u8]],
+}
+
+/// Bytes of a mutated input at most: the largest datagram.
+const INPUT_MAX: usize = 65_535;
+
+/// Every parser that reads what a peer or a person wrote.
+pub const TARGETS: &[Target] = &[
+    Target { name: "sip message", run: postern_sip::fuzz::message, seeds: &[INVITE, ANSWER, REGISTER] },
+    Target {
+        name: "sip uri",
+        run: postern_sip::fuzz::uri,
+        seeds: &[b"sip:user;par=u%40example.net@example.com:5060;transport=udp?x=y", b"sips:a@[2001:db8::1]", b"tel:+1-555"],
+    },
+    Target {
+        name: "sip digest",
+        run: postern_sip::fuzz::digest,
+        seeds: &[
+            b"Digest realm=\"a\", nonce=\"b\", algorithm=SHA-256, qop=\"auth,auth-int\", opaque=\"\"",
+            b"Digest username=\"Mufasa\", realm=\"x\", nonce=\"y\", uri=\"sip:a\", qop=auth, nc=00000001, cnonce=\"c\", response=\"d\"",
+        ],
+    },
+    Target { name: "signaling plane", run: postern_signaling::fuzz::signaling, seeds: &[INVITE, ANSWER, REGISTER] },
+    Target { name: "sdp", run: postern_sdp::fuzz::sdp, seeds: &[SDP] },
+    Target {
+        name: "rtp",
+        run: postern_rtp::fuzz::rtp,
+        seeds: &[
+            b"\x80\x08\x00\x01\x00\x00\x00\xa0\x12\x34\x56\x78\xd5\xd5\xd5\xd5",
+            b"\x90\x65\x00\x02\x00\x00\x01\x40\x12\x34\x56\x78\xbe\xde\x00\x01\x10\xaa\x00\x00\x05\x8a\x03\x20",
+            b"\x80\xc8\x00\x06\x12\x34\x56\x78\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\xa0\x00\x00\x00\x01\x00\x00\x00\xa0",
+        ],
+    },
+    Target {
+        name: "wav",
+        run: postern_audio::fuzz::wav,
+        seeds: &[b"RIFF\x2c\0\0\0WAVEfmt \x10\0\0\0\x01\0\x01\0\x40\x1f\0\0\x80\x3e\0\0\x02\0\x10\0data\x08\0\0\0\0\0\0\x10\0\x20\0\x30"],
+    },
+    Target {
+        name: "document",
+        run: postern_document::fuzz::document,
+        seeds: &[
+            b"<?xml version=\"1.0\"?><Response><Gather numDigits=\"1\" action=\"/a\"><Play loop=\"2\">x.wav</Play></Gather>\
+              <Dial timeout=\"9\"><Client>a</Client><Number>+1</Number><Sip>sip:a@b</Sip></Dial><Redirect>/b</Redirect></Response>",
+        ],
+    },
+    Target {
+        name: "yaml",
+        run: postern_config::fuzz::yaml,
+        seeds: &[
+            b"appliance: { name: a }\nrealms:\n  r: { signaling: [127.0.0.1:5060], media: { addresses: [127.0.0.1], ports: 20000-20100 } }\n\
+              trunks:\n  t: { realm: r, address: 192.0.2.1, sources: [192.0.2.0/24], codecs: [PCMA] }\nusers:\n  u: { password: p }\n\
+              numbers:\n  \"+15551234\": { user: u, timeout: 30s }\n",
+        ],
+    },
+];
+
+/// Runs `rounds` mutations of a target's seeds. The same seed makes the same inputs.
+pub fn run(target: &Target, seed: u64, rounds: u64) {
+    let mut rng = StdRng::seed_from_u64(seed);
+    for input in target.seeds {
+        (target.run)(input);
+    }
+    (target.run)(b"");
+    for _ in 0..rounds {
+        let input = mutate(target, &mut rng);
+        (target.run)(&input);
+    }
+}
+
+fn pick<'a>(target: &Target, rng: &mut StdRng) -> &'a [u8]
+where
+    'static: 'a,
+{
+    target.seeds[rng.random_range(0..target.seeds.len())]
+}
+
+/// A seed with some of its bytes flipped, cut, doubled, moved, or taken from another.
+fn mutate(target: &Target, rng: &mut StdRng) -> Vec<u8> {
+    let mut input = pick(target, rng).to_vec();
+    for _ in 0..rng.random_range(1..=8) {
+        let at = rng.random_range(0..=input.len());
+        let until = rng.random_range(at..=input.len().min(at + 64));
+        match rng.random_range(0..8) {
+            0 if at < input.len() => input[at] ^= 1 << rng.random_range(0..8),
+            1 if at < input.len() => input[at] = rng.random(),
+            2 => input.truncate(at),
+            3 => drop(input.drain(at..until)),
+            4 => {
+                let piece = input[at..until].to_vec();
+                let copies = if rng.random_bool(0.05) { 200 } else { 1 };
+                for _ in 0..copies {
+                    input.splice(at..at, piece.iter().copied());
+                }
+            }
+            5 => {
+                let other = pick(target, rng);
+                let from = rng.random_range(0..=other.len());
+                let to = rng.random_range(from..=other.len());
+                input.splice(at..until, other[from..to].iter().copied());
+            }
+            6 => {
+                let odd: &[&[u8]] = &[
+                    b"\r\n",
+                    b"\0",
+                    b"\"",
+                    b"<",
+                    b">",
+                    b";",
+                    b",",
+                    b"%",
+                    b"4294967296",
+                    b"-1",
+                    b"\xff\xfe",
+                    b"[",
+                    b":",
+                    b"  ",
+                ];
+                input.splice(at..at, odd[rng.random_range(0..odd.len())].iter().copied());
+            }
+            _ => {
+                let mut noise = [0; 16];
+                rng.fill_bytes(&mut noise);
+                input.splice(at..at, noise);
+            }
+        }
+        input.truncate(INPUT_MAX);
+    }
+    input
+}
+
+const INVITE: &[u8] = b"INVITE sip:+15551234567@127.0.0.2:5060 SIP/2.0\r\nVia: SIP/2.0/UDP 127.0.0.11:5060;branch=z9hG4bKabc;rport\r\n\
+From: \"A. Caller\" <sip:+15559999999@127.0.0.11>;tag=1\r\nTo: <sip:+15551234567@127.0.0.2>\r\nCall-ID: x@127.0.0.11\r\nCSeq: 1 INVITE\r\n\
+Contact: <sip:127.0.0.11:5060>\r\nMax-Forwards: 70\r\nX-Account: 7\r\nContent-Type: application/sdp\r\nContent-Length: 129\r\n\r\n\
+v=0\r\no=- 1 1 IN IP4 127.0.0.11\r\ns=-\r\nc=IN IP4 127.0.0.11\r\nt=0 0\r\nm=audio 4000 RTP/AVP 8 0 101\r\na=rtpmap:101 telephone-event/8000\r\n";
+
+const ANSWER: &[u8] = b"SIP/2.0 200 OK\r\nv: SIP/2.0/UDP 127.0.0.2:5060;branch=z9hG4bKdef;received=127.0.0.2\r\nf: <sip:a@127.0.0.2>;tag=1\r\n\
+t: <sip:b@127.0.0.11>;tag=2\r\ni: y\r\nCSeq: 1 INVITE\r\nm: <sip:b@[::1]:5060;transport=udp>\r\nRecord-Route: <sip:p1;lr>,\r\n <sip:p2;lr>\r\nl: 0\r\n\r\n";
+
+const REGISTER: &[u8] = b"REGISTER sip:127.0.0.3 SIP/2.0\r\nVia: SIP/2.0/UDP 127.0.0.21:5060;branch=z9hG4bK1\r\nFrom: <sip:alice@127.0.0.3>;tag=a\r\n\
+To: <sip:alice@127.0.0.3>\r\nCall-ID: r\r\nCSeq: 2 REGISTER\r\nContact: <sip:alice@127.0.0.21>;expires=300;+sip.instance=\"<urn:uuid:0>\"\r\n\
+Authorization: Digest username=\"alice\", realm=\"postern\", nonce=\"n\", uri=\"sip:127.0.0.3\", response=\"0\", qop=auth, nc=00000001, cnonce=\"c\"\r\n\
+Expires: 300\r\nMax-Forwards: 70\r\nContent-Length: 0\r\n\r\n";
+
+const SDP: &[u8] = b"v=0\r\no=alice 2890844526 2890844526 IN IP6 2001:db8::1\r\ns=-\r\nc=IN IP4 192.0.2.1/127\r\nt=0 0\r\na=sendonly\r\n\
+m=audio 49170 RTP/SAVP 0 8 97 101\r\na=rtpmap:97 opus/48000/2\r\na=fmtp:97 useinbandfec=1\r\na=rtpmap:101 telephone-event/8000\r\na=fmtp:101 0-16\r\n\
+a=crypto:1 AES_CM_128_HMAC_SHA1_80 inline:WVNfX19zZW1jdGwgKCkgewkyMjA7fQp9CnVubGVz|2^20|1:4\r\na=rtcp:53020 IN IP4 192.0.2.2\r\na=rtcp-mux\r\n\
+a=ptime:20\r\nm=video 51372 RTP/AVP 31\r\n";
