@@ -278,21 +278,19 @@ impl Worker {
 
     /// Takes all completions; says how many were packets.
     fn turn(&mut self, now: Instant) -> usize {
-        let (mut packets, mut woken) = (0, false);
+        let mut packets = 0;
         while let Some(completion) = self.ring.next() {
             match completion {
                 Completion::Datagram { socket, source, buffer } => {
                     packets += 1;
                     self.packet(now, socket, source, buffer);
                 }
-                Completion::Woken => woken = true,
+                // In its place among the packets: what was commanded before a packet came holds for it.
+                Completion::Woken => self.commands(now),
                 Completion::Closed { socket } => self.gone(now, socket, None),
                 Completion::Released { socket, descriptor } => self.gone(now, socket, Some(descriptor)),
                 Completion::Broken { .. } => {}
             }
-        }
-        if woken {
-            self.commands(now);
         }
         packets
     }
