@@ -20,7 +20,7 @@ impl Api {
             r.warning(f.span_of("listen"), "tokens cross the network unencrypted")
                 .hint("listen on a loopback address and put a TLS proxy in front");
         }
-        if r.names("accounts").is_empty() {
+        if r.is_empty("accounts") {
             r.warning(f.span, "nobody can use the API").hint("add an entry to `accounts`");
         }
         Some(Self { listen })

@@ -3,7 +3,10 @@
 use postern_types::AccountSid;
 use serde::Serialize;
 
-use crate::reader::{Fields, Reader};
+use crate::{
+    reader::{Fields, Reader},
+    write,
+};
 
 /// A program: the application server's URLs.
 #[derive(Debug, Clone, PartialEq, Serialize)]
@@ -11,14 +14,17 @@ pub struct Application {
     /// The tenant on whose behalf it runs.
     pub account: AccountSid,
     /// Asked first.
+    #[serde(serialize_with = "write::url")]
     pub voice_url: String,
     /// How.
     pub voice_method: HttpMethod,
     /// Asked when the first fails.
+    #[serde(serialize_with = "write::optional_url")]
     pub voice_fallback_url: Option<String>,
     /// How.
     pub voice_fallback_method: HttpMethod,
     /// Told of call progress.
+    #[serde(serialize_with = "write::optional_url")]
     pub status_callback: Option<String>,
     /// How.
     pub status_callback_method: HttpMethod,

@@ -2,6 +2,7 @@
 
 use std::{
     collections::{BTreeMap, HashMap},
+    hash::Hash,
     net::{IpAddr, SocketAddr},
 };
 
@@ -9,8 +10,8 @@ use postern_types::AccountSid;
 
 use crate::{node::Span, reader::Reader, route::RouteFrom, trunk::Prefix};
 
-/// Pairs of trunk sources that are compared at most: a thousand trunks with a source each.
-const PAIRS_MAX: usize = 500_000;
+/// Claims of one sort that are compared with each other at most: a thousand trunks with a source each, or half a million pairs.
+const COMPARED_MAX: usize = 1000;
 
 /// Collected while sections are read, also from entries that have other mistakes.
 #[derive(Debug, Default)]
@@ -44,10 +45,8 @@ pub(crate) fn all(r: &mut Reader<'_>) {
     media(r, &claims);
     sources(r, &claims);
     routes(r, &claims);
-    for (index, (sid, span)) in claims.sids.iter().enumerate() {
-        if let Some((_, first)) = claims.sids[..index].iter().find(|(earlier, _)| earlier == sid) {
-            r.error(*span, "two accounts have this SID").also(*first, "first");
-        }
+    for (_, span, first) in repeated(&claims.sids) {
+        r.error(span, "two accounts have this SID").also(first, "first");
     }
     if let [(_, first), rest @ ..] = claims.uri_calls.as_slice() {
         for (_, span) in rest {
@@ -84,7 +83,9 @@ fn signaling(r: &mut Reader<'_>, claims: &Claims) {
 }
 
 fn media(r: &mut Reader<'_>, claims: &Claims) {
-    for (index, (address, first, last, realm, span)) in claims.media.iter().enumerate() {
+    for (index, (address, first, last, realm, span)) in
+        compared(r, &claims.media, |(.., span)| *span).iter().enumerate()
+    {
         let overlapped = claims.media[..index]
             .iter()
             .find(|(other, from, to, name, _)| other == address && name != realm && from <= last && first <= to);
@@ -106,13 +107,7 @@ fn media(r: &mut Reader<'_>, claims: &Claims) {
 }
 
 fn sources(r: &mut Reader<'_>, claims: &Claims) {
-    let mut pairs = 0;
-    for (index, (realm, prefix, trunk, span)) in claims.sources.iter().enumerate() {
-        pairs += index;
-        if pairs > PAIRS_MAX {
-            r.warning(*span, "too many trunk sources to compare them all");
-            return;
-        }
+    for (index, (realm, prefix, trunk, span)) in compared(r, &claims.sources, |(.., span)| *span).iter().enumerate() {
         let overlapped = claims.sources[..index].iter().find(|(in_realm, other, of, _)| {
             in_realm == realm && of != trunk && (other.contains(prefix.address) || prefix.contains(other.address))
         });
@@ -125,12 +120,10 @@ fn sources(r: &mut Reader<'_>, claims: &Claims) {
 }
 
 fn routes(r: &mut Reader<'_>, claims: &Claims) {
-    for (index, (name, span)) in claims.routes.iter().enumerate() {
-        if let Some((_, first)) = claims.routes[..index].iter().find(|(earlier, _)| earlier == name) {
-            r.error(*span, format!("two routes are named `{name}`")).also(*first, "first");
-        }
+    for (name, span, first) in repeated(&claims.routes) {
+        r.error(span, format!("two routes are named `{name}`")).also(first, "first");
     }
-    for (index, (from, prefix, span)) in claims.reach.iter().enumerate() {
+    for (index, (from, prefix, span)) in compared(r, &claims.reach, |(.., span)| *span).iter().enumerate() {
         let taken = claims.reach[..index].iter().find(|(earlier, taken, _)| {
             (earlier == from || *earlier == RouteFrom::Any) && prefix.starts_with(taken.as_str())
         });
@@ -140,4 +133,25 @@ fn routes(r: &mut Reader<'_>, claims: &Claims) {
                 .also(*first, "earlier");
         }
     }
+}
+
+/// Those that are compared with each other; says so when some are left out.
+fn compared<'c, T>(r: &mut Reader<'_>, claims: &'c [T], span: impl Fn(&T) -> Span) -> &'c [T] {
+    if let Some(first) = claims.get(COMPARED_MAX) {
+        r.warning(span(first), format!("from here on overlaps are not looked for: more than {COMPARED_MAX} entries"));
+    }
+    &claims[..claims.len().min(COMPARED_MAX)]
+}
+
+/// Values that were claimed before, with their place and the first one.
+fn repeated<T: Hash + Eq>(claims: &[(T, Span)]) -> Vec<(&T, Span, Span)> {
+    let mut seen = HashMap::new();
+    let mut again = Vec::new();
+    for (value, span) in claims {
+        match seen.get(value) {
+            Some(first) => again.push((value, *span, *first)),
+            None => _ = seen.insert(value, *span),
+        }
+    }
+    again
 }

@@ -16,6 +16,7 @@ mod application;
 mod check;
 mod control_plane;
 mod diagnostic;
+mod document;
 mod environment;
 mod log;
 mod media;
@@ -44,6 +45,7 @@ pub use self::{
     application::{Application, CallbackEvent, HttpMethod},
     control_plane::ControlPlane,
     diagnostic::{Also, Colour, Diagnostic, Severity},
+    document::document,
     environment::{Environment, FILE_BYTES_MAX, NoFiles, SystemEnvironment},
     log::{Log, LogLevel, LogTarget},
     media::Media,
@@ -96,9 +98,10 @@ const DIAGNOSTICS_MAX: usize = 200;
 /// `file_name` is shown in diagnostics, and relative paths in the text start at its folder.
 pub fn load(file_name: &str, text: &str, env: &dyn Environment) -> Result<(Config, Vec<Diagnostic>), Vec<Diagnostic>> {
     let text = text.strip_prefix('\u{feff}').unwrap_or(text);
-    let (root, flaws) = node::parse(text);
-    let mut source = Source::new(text, root.as_ref());
-    let mut findings: Vec<Finding> = flaws
+    let tree = node::parse(text);
+    let mut source = Source::new(text, &tree);
+    let mut findings: Vec<Finding> = tree
+        .flaws
         .into_iter()
         .map(|flaw| Finding {
             severity: Severity::Error,
@@ -109,7 +112,7 @@ pub fn load(file_name: &str, text: &str, env: &dyn Environment) -> Result<(Confi
         })
         .collect();
     let mut config = None;
-    if let Some(root) = &root {
+    if let Some(root) = &tree.root {
         let mut r = Reader::new(file_name, root, env);
         config = read(&mut r, root);
         check::all(&mut r);
@@ -180,5 +183,23 @@ fn placed(file: &str, source: &Source<'_>, finding: Finding) -> Diagnostic {
         hint,
         snippet: shown.text,
         also: also.map(|(span, message)| Also { line: span.line, column: span.column, message }),
+    }
+}
+
+/// Entry for fuzzing.
+pub mod fuzz {
+    /// Whatever the bytes are, loading them ends in a configuration or in findings that can be told.
+    pub fn yaml(data: &[u8]) {
+        let text = String::from_utf8_lossy(data);
+        match crate::load("fuzz.yaml", &text, &crate::NoFiles) {
+            Ok((config, warnings)) => {
+                warnings.iter().for_each(|warning| drop(warning.render()));
+                drop(config.to_yaml());
+            }
+            Err(found) => {
+                assert!(!found.is_empty(), "a refused file says why");
+                found.iter().for_each(|finding| drop(finding.render_with(crate::Colour::Ansi)));
+            }
+        }
     }
 }

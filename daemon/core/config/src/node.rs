@@ -85,6 +85,11 @@ impl Node {
         matches!(&self.value, Value::Scalar { text, plain: true } if matches!(text.as_str(), "" | "~" | "null" | "Null" | "NULL"))
     }
 
+    /// Whether not even `null` was written.
+    pub fn is_blank(&self) -> bool {
+        matches!(&self.value, Value::Scalar { text, plain: true } if text.is_empty())
+    }
+
     /// What it is, in words.
     pub fn kind(&self) -> &'static str {
         match &self.value {
@@ -126,16 +131,33 @@ impl Flaw {
     }
 }
 
-/// Parses. Flaws that leave a tree (equal keys, an alias) come with it; without a tree there is at least one.
-pub fn parse(text: &str) -> (Option<Node>, Vec<Flaw>) {
+/// What a text is.
+#[derive(Debug)]
+pub struct Tree {
+    /// The document; without one there is at least one flaw.
+    pub root: Option<Node>,
+    /// Some leave a tree: equal keys, an alias.
+    pub flaws: Vec<Flaw>,
+    /// Entries that are not in the tree: the second of two equal keys. They may hold secrets.
+    pub dropped: Vec<Entry>,
+}
+
+impl Tree {
+    fn refused(flaw: Flaw) -> Self {
+        Self { root: None, flaws: vec![flaw], dropped: Vec::new() }
+    }
+}
+
+/// Parses.
+pub fn parse(text: &str) -> Tree {
     if text.len() > TEXT_BYTES_MAX {
         let message = format!("the file has {} bytes, more than the {TEXT_BYTES_MAX} that are read", text.len());
-        return (None, vec![Flaw::new(Span::at(1, 1), message)]);
+        return Tree::refused(Flaw::new(Span::at(1, 1), message));
     }
     if let Some(flaw) = odd_character(text) {
-        return (None, vec![flaw]);
+        return Tree::refused(flaw);
     }
-    let mut builder = Builder { open: Vec::new(), root: None, nodes: 0, flaws: Vec::new() };
+    let mut builder = Builder { open: Vec::new(), root: None, nodes: 0, flaws: Vec::new(), dropped: Vec::new() };
     for event in Parser::new_from_str(text) {
         let step = match event {
             Ok((event, span)) => builder.take(event, Span::of(span)),
@@ -149,14 +171,14 @@ pub fn parse(text: &str) -> (Option<Node>, Vec<Flaw>) {
         };
         if let Err(fatal) = step {
             builder.flaws.push(fatal);
-            return (None, builder.flaws);
+            return Tree { root: None, flaws: builder.flaws, dropped: Vec::new() };
         }
     }
     if builder.root.is_none() {
         let flaw = Flaw::new(Span::at(1, 1), "the file is empty").hint("start with `appliance:` and `realms:`");
         builder.flaws.push(flaw);
     }
-    (builder.root, builder.flaws)
+    Tree { root: builder.root, flaws: builder.flaws, dropped: builder.dropped }
 }
 
 /// Control characters: a scanner may take them for the end of the text and read half a file.
@@ -199,6 +221,7 @@ struct Builder {
     root: Option<Node>,
     nodes: usize,
     flaws: Vec<Flaw>,
+    dropped: Vec<Entry>,
 }
 
 impl Builder {
@@ -271,20 +294,23 @@ impl Builder {
                 }
                 *key = Some((name, node.span));
             }
-            Some(Open { kind: OpenKind::Map { entries, seen, key }, .. }) => match key.take() {
-                Some((Some(name), key_span)) => match seen.get(&name) {
-                    Some(first) => {
-                        let flaw = Flaw::new(key_span, format!("the key `{name}` is written twice"))
-                            .hint("keep one of the two");
-                        self.flaws.push(Flaw { first: Some(*first), ..flaw });
+            Some(Open { kind: OpenKind::Map { entries, seen, key }, .. }) => {
+                let Some((name, key_span)) = key.take() else { return Ok(()) };
+                let first = name.as_ref().and_then(|name| seen.get(name).copied());
+                let entry = Entry { key: name.clone().unwrap_or_default(), key_span, value: node };
+                match (name, first) {
+                    (Some(name), None) => {
+                        seen.insert(name, key_span);
+                        entries.push(entry);
                     }
-                    None => {
-                        seen.insert(name.clone(), key_span);
-                        entries.push(Entry { key: name, key_span, value: node });
+                    (Some(name), Some(first)) => {
+                        let flaw = Flaw::new(key_span, format!("the key `{name}` is written twice"));
+                        self.flaws.push(Flaw { first: Some(first), ..flaw.hint("keep one of the two") });
+                        self.dropped.push(entry);
                     }
-                },
-                Some((None, _)) | None => {}
-            },
+                    (None, _) => self.dropped.push(entry),
+                }
+            }
         }
         Ok(())
     }

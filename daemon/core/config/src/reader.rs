@@ -1,7 +1,7 @@
 //! Reads sections out of the tree by the table: a mistake becomes a finding and reading goes on, so that all are told at once.
 
 use std::{
-    collections::{BTreeMap, HashMap},
+    collections::{BTreeMap, BTreeSet, HashMap},
     net::{IpAddr, Ipv4Addr, SocketAddr},
     path::{Path, PathBuf},
     time::Duration,
@@ -22,6 +22,8 @@ use crate::{
 
 /// Bytes of a password or token at most.
 const SECRET_BYTES_MAX: usize = 4096;
+/// Items of one list at most: a carrier's sources are tens.
+const ITEMS_MAX: usize = 1000;
 
 /// Something found, not yet placed on a line.
 #[derive(Debug)]
@@ -50,7 +52,7 @@ pub(crate) struct Reader<'a> {
     /// Of the file: relative paths start here.
     folder: PathBuf,
     /// Section to the names in it, whether or not their entries are sound: a reference to a faulty trunk is not dangling.
-    names: HashMap<&'static str, Vec<String>>,
+    names: HashMap<&'static str, BTreeSet<String>>,
     /// SIDs of the accounts that could be read.
     pub accounts: BTreeMap<String, AccountSid>,
     /// What sections say that others could contradict.
@@ -78,7 +80,7 @@ impl<'a> Reader<'a> {
         let names = table::below("").filter(|row| matches!(row.kind, Kind::Named(_))).map(|row| {
             let names = match root.get(row.key()).map(|entry| &entry.value.value) {
                 Some(Value::Map(entries)) => entries.iter().map(|entry| entry.key.clone()).collect(),
-                _ => Vec::new(),
+                _ => BTreeSet::new(),
             };
             (row.key(), names)
         });
@@ -106,9 +108,14 @@ impl<'a> Reader<'a> {
         self.findings.last_mut().expect("one was just pushed")
     }
 
-    /// The names in a section.
-    pub fn names(&self, section: &str) -> &[String] {
-        self.names.get(section).map_or(&[], Vec::as_slice)
+    /// Whether a section has no entries.
+    pub fn is_empty(&self, section: &str) -> bool {
+        self.names.get(section).is_none_or(BTreeSet::is_empty)
+    }
+
+    /// [`nearest`], while anybody will read it: in a file that is all wrong it would cost more than the reading.
+    fn nearest<'k>(&self, written: &str, known: impl Iterator<Item = &'k str>) -> Option<&'k str> {
+        if self.findings.len() > crate::DIAGNOSTICS_MAX { None } else { nearest(written, known) }
     }
 
     /// A section: refuses what is none, and keys that the table does not have.
@@ -131,7 +138,11 @@ impl<'a> Reader<'a> {
             if table::below(path).any(|row| row.key() == entry.key) {
                 continue;
             }
-            let known = nearest(&entry.key, table::below(path).map(Row::key));
+            // Beside a password, the value of an unknown key may be one.
+            if table::below(path).any(|row| row.kind == Kind::Secret) {
+                self.hidden.push(entry.value.span);
+            }
+            let known = self.nearest(&entry.key, table::below(path).map(Row::key));
             let hint = match known {
                 Some(key) => format!("did you mean `{key}`?"),
                 None => elsewhere(&entry.key, path).unwrap_or_else(|| {
@@ -190,14 +201,16 @@ impl<'a> Reader<'a> {
     /// A name that must exist in a section.
     fn known(&mut self, node: &Node, section: &'static str) -> Option<String> {
         let text = self.scalar(node)?;
-        if self.names(section).iter().any(|name| name == text) {
+        let none = BTreeSet::new();
+        let names = self.names.get(section).unwrap_or(&none);
+        if names.contains(text) {
             return Some(text.to_owned());
         }
-        let hint = match nearest(text, self.names(section).iter().map(String::as_str)) {
+        let hint = match self.nearest(text, names.iter().map(String::as_str)) {
             Some(name) => format!("did you mean `{name}`?"),
-            None if self.names(section).is_empty() => format!("the section `{section}` has no entries"),
+            None if names.is_empty() => format!("the section `{section}` has no entries"),
             None => {
-                let some: Vec<_> = self.names(section).iter().take(8).map(|name| quoted(name)).collect();
+                let some: Vec<_> = names.iter().take(8).map(|name| quoted(name)).collect();
                 format!("`{section}` has {}", some.join(", "))
             }
         };
@@ -302,10 +315,16 @@ impl<'n> Fields<'n> {
         if let Some(node) = entry.map(|entry| &entry.value).filter(|node| !node.is_null()) {
             return Some(node);
         }
-        if row.otherwise == Otherwise::Required {
+        // A slip of the fingers is told as an unknown key, with this one as the hint: once is enough.
+        let slipped = || {
+            self.entries.iter().any(|entry| {
+                let known = table::below(self.path).any(|row| row.key() == entry.key);
+                !known && r.nearest(&entry.key, table::below(self.path).map(Row::key)) == Some(row.key())
+            })
+        };
+        if row.otherwise == Otherwise::Required && !slipped() {
             let span = entry.map_or(self.span, |entry| entry.key_span);
-            let finding =
-                r.error(span, format!("`{}` is missing", row.path.replace("*.", "").rsplit('.').next().unwrap_or("")));
+            let finding = r.error(span, format!("`{}` is missing", row.key()));
             match row.example {
                 "" => finding.hint(format!("write `{}:` and its keys", row.key())),
                 example => finding.hint(format!("write for example `{}: {example}`", row.key())),
@@ -357,6 +376,10 @@ impl<'n> Fields<'n> {
                 return Vec::new();
             }
         };
+        if items.len() > ITEMS_MAX {
+            r.error(node.span, format!("more than {ITEMS_MAX} items"));
+            return Vec::new();
+        }
         if items.is_empty() && row.otherwise == Otherwise::Required {
             r.error(node.span, format!("`{key}` is empty")).hint(format!("write for example `{key}: {}`", row.example));
         }
@@ -498,8 +521,8 @@ impl<'n> Fields<'n> {
         let row = table::row(self.path, key);
         let node = match self.present(r, row) {
             Some(node) => node,
-            // `control_plane:` with nothing below was meant to be there: its own keys are missing then.
-            None => self.entry(key).map(|entry| &entry.value)?,
+            // `control_plane:` with nothing behind it was meant to be there: its own keys are missing then. `null` means left out.
+            None => self.entry(key).map(|entry| &entry.value).filter(|node| node.is_blank())?,
         };
         let holder = self.entry(key).map_or(self.span, |entry| entry.key_span);
         r.fields(node, holder, path)
@@ -507,9 +530,9 @@ impl<'n> Fields<'n> {
 
     /// A section that always exists: when it is left out, its defaults hold.
     pub fn section_or_defaults(&self, r: &mut Reader<'_>, key: &str, path: &'static str) -> Option<Fields<'n>> {
-        match self.entry(key) {
-            Some(_) => self.section(r, key, path),
-            None => Some(Fields { entries: &[], path, span: self.span }),
+        match self.has(key) {
+            true => self.section(r, key, path),
+            false => Some(Fields { entries: &[], path, span: self.span }),
         }
     }
 
@@ -527,7 +550,7 @@ impl<'n> Fields<'n> {
             _ => {
                 r.hidden.push(node.span);
                 r.error(node.span, format!("want a mapping from names here, got {}", node.kind()))
-                    .hint(format!("write a name and `:`, and its keys indented below"));
+                    .hint("write a name and `:`, and its keys indented below");
                 None
             }
         }

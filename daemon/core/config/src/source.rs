@@ -3,7 +3,7 @@
 use postern_types::secret::HIDDEN;
 
 use crate::{
-    node::{Node, Span, Value},
+    node::{Entry, Node, Span, Tree, Value},
     suggest::nearest,
 };
 
@@ -28,12 +28,13 @@ pub(crate) struct Shown {
 }
 
 impl<'t> Source<'t> {
-    pub fn new(text: &'t str, root: Option<&Node>) -> Self {
+    pub fn new(text: &'t str, tree: &Tree) -> Self {
         let mut secrets = Vec::new();
-        if let Some(root) = root {
+        if let Some(root) = &tree.root {
             find_secrets(root, false, &mut secrets);
         }
-        Self { lines: text.split('\n').collect(), secrets, has_tree: root.is_some() }
+        find_in_entries(&tree.dropped, false, &mut secrets);
+        Self { lines: text.split('\n').collect(), secrets, has_tree: tree.root.is_some() }
     }
 
     /// Masks further values, such as one that stands where a section with a password belongs.
@@ -51,35 +52,42 @@ impl<'t> Source<'t> {
             return Shown { text: clipped(&self.guess_masked(index)), column: span.column, width: 1 };
         }
         let secrets: Vec<&Span> = self.secrets.iter().filter(|s| (s.line..=s.end_line).contains(&span.line)).collect();
+        let in_urls = userinfo_columns(line);
+        let indent = indent(line);
         let is_secret = |column: usize| {
-            secrets.iter().any(|s| {
+            let in_url = in_urls.iter().any(|range| range.contains(&column));
+            let in_value = secrets.iter().any(|s| {
                 (s.line < span.line || s.column <= column) && (s.end_line > span.line || column < s.end_column)
-            })
+            });
+            column > indent && (in_url || in_value)
         };
-        let mut text = String::new();
-        // Where each column of the line stands on the masked line.
-        let mut places = vec![1];
+        // Of a long line, the part around the finding.
+        let first = if span.column > SHOWN_MAX * 3 / 4 { span.column - SHOWN_MAX / 4 } else { 1 };
+        let mut text = String::from(if first > 1 { "…" } else { "" });
+        let mut length = text.chars().count();
+        // Where the columns from `first` on stand in `text`: start and end.
+        let mut places: Vec<(usize, usize)> = Vec::new();
         let mut masking = false;
-        for (column, c) in (1..).zip(line.trim_end().chars()) {
-            let secret = is_secret(column) && !(column <= indent(line));
+        for (column, c) in (first..).zip(line.trim_end().chars().skip(first - 1).take(SHOWN_MAX)) {
+            let secret = is_secret(column);
             if !secret {
-                places.push(text.chars().count() + 1);
                 text.push(c);
-            } else {
-                if !masking {
-                    text.push_str(HIDDEN);
-                }
-                places.push(text.chars().count() + 1 - HIDDEN.len());
+                length += 1;
+            } else if !masking {
+                text.push_str(HIDDEN);
+                length += HIDDEN.len();
             }
+            let width = if secret { HIDDEN.len() } else { 1 };
+            places.push((length + 1 - width, length + 1));
             masking = secret;
         }
-        places.push(text.chars().count() + 1);
-        let place = |column: usize| places[column.min(places.len() - 1)];
-        let column = place(span.column);
-        let end = if span.end_line > span.line { places.len() - 1 } else { span.end_column };
-        // The end of a mask is behind it, not at its start.
-        let end = if end > span.column && is_secret(end - 1) { place(end - 1) + HIDDEN.len() } else { place(end) };
-        Shown { text: clipped(&without_userinfo(&text)), column, width: end.saturating_sub(column).clamp(1, SHOWN_MAX) }
+        let behind = (length + 1, length + 2);
+        let place = |column: usize| places.get(column - first).copied().unwrap_or(behind);
+        let column = place(span.column).0;
+        let last = if span.end_line > span.line { usize::MAX } else { span.end_column.max(span.column + 1) - 1 };
+        // A mark may stand one behind the end of the line, not further.
+        let end = place(last.min(first + places.len().max(1) - 1).max(span.column)).1;
+        Shown { text, column, width: end.saturating_sub(column).max(1) }
     }
 
     /// Masks by looks: behind `password:` and the like, and lines that are indented deeper below such a key.
@@ -118,44 +126,64 @@ fn clipped(text: &str) -> String {
     shown
 }
 
+/// Columns of passwords in URLs: `scheme://user:password@host`, or all before the `@` without a colon. In order.
+fn userinfo_columns(line: &str) -> Vec<std::ops::Range<usize>> {
+    let mut found = Vec::new();
+    // A byte and the column of it, moved along so that a line of a megabyte costs one pass.
+    let (mut counted, mut column) = (0, 1);
+    let mut from = 0;
+    while let Some(at) = line[from..].find("://") {
+        let start = from + at + 3;
+        let end = start + authority_end(&line[start..]);
+        if let Some(at_sign) = line[start..end].rfind('@') {
+            let password = line[start..start + at_sign].find(':').map_or(start, |colon| start + colon + 1);
+            let first = column + line[counted..password].chars().count();
+            let behind = first + line[password..start + at_sign].chars().count();
+            (counted, column) = (start + at_sign, behind);
+            found.push(first..behind);
+        }
+        from = end;
+    }
+    found
+}
+
+/// Bytes up to the end of `user:password@host:port`.
+fn authority_end(text: &str) -> usize {
+    text.find(|c: char| c.is_whitespace() || matches!(c, '/' | '?' | '#' | '"' | '\'')).unwrap_or(text.len())
+}
+
 /// Values below secret keys, but for the names of files and credentials.
 fn find_secrets(node: &Node, secret: bool, found: &mut Vec<Span>) {
     match &node.value {
         Value::Scalar { .. } if secret => found.push(node.span),
         Value::Scalar { .. } => {}
         Value::List(items) => items.iter().for_each(|item| find_secrets(item, secret, found)),
-        Value::Map(entries) => {
-            for entry in entries {
-                let harmless = secret && matches!(entry.key.as_str(), "file" | "credential");
-                let below = !harmless && (secret || nearest(&entry.key, SECRET_KEYS.into_iter()).is_some());
-                find_secrets(&entry.value, below, found);
-            }
-        }
+        Value::Map(entries) => find_in_entries(entries, secret, found),
+    }
+}
+
+fn find_in_entries(entries: &[Entry], secret: bool, found: &mut Vec<Span>) {
+    for entry in entries {
+        let harmless = secret && matches!(entry.key.as_str(), "file" | "credential");
+        // A key without text is one that was refused.
+        let looks = entry.key.is_empty() || nearest(&entry.key, SECRET_KEYS.into_iter()).is_some();
+        find_secrets(&entry.value, !harmless && (secret || looks), found);
     }
 }
 
 /// `scheme://user:password@host` with the password masked.
 pub(crate) fn without_userinfo(text: &str) -> String {
+    let mut hidden = userinfo_columns(text).into_iter().peekable();
     let mut out = String::with_capacity(text.len());
-    let mut rest = text;
-    while let Some((head, tail)) = rest.split_once("://") {
-        out.push_str(head);
-        out.push_str("://");
-        let end =
-            tail.find(|c: char| c.is_whitespace() || matches!(c, '/' | '?' | '#' | '"' | '\'')).unwrap_or(tail.len());
-        match tail[..end].rsplit_once('@') {
-            Some((userinfo, host)) => {
-                let user = userinfo.split_once(':').map_or("", |(user, _)| user);
-                out.push_str(user);
-                out.push_str(if user.is_empty() { "" } else { ":" });
-                out.push_str(HIDDEN);
-                out.push('@');
-                out.push_str(host);
-            }
-            None => out.push_str(&tail[..end]),
+    for (column, c) in (1..).zip(text.chars()) {
+        if hidden.peek().is_some_and(|range| range.end <= column) {
+            hidden.next();
         }
-        rest = &tail[end..];
+        match hidden.peek() {
+            Some(range) if range.start == column => out.push_str(HIDDEN),
+            Some(range) if range.contains(&column) => {}
+            _ => out.push(c),
+        }
     }
-    out.push_str(rest);
     out
 }

@@ -8,8 +8,9 @@ pub fn nearest<'k>(written: &str, known: impl Iterator<Item = &'k str>) -> Optio
     let limit = |len: usize| (len / 3).clamp(1, 3);
     known
         .filter_map(|word| {
-            let length = written.chars().count().max(word.chars().count());
-            if length > LENGTH_MAX || length == 0 {
+            let lengths = (written.chars().count(), word.chars().count());
+            let length = lengths.0.max(lengths.1);
+            if length > LENGTH_MAX || lengths.0.abs_diff(lengths.1) > limit(length) {
                 return None;
             }
             let edits = distance(&written.to_lowercase(), &word.to_lowercase());

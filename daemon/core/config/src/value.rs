@@ -385,4 +385,88 @@ pub(crate) fn sid(text: &str) -> Parsed<AccountSid> {
 }
 
 #[cfg(test)]
-mod tests;
+mod tests {
+    use super::*;
+
+    /// What a parser makes of a text, for a table: the value's own text, or nothing.
+    fn shown<T: ToString>(parsed: Parsed<T>) -> Option<String> {
+        parsed.ok().map(|value| value.to_string())
+    }
+
+    #[test]
+    fn addresses_hosts_and_prefixes() {
+        for (text, want) in [
+            ("192.0.2.1", Some("192.0.2.1:5060")),
+            ("192.0.2.1:5070", Some("192.0.2.1:5070")),
+            ("2001:db8::1", Some("[2001:db8::1]:5060")),
+            ("[2001:db8::1]", Some("[2001:db8::1]:5060")),
+            ("[2001:DB8::1]:7", Some("[2001:db8::1]:7")),
+            ("Sip.Example", Some("sip.example:5060")),
+            ("sip.example:65535", Some("sip.example:65535")),
+            ("sip.example:65536", None),
+            ("sip.example:0", None),
+            ("sip.example:+5", None),
+            ("sip.example:", None),
+            ("a b", None),
+            ("", None),
+            (":5060", None),
+            ("[::1", None),
+            ("[x]:5", None),
+            ("1.2.3", None),
+            ("sip:host", None),
+        ] {
+            assert_eq!(shown(host(text)).as_deref(), want, "{text}");
+        }
+        for (text, want) in [
+            ("192.0.2.7", Some("192.0.2.7/32")),
+            ("192.0.2.0/24", Some("192.0.2.0/24")),
+            ("0.0.0.0/0", Some("0.0.0.0/0")),
+            ("2001:db8::/32", Some("2001:db8::/32")),
+            ("::/0", Some("::/0")),
+            ("192.0.2.1/24", None),
+            ("192.0.2.0/33", None),
+            ("2001:db8::/129", None),
+            ("192.0.2.0/", None),
+            ("host/8", None),
+        ] {
+            assert_eq!(shown(prefix(text)).as_deref(), want, "{text}");
+        }
+        assert_eq!(shown(socket("[::1]:8080", false)).as_deref(), Some("[::1]:8080"));
+        for bad in ["::1", "127.0.0.1", "127.0.0.1:0", "localhost:80", "*:80"] {
+            assert!(socket(bad, false).is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn durations_ports_and_urls() {
+        for (text, ms) in [("0s", 0), ("500ms", 500), ("30s", 30_000), ("5m", 300_000), ("2 h", 7_200_000)] {
+            let span = duration(text, 0, u64::MAX).unwrap();
+            assert_eq!(span, Duration::from_millis(ms));
+            assert_eq!(duration(&duration_text(span), 0, u64::MAX).unwrap(), span);
+        }
+        for bad in ["", "s", "-1s", "1.5s", "1d", "99999999999999999999s", "18446744073709551615h"] {
+            assert!(duration(bad, 0, u64::MAX).is_err(), "{bad}");
+        }
+        assert_eq!(ports("20000 - 29999").unwrap(), (20000, 29999));
+        for bad in ["", "20000", "1-2", "0-9", "20-20", "30-20", "60000-65536", "a-b", "65535-65535"] {
+            assert!(ports(bad).is_err(), "{bad}");
+        }
+        for good in ["http://h", "HTTPS://h:1/x?y#z", "http://u:p@h/", "http://[::1]:80/", "http://127.0.0.1"] {
+            assert!(url(good, &["http", "https"]).is_ok(), "{good}");
+        }
+        for bad in [
+            "",
+            "h",
+            "http:/h",
+            "http://",
+            "http:///x",
+            "http://h h/",
+            "http://h:x/",
+            "http://[::1/",
+            "ftp://h",
+            "http://u@",
+        ] {
+            assert!(url(bad, &["http", "https"]).is_err(), "{bad}");
+        }
+    }
+}

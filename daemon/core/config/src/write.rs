@@ -5,7 +5,7 @@ use std::time::Duration;
 use postern_types::stream::Codec;
 use serde::Serializer;
 
-use crate::{Config, value};
+use crate::{Config, source, value};
 
 impl Config {
     /// The effective configuration: all defaults written out, secrets as `***`.
@@ -20,4 +20,16 @@ pub(crate) fn duration<S: Serializer>(span: &Duration, to: S) -> Result<S::Ok, S
 
 pub(crate) fn codecs<S: Serializer>(codecs: &[Codec], to: S) -> Result<S::Ok, S::Error> {
     to.collect_seq(codecs.iter().map(Codec::name))
+}
+
+/// With the password of `https://user:password@host` hidden.
+pub(crate) fn url<S: Serializer>(url: &str, to: S) -> Result<S::Ok, S::Error> {
+    to.serialize_str(&source::without_userinfo(url))
+}
+
+pub(crate) fn optional_url<S: Serializer>(url: &Option<String>, to: S) -> Result<S::Ok, S::Error> {
+    match url {
+        Some(text) => to.serialize_some(&source::without_userinfo(text)),
+        None => to.serialize_none(),
+    }
 }

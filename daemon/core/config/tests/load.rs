@@ -1,8 +1,10 @@
 //! The reader through its public verbs: what a good file means, and that a bad one tells all its mistakes.
 
-use std::{collections::HashMap, io, path::Path, time::Duration};
+use std::{collections::HashMap, fs, io, path::Path, time::Duration};
 
-use postern_config::{Config, Destination, Diagnostic, Environment, SrtpMode, load};
+use postern_config::{
+    Colour, Config, Destination, Diagnostic, Environment, NoFiles, Severity, SrtpMode, document, fuzz, load,
+};
 
 /// Files and credentials of a test.
 #[derive(Default)]
@@ -35,7 +37,14 @@ fn world() -> World {
     }
 }
 
-const EXAMPLE: &str = include_str!("example.yaml");
+const REFERENCE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../../../docs/CONFIGURATION.md");
+
+/// The worked example of the reference.
+fn example() -> String {
+    let text = fs::read_to_string(REFERENCE).unwrap();
+    let (_, rest) = text.split_once("```yaml\n").unwrap();
+    rest.split_once("```").unwrap().0.to_owned()
+}
 
 fn good(text: &str) -> (Config, Vec<Diagnostic>) {
     load("etc/postern.yaml", text, &world()).unwrap_or_else(|found| panic!("{}", rendered(&found)))
@@ -47,7 +56,7 @@ fn rendered(found: &[Diagnostic]) -> String {
 
 #[test]
 fn the_example_means_what_it_says() {
-    let (config, warnings) = good(EXAMPLE);
+    let (config, warnings) = good(&example());
     assert_eq!(warnings, [], "{}", rendered(&warnings));
     let carrier = &config.realms["carrier"];
     assert_eq!(carrier.signaling, ["192.0.2.10:5060".parse().unwrap(), "[2001:db8::10]:5060".parse().unwrap()]);
@@ -68,4 +77,276 @@ fn the_example_means_what_it_says() {
     assert_eq!(config.applications["greeting"].account, config.accounts["main"].sid);
     assert_eq!(config.appliance.state_folder, Path::new("/var/lib/postern"));
     assert_eq!(config.control_plane.unwrap().stream, "POSTERN_EVENTS");
+}
+
+#[test]
+fn the_reference_in_docs_is_that_of_the_code() {
+    const MARK: &str = "<!-- keys -->\n\n";
+    let text = fs::read_to_string(REFERENCE).unwrap();
+    let (by_hand, keys) = text.split_once(MARK).unwrap();
+    if std::env::var_os("UPDATE_DOCS").is_some() {
+        fs::write(REFERENCE, format!("{by_hand}{MARK}{}", document())).unwrap();
+        return;
+    }
+    assert!(keys == document(), "docs/CONFIGURATION.md is old: UPDATE_DOCS=1 cargo test -p postern-config");
+}
+
+#[test]
+fn the_effective_configuration_reads_back_the_same_but_for_its_secrets() {
+    let (config, _) = good(&example());
+    let text = config.to_yaml();
+    for secret in ["carrier-secret", "rabbit-hole", "wonderland", "token-secret", "nats-secret"] {
+        assert!(!text.contains(secret) && !format!("{config:?}").contains(secret), "{secret} is shown");
+    }
+    let (again, _) = good(&text);
+    assert_eq!(again.to_yaml(), text);
+    assert_eq!((again.realms, again.numbers, again.routes), (config.realms, config.numbers, config.routes));
+    assert_eq!((again.applications, again.media, again.log), (config.applications, config.media, config.log));
+}
+
+/// A sound file, to which each case adds.
+const BASE: &str = "appliance: {name: edge}\nrealms: {carrier: {signaling: 192.0.2.1, registrations: yes}}\n";
+
+#[test]
+fn each_mistake_is_told_at_its_place() {
+    let mut wrong = Vec::new();
+    let realm = "appliance: {name: edge}\nrealms:\n  a: {signaling: 192.0.2.1}\n";
+    for (base, added, place, message) in [
+        // Shape.
+        (BASE, "colour: red", (3, 1), "unknown key `colour`"),
+        (BASE, "trunks: [a]", (3, 9), "want a mapping from names here, got a list"),
+        (BASE, "users: {a: {password: {file: x, y: z}}}", (3, 23), "not a secret"),
+        (BASE, "log: {level: info, level: debug}", (3, 20), "the key `level` is written twice"),
+        (BASE, "log: {level: [info]}", (3, 14), "want a single value here, got a list"),
+        (BASE, "routes: {name: a}", (3, 9), "want a list here, got a mapping"),
+        (BASE, "log: &x {level: info}\nmedia: *x", (4, 8), "aliases (`*name`) are not read"),
+        (BASE, "log: {? [a] : b}", (3, 9), "a key must be a single value"),
+        (BASE, "log: !secret x", (3, 6), "tags (`!name`) are not read"),
+        (BASE, "---\nlog: {}", (3, 1), "a second document"),
+        // Values.
+        (BASE, "media: {timeout: 90}", (3, 18), "`90` has no unit"),
+        (BASE, "media: {timeout: 2 weeks}", (3, 18), "`2 weeks` is not a duration"),
+        (BASE, "media: {timeout: 99h}", (3, 18), "`99h` is out of range"),
+        (BASE, "media: {workers: [1, 1]}", (3, 22), "written twice"),
+        (BASE, "media: {workers: [-1]}", (3, 19), "`-1` is not a whole number"),
+        (BASE, "api: {listen: \"::1\"}", (3, 15), "`::1` has no port"),
+        (BASE, "api: {}", (3, 1), "`listen` is missing"),
+        (BASE, "api:", (3, 1), "`listen` is missing"),
+        (BASE, "log: {to: journl}", (3, 11), "`journl` is not one of `auto`, `journal`, `stderr`"),
+        (BASE, "accounts: {m: {sid: AC1, token: x}}", (3, 21), "`AC1` is not an account SID"),
+        (BASE, "trunks: {t: {realm: carrier, address: 300.0.0.1}}", (3, 39), "`300.0.0.1` is not an address"),
+        (BASE, "trunks: {t: {realm: carrier, address: \"2001:db8::1:x\"}}", (3, 39), "`2001:db8::1:x` is not a host"),
+        (BASE, "trunks: {\"a b\": {realm: carrier, address: h}}", (3, 10), "`a b` is not a name"),
+        (BASE, "users: {a: {password: \"\"}}", (3, 23), "the secret is empty"),
+        (BASE, "users: {a: {password: x, codecs: opsu}}", (3, 34), "`opsu` is not a codec known here"),
+        (BASE, "control_plane: {url: \"http://h\"}", (3, 22), "`http://h` is not an URL for this"),
+        (BASE, "control_plane: {url: \"nats://h:0\"}", (3, 22), "`nats://h:0` has a bad port"),
+        (BASE, "control_plane: {url: \"nats://h\", stream: a.b}", (3, 42), "`a.b` is not such a name"),
+        // References.
+        (BASE, "trunks: {t: {realm: carier, address: h, sources: 192.0.2.9}}", (3, 21), "there is no realm `carier`"),
+        (BASE, "numbers: {\"+1555\": {user: bob}}", (3, 27), "there is no user `bob`"),
+        (BASE, "routes: [{name: a, to: {trunk: t}}]", (3, 32), "there is no trunk `t`"),
+        (BASE, "routes: [{name: a, from: {trunk: t}, to: {user: u}}]", (3, 34), "there is no trunk `t`"),
+        // Files.
+        (BASE, "users: {a: {password: {file: gone}}}", (3, 30), "`etc/gone` cannot be read: entity not found"),
+        (
+            BASE,
+            "users: {a: {password: {credential: gone}}}",
+            (3, 36),
+            "credential `gone` cannot be read: entity not found",
+        ),
+        (BASE, "users: {a: {password: {credential: ../gone}}}", (3, 36), "`../gone` is not a name"),
+        (
+            BASE,
+            "control_plane: {url: \"tls://h\", ca_file: gone.pem}",
+            (3, 42),
+            "`etc/gone.pem` cannot be read: entity not found",
+        ),
+        (BASE, "control_plane: {url: \"tls://h\", ca_file: secrets/alice}", (3, 42), "the file holds no certificate"),
+        (
+            BASE,
+            "control_plane: {url: \"tls://h\", credentials_file: secrets/alice}",
+            (3, 51),
+            "the file holds no NATS credentials",
+        ),
+        // Sections against each other.
+        (
+            realm,
+            "  b: {signaling: 192.0.2.1, media: {ports: 30000-30009}}",
+            (4, 18),
+            "realm `a` already serves 192.0.2.1:5060",
+        ),
+        (
+            realm,
+            "  b: {signaling: \"192.0.2.1:5070\", media: {ports: 29998-30009}}",
+            (4, 51),
+            "ports 29998-30009 of 192.0.2.1 overlap with 20000-29999 of realm `a`",
+        ),
+        (
+            realm,
+            "  b: {signaling: 192.0.2.2, media: {ports: 5000-6000}}",
+            (4, 44),
+            "ports 5000-6000 take the signaling port 5060",
+        ),
+        (
+            realm,
+            "trunks:\n  x: {realm: a, address: 198.51.100.1}\n  y: {realm: a, address: h, sources: 198.51.100.0/24}",
+            (6, 38),
+            "source 198.51.100.0/24 overlaps with 198.51.100.1/32 of trunk `x`",
+        ),
+        (
+            realm,
+            "trunks:\n  x: {realm: a, address: \"[2001:db8::1]\"}",
+            (5, 26),
+            "realm `a` has no IPv6 signaling address to reach this from",
+        ),
+    ] {
+        let found = load("etc/postern.yaml", &format!("{base}{added}\n"), &world()).expect_err(added);
+        let told =
+            found.iter().any(|d| (d.line, d.column) == place && d.message == message && d.severity == Severity::Error);
+        if !told {
+            wrong.push(format!("{added}: want {place:?} {message}\n{}", rendered(&found)));
+        }
+    }
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}
+
+#[test]
+fn all_mistakes_of_a_file_are_told_at_once_in_its_order() {
+    let text = "\
+appliance: {name: edge, spool_mb: lots}
+realms:
+  carrier: {signaling: 192.0.2.1, adverised: 203.0.113.7}
+trunks:
+  acme:
+    relam: carrier
+    address: 198.51.100.1:99999
+    sources: [198.51.100.7/24]
+    srtp: of
+users:
+  alice: {password: x, devices_max: 0}
+numbers:
+  \"+15551234567\": {user: alcie}
+media: {timeout: 30}
+log: {level: loud}
+";
+    let found = load("postern.yaml", text, &NoFiles).unwrap_err();
+    let places: Vec<_> = found.iter().filter(|d| d.severity == Severity::Error).map(|d| (d.line, d.column)).collect();
+    let want = [(1, 35), (3, 35), (6, 5), (7, 14), (8, 15), (9, 11), (11, 37), (13, 26), (14, 18), (15, 14)];
+    assert_eq!(places, want, "{}", rendered(&found));
+    assert_eq!(
+        found[2].render(),
+        "postern.yaml:6:5: error: unknown key `relam`\n    6 |     relam: carrier\n      |     ^^^^^\n      = hint: did you mean `realm`?\n"
+    );
+}
+
+#[test]
+fn warnings_leave_the_file_in_use() {
+    for (added, message) in [
+        ("trunks: {t: {realm: carrier, address: sip.example}}", "no call from trunk `t` will be known"),
+        ("api: {listen: 192.0.2.1:80}", "tokens cross the network unencrypted"),
+        (
+            "users: {a: {password: x}}\nroutes:\n- {name: a, to: {user: a}}\n- {name: b, prefix: 1, to: {user: a}}",
+            "this route is never reached: an earlier one takes all its calls",
+        ),
+    ] {
+        let (_, warnings) = good(&format!("{BASE}{added}\n"));
+        assert!(
+            warnings.iter().any(|w| w.message == message && w.severity == Severity::Warning),
+            "{}",
+            rendered(&warnings)
+        );
+    }
+}
+
+#[test]
+fn secrets_are_in_no_message_whatever_is_wrong_around_them() {
+    const SECRET: &str = "Tr0ub4dor";
+    for added in [
+        "users: {a: {password: Tr0ub4dor, devices: 1}}",
+        "users: {a: {devices_max: x, password: Tr0ub4dor}}",
+        "users: {a: {pasword: Tr0ub4dor}}",
+        "users: {a: {pw: Tr0ub4dor, password: y}}",
+        "users: {a: Tr0ub4dor}",
+        "users: Tr0ub4dor",
+        "users: {a: {password: [Tr0ub4dor]}}",
+        "users: {a: {password: {value: Tr0ub4dor}}}",
+        "users:\n  a:\n    password: |\n      Tr0ub4dor\n      Tr0ub4dor\n    x: y",
+        "users:\n  a:\n    password: \"Tr0ub4dor\n      Tr0ub4dor\"\n    x: y",
+        "users:\n  a:\n    password: Tr0ub4dor\n   x: y",
+        "users: {a: {password: Tr0ub4dor, }",
+        "users: {a: {password: \"Tr0ub4dor",
+        "accounts: {a: {sid: x, token: Tr0ub4dor}}",
+        "users: {a: {password: x, password: Tr0ub4dor}}",
+        "users:\n  a:\n    password: x\n    password: Tr0ub4dor",
+        "users: {a: {password: x}, a: {password: Tr0ub4dor}}",
+        "users: {a: {password: x, [y]: Tr0ub4dor}}",
+        "users: {a: {password: &x Tr0ub4dor, codecs: *x}}",
+        "users: {a: {password: !x Tr0ub4dor}}",
+        "control_plane: {url: \"nats://me:Tr0ub4dor@host\"}",
+        "control_plane: {url: \"nats://Tr0ub4dor@host\", token: Tr0ub4dor}",
+        "applications: {a: {account: x, voice_url: \"http://me:Tr0ub4dor@/\"}}",
+        "applications: {a: {account: x, voice_url: \"ftp://me:Tr0ub4dor@host/\"}}",
+    ] {
+        let found = load("etc/postern.yaml", &format!("{BASE}{added}\n"), &world()).expect_err(added);
+        let told: String = found.iter().map(|d| d.render_with(Colour::Ansi) + &format!("{d:?}")).collect();
+        assert!(!told.contains(SECRET), "{added}\n{}", rendered(&found));
+    }
+}
+
+#[test]
+fn hostile_files_end_in_a_message() {
+    let mut laughs = String::from("a: &a [x, x, x, x, x, x, x, x]\n");
+    for n in 1..20 {
+        laughs += &format!(
+            "a{n}: &a{n} [{}]\n",
+            vec![if n == 1 { "*a".into() } else { format!("*a{}", n - 1) }; 8].join(", ")
+        );
+    }
+    let many_keys: String = (0..50_000).map(|n| format!("k{n}: 1\n")).collect();
+    let many_users: String = (0..20_000).map(|n| format!("  u{n}: {{password: x}}\n")).collect();
+    for (what, text) in [
+        ("empty", String::new()),
+        ("blank", " \n\n  \n".into()),
+        ("comment", "# nothing".into()),
+        ("null", "~".into()),
+        ("scalar", "hello".into()),
+        ("list", "[]".into()),
+        ("tab", "appliance:\n\tname: x\n".into()),
+        ("nul", "appliance: {name: x}\n\0realms: {}".into()),
+        ("binary", String::from_utf8_lossy(&(0..=255).cycle().take(4096).collect::<Vec<u8>>()).into_owned()),
+        ("deep flow", "[".repeat(100_000)),
+        ("deep maps", "{a: ".repeat(100_000)),
+        ("deep blocks", (0..2000).map(|n| format!("{}a:\n", " ".repeat(n))).collect()),
+        ("dashes", "- ".repeat(100_000)),
+        ("laughs", laughs),
+        ("keys", many_keys),
+        ("users", format!("{BASE}users:\n{many_users}  u0: x\n")),
+        ("huge", "x".repeat(5 << 20)),
+        ("long line", format!("appliance: {{name: {}}}", "é".repeat(1 << 20))),
+        ("long key", format!("{}: 1", "k".repeat(1000))),
+        ("byte order mark", "\u{feff}appliance: x".into()),
+        ("carriage returns", "appliance:\r\n  name: x\r\n  nam: y\r\n".into()),
+    ] {
+        let found = load("x.yaml", &text, &NoFiles).expect_err(what);
+        assert!(!found.is_empty() && found.len() <= 200, "{what}");
+        let told = rendered(&found);
+        assert!(told.len() < 200_000, "{what}: {} bytes", told.len());
+    }
+    fuzz::yaml(&[0xff, 0xfe, 0x00]);
+}
+
+#[test]
+fn a_file_cut_or_damaged_anywhere_is_read_without_harm() {
+    let example = example();
+    for end in (0..example.len()).step_by(7) {
+        fuzz::yaml(&example.as_bytes()[..end]);
+    }
+    for at in (0..example.len()).step_by(5) {
+        for byte in *b"{[\":-&*!|\t\n" {
+            let mut damaged = example.clone().into_bytes();
+            damaged[at] = byte;
+            fuzz::yaml(&damaged);
+        }
+    }
 }

@@ -1,1 +1,0 @@
-//! Tables of single values, good and bad.
