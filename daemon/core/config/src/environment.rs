@@ -22,13 +22,12 @@ pub struct SystemEnvironment;
 
 impl Environment for SystemEnvironment {
     fn read(&self, path: &Path) -> io::Result<Vec<u8>> {
-        let file = std::fs::File::open(path)?;
-        if !file.metadata()?.is_file() {
-            // A pipe or a device could block the caller for ever.
+        // Asked before opening: to open a pipe would wait for its writer.
+        if !std::fs::metadata(path)?.is_file() {
             return Err(io::Error::new(io::ErrorKind::InvalidInput, "not a regular file"));
         }
         let mut bytes = Vec::new();
-        file.take(FILE_BYTES_MAX as u64 + 1).read_to_end(&mut bytes)?;
+        std::fs::File::open(path)?.take(FILE_BYTES_MAX as u64 + 1).read_to_end(&mut bytes)?;
         if bytes.len() > FILE_BYTES_MAX {
             return Err(io::Error::new(io::ErrorKind::FileTooLarge, "larger than 4 MB"));
         }

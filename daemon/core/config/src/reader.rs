@@ -115,7 +115,12 @@ impl<'a> Reader<'a> {
 
     /// [`nearest`], while anybody will read it: in a file that is all wrong it would cost more than the reading.
     fn nearest<'k>(&self, written: &str, known: impl Iterator<Item = &'k str>) -> Option<&'k str> {
-        if self.findings.len() > crate::DIAGNOSTICS_MAX { None } else { nearest(written, known) }
+        if self.is_readable() { nearest(written, known) } else { None }
+    }
+
+    /// Whether there are not more findings than will be told.
+    fn is_readable(&self) -> bool {
+        self.findings.len() <= crate::DIAGNOSTICS_MAX
     }
 
     /// A section: refuses what is none, and keys that the table does not have.
@@ -134,20 +139,18 @@ impl<'a> Reader<'a> {
                 return None;
             }
         };
-        for entry in entries {
-            if table::below(path).any(|row| row.key() == entry.key) {
-                continue;
-            }
-            // Beside a password, the value of an unknown key may be one.
-            if table::below(path).any(|row| row.kind == Kind::Secret) {
+        let known: Vec<&str> = table::below(path).map(Row::key).collect();
+        // Beside a password, the value of an unknown key may be one.
+        let secret = table::below(path).any(|row| row.kind == Kind::Secret);
+        for entry in entries.iter().filter(|entry| !known.contains(&entry.key.as_str())) {
+            if secret {
                 self.hidden.push(entry.value.span);
             }
-            let known = self.nearest(&entry.key, table::below(path).map(Row::key));
-            let hint = match known {
+            let hint = match self.nearest(&entry.key, known.iter().copied()) {
                 Some(key) => format!("did you mean `{key}`?"),
                 None => elsewhere(&entry.key, path).unwrap_or_else(|| {
-                    let keys = table::below(path).map(|row| format!("`{}`", row.key())).collect::<Vec<_>>().join(", ");
-                    format!("keys known here: {keys}")
+                    let keys: Vec<String> = known.iter().map(|key| format!("`{key}`")).collect();
+                    format!("keys known here: {}", keys.join(", "))
                 }),
             };
             self.error(entry.key_span, format!("unknown key {}", quoted(&entry.key))).hint(hint);
@@ -317,10 +320,11 @@ impl<'n> Fields<'n> {
         }
         // A slip of the fingers is told as an unknown key, with this one as the hint: once is enough.
         let slipped = || {
-            self.entries.iter().any(|entry| {
-                let known = table::below(self.path).any(|row| row.key() == entry.key);
-                !known && r.nearest(&entry.key, table::below(self.path).map(Row::key)) == Some(row.key())
-            })
+            r.is_readable()
+                && self.entries.iter().any(|entry| {
+                    let known = table::below(self.path).any(|row| row.key() == entry.key);
+                    !known && r.nearest(&entry.key, table::below(self.path).map(Row::key)) == Some(row.key())
+                })
         };
         if row.otherwise == Otherwise::Required && !slipped() {
             let span = entry.map_or(self.span, |entry| entry.key_span);

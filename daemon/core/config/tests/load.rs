@@ -3,7 +3,8 @@
 use std::{collections::HashMap, fs, io, path::Path, time::Duration};
 
 use postern_config::{
-    Colour, Config, Destination, Diagnostic, Environment, NoFiles, Severity, SrtpMode, document, fuzz, load,
+    Colour, Config, Destination, Diagnostic, Environment, NoFiles, Severity, SrtpMode, SystemEnvironment, document,
+    fuzz, load,
 };
 
 /// Files and credentials of a test.
@@ -348,5 +349,23 @@ fn a_file_cut_or_damaged_anywhere_is_read_without_harm() {
             damaged[at] = byte;
             fuzz::yaml(&damaged);
         }
+    }
+}
+
+#[test]
+fn real_files_are_read_and_what_is_no_file_is_refused() {
+    let folder = Path::new(env!("CARGO_TARGET_TMPDIR"));
+    fs::write(folder.join("alice"), "rabbit-hole\r\n").unwrap();
+    fs::write(folder.join("large"), vec![b'x'; postern_config::FILE_BYTES_MAX + 1]).unwrap();
+    let file = folder.join("postern.yaml");
+    let file = file.to_str().unwrap();
+    let of =
+        |name: &str| load(file, &format!("{BASE}users: {{a: {{password: {{file: {name}}}}}}}"), &SystemEnvironment);
+    assert_eq!(of("alice").unwrap().0.users["a"].password.expose(), "rabbit-hole");
+    for (name, want) in
+        [(".", "not a regular file"), ("/dev/zero", "not a regular file"), ("large", "larger than 4 MB")]
+    {
+        let found = of(name).unwrap_err();
+        assert!(found[0].message.contains(want), "{}", rendered(&found));
     }
 }
