@@ -264,7 +264,11 @@ impl Signaling {
 
     /// Tells what became of a user's devices, and sets the timer for the next expiry.
     pub(crate) fn tell_changes(&mut self, user: &UserName, changes: Changes) {
-        if let Some(at) = changes.expires {
+        // One timer a user, however often its devices refresh: it fires early at worst, and is set again then.
+        if let Some(at) = changes.expires
+            && self.expiries.get(user).is_none_or(|set| at < *set)
+        {
+            self.expiries.insert(user.clone(), at);
             self.timers.set(at, Timer::Registration(user.clone()));
         }
         if changes.added.is_empty() && changes.removed.is_empty() {

@@ -12,7 +12,7 @@ use postern_sip::{
     Method, Name, RequestBuilder, Response, Uri, build,
     dialog::Dialog,
     digest,
-    transaction::{ClientKey, Flow},
+    transaction::{ClientKey, Flow, T1_64},
     uri::Scheme,
 };
 use postern_types::{
@@ -287,6 +287,7 @@ impl Signaling {
             self.release(now, other, &Cause::ELSEWHERE);
         }
         let sip_call_id = response.headers.call_id().unwrap_or_default().into();
+        self.timers.set(now + T1_64, Timer::Settled(tag));
         self.tell(LegEvent::Answered { leg: sid, answer, sip_call_id, remote: flow.remote });
     }
 
@@ -309,7 +310,7 @@ impl Signaling {
         let to = hop(&stranger, flow, side.keeps_flow);
         let bye = stranger.request(Method::Bye, advertised, &last).header(Name::UserAgent, PRODUCT).build();
         self.transactions.send(to, &ack);
-        self.request(now, to, bye, Client::Bye);
+        self.request(now, to, bye, Client::Bye(None));
     }
 
     /// Answers a challenge to the first INVITE. False when there is no answer.
@@ -398,18 +399,24 @@ pub(crate) fn authorized(
 }
 
 /// Where the next request of a dialog goes: its first route or target when that is an address of a family we can send to
-/// from here; else back where the dialog came from, as for every device.
+/// from here; else back where the dialog came from, as for every device. A private address told by a peer that is not
+/// private itself is one behind NAT, which nobody can reach.
 pub(crate) fn hop(dialog: &Dialog, flow: Flow, keeps_flow: bool) -> Flow {
     if keeps_flow {
         return flow;
     }
     let uri = dialog.next_hop();
     match uri.host_ip() {
-        Some(ip) if ip.is_ipv6() == flow.local.is_ipv6() && !ip.is_unspecified() => {
+        Some(ip) if ip.is_ipv6() == flow.local.is_ipv6() && !ip.is_unspecified() && !is_behind_nat(ip, flow) => {
             Flow { remote: SocketAddr::new(ip, uri.port().unwrap_or(SIP_PORT)), ..flow }
         }
         _ => flow,
     }
+}
+
+fn is_behind_nat(told: IpAddr, flow: Flow) -> bool {
+    let private = |ip: IpAddr| matches!(ip, IpAddr::V4(ip) if ip.is_private());
+    private(told) && !private(flow.remote.ip())
 }
 
 /// The description in a response, if it has one that reads.

@@ -139,7 +139,8 @@ impl Signaling {
                 }
             }
             State::Up(session) => {
-                if session.unacked.is_some() {
+                // RFC 3261 15: a callee sends no BYE before the ACK of its answer.
+                if session.unacked.as_ref().is_some_and(|unacked| unacked.first) {
                     session.hangup = Some(cause.clone());
                 } else {
                     self.bye(now, tag, cause);

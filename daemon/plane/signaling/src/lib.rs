@@ -49,7 +49,7 @@ use postern_sip::{
     message::Defect,
     transaction::{self, ClientKey, Flow, ServerKey, Transactions},
 };
-use postern_types::{CallSid, Now, leg::LegCommand};
+use postern_types::{CallSid, Now, Secret, UserName, leg::LegCommand};
 use rand::{RngExt, rngs::StdRng};
 
 pub use output::{Counters, Output, ResolveId};
@@ -78,6 +78,8 @@ pub struct Signaling {
     /// Hashes of Call-ID, From tag and CSeq of the first INVITEs that are alive (RFC 3261 8.2.2.2).
     merged: HashSet<u64>,
     resolving: HashMap<ResolveId, CallSid>,
+    /// The timer that is set for a user's registrations.
+    expiries: HashMap<UserName, Instant>,
     resolve_next: u64,
     timers: Timers,
     unproven: admission::Meter,
@@ -91,14 +93,23 @@ pub struct Signaling {
 }
 
 /// What one of our requests is for.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug)]
 enum Client {
     /// The first INVITE of a side.
     Invite(Tag),
     /// A later INVITE of a session.
     Reinvite(Tag),
-    /// A BYE: nobody waits for its answer, but a challenge is answered once.
-    Bye,
+    /// A BYE: nobody waits for its answer, but a challenge is answered once when there are credentials.
+    Bye(Option<Box<Retry>>),
+}
+
+/// What it takes to send a BYE again after its session is forgotten.
+#[derive(Debug)]
+struct Retry {
+    flow: Flow,
+    advertised: SocketAddr,
+    request: Request,
+    credentials: (Box<str>, Secret<String>),
 }
 
 impl Signaling {
@@ -115,6 +126,7 @@ impl Signaling {
             servers: HashMap::new(),
             merged: HashSet::new(),
             resolving: HashMap::new(),
+            expiries: HashMap::new(),
             resolve_next: 0,
             timers: Timers::default(),
             unproven: admission::Meter::default(),
@@ -195,7 +207,9 @@ impl Signaling {
             match timer {
                 Timer::NoAnswer(leg) => self.no_answer(now.instant, leg),
                 Timer::Answer(tag) => self.repeat_answer(now.instant, tag),
+                Timer::Settled(tag) => self.settled(tag),
                 Timer::Registration(user) => {
+                    self.expiries.remove(&user);
                     let changes = self.registrar.expire(now.instant, &user);
                     self.tell_changes(&user, changes);
                 }
@@ -270,8 +284,12 @@ impl Signaling {
         match self.clients.get(&key) {
             Some(&Client::Invite(tag)) => self.on_invite_response(now, key, tag, response, flow),
             Some(&Client::Reinvite(tag)) => self.on_reinvite_response(now, key, tag, response, flow),
-            Some(Client::Bye) if !response.is_provisional() => drop(self.clients.remove(&key)),
-            Some(Client::Bye) | None => {}
+            Some(Client::Bye(_)) if !response.is_provisional() => {
+                if let Some(Client::Bye(Some(retry))) = self.clients.remove(&key) {
+                    self.bye_again(now, *retry, &response);
+                }
+            }
+            Some(Client::Bye(_)) | None => {}
         }
     }
 
@@ -279,7 +297,7 @@ impl Signaling {
         match self.clients.remove(&key) {
             Some(Client::Invite(tag)) => self.on_invite_timed_out(now, tag),
             Some(Client::Reinvite(tag)) => self.on_reinvite_timed_out(now, tag),
-            Some(Client::Bye) | None => {}
+            Some(Client::Bye(_)) | None => {}
         }
     }
 

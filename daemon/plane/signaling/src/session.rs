@@ -12,7 +12,7 @@ use postern_sip::{
 use postern_types::{CallSid, Cause, EndedBy, leg::LegEvent, stream::AudioStream};
 
 use crate::{
-    Client, Signaling,
+    Client, Retry, Signaling,
     dialed::{TRIES_MAX, authorized},
     headers::{self, ALLOW, PRODUCT, SDP},
     known_method,
@@ -137,7 +137,34 @@ impl Signaling {
         if let Some(reason) = headers::reason(cause) {
             request = request.header(Name::Reason, &reason);
         }
-        self.request(now, to, request.build(), Client::Bye);
+        let request = request.build();
+        let retry = side
+            .credentials
+            .clone()
+            .map(|credentials| Box::new(Retry { flow: to, advertised, request: request.clone(), credentials }));
+        self.request(now, to, request, Client::Bye(retry));
+    }
+
+    /// A BYE was challenged: once more, with credentials.
+    pub(crate) fn bye_again(&mut self, now: Instant, retry: Retry, response: &Response) {
+        if !matches!(response.status, 401 | 407) {
+            return;
+        }
+        let (branch, cnonce) = (self.new_branch(), self.random());
+        let Retry { flow, advertised, request, credentials } = retry;
+        let cseq = request.headers.cseq().map_or(1, |cseq| cseq.number + 1);
+        if let Some(bye) = authorized(&request, response, &credentials, (advertised, &branch, cnonce), cseq, false) {
+            self.request(now, flow, bye, Client::Bye(None));
+        }
+    }
+
+    /// The INVITE that made this session can have no further answer: what was kept for one may go.
+    pub(crate) fn settled(&mut self, tag: Tag) {
+        if let Some(session) = self.session_mut(tag)
+            && let Some((key, _)) = session.invite.take()
+        {
+            self.clients.remove(&key);
+        }
     }
 
     fn on_bye(&mut self, now: Instant, key: ServerKey, request: &Request, tag: Tag) {

@@ -336,7 +336,7 @@ pub(crate) fn tag_of(text: &str, name: &str) -> String {
 
 /// The answer to the last challenge of a response (MD5), computed by an implementation of its own.
 pub(crate) fn authorization(challenge: &str, user: &str, password: &str, method: &str, uri: &str) -> String {
-    let line = challenge.lines().filter(|l| l.starts_with("WWW-Authenticate")).next_back().expect("a challenge");
+    let line = challenge.lines().rfind(|l| l.starts_with("WWW-Authenticate")).expect("a challenge");
     let param = |name: &str| {
         let rest = &line[line.find(&format!("{name}=")).unwrap() + name.len() + 1..];
         rest.trim_start_matches('"').split(['"', ',']).next().unwrap().to_owned()

@@ -17,6 +17,8 @@ pub(crate) enum Timer {
     NoAnswer(CallSid),
     /// Repeat a 2xx that was not acknowledged, or give up.
     Answer(Tag),
+    /// No further answer to our first INVITE can come any more (RFC 6026: timer M).
+    Settled(Tag),
     /// A registration of this user may have run out.
     Registration(UserName),
 }

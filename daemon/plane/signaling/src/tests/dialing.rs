@@ -180,6 +180,47 @@ fn a_challenge_is_answered_by_the_strongest_and_a_second_refusal_is_final() {
 }
 
 #[test]
+fn a_challenged_bye_is_sent_once_more() {
+    let mut world = World::new();
+    let invite = dialed(&mut world);
+    world.recv(CARRIER, &response(&invite, "200 OK", "t1", &with_answer("")));
+    world.sent.clear();
+    world.command(hangup(LEG));
+    let bye = world.one();
+    let challenge = "Proxy-Authenticate: Digest realm=\"c\", nonce=\"n1\"\n";
+    world.recv(CARRIER, &response(&bye, "407 Proxy Authentication Required", "", challenge));
+    let again = world.one();
+    assert!(again.starts_with("BYE ") && header(&again, "CSeq") == "3 BYE", "{again}");
+    assert!(header(&again, "Proxy-Authorization").contains("acct"));
+    world.recv(CARRIER, &response(&again, "407 Proxy Authentication Required", "", challenge));
+    assert!(world.sent.is_empty());
+    world.pass(Duration::from_secs(33));
+    assert!(world.signaling.clients.is_empty());
+}
+
+#[test]
+fn a_contact_behind_nat_is_not_believed() {
+    let mut world = World::new();
+    let invite = dialed(&mut world);
+    let private = with_answer("").replace("gw@198.51.100.10", "gw@172.16.3.4");
+    world.recv(CARRIER, &response(&invite, "200 OK", "t1", &private));
+    assert_eq!(world.sent[0].0, address(CARRIER));
+    assert!(world.one().starts_with("ACK sip:gw@172.16.3.4:5060"));
+}
+
+#[test]
+fn a_long_call_keeps_nothing_of_its_invite() {
+    let mut world = World::new();
+    let invite = dialed(&mut world);
+    world.recv(CARRIER, &response(&invite, "200 OK", "t1", &with_answer("")));
+    world.pass(Duration::from_secs(40));
+    assert!(world.signaling.clients.is_empty() && world.signaling.transactions.is_empty());
+    world.sent.clear();
+    world.command(hangup(LEG));
+    assert!(world.one().starts_with("BYE "));
+}
+
+#[test]
 fn a_name_is_resolved_first() {
     let mut world = World::new();
     let named = |leg| dial(leg, Target::Trunk { trunk: TrunkName::new("named"), number: "1".into() });

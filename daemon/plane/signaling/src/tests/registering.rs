@@ -46,6 +46,24 @@ fn a_registration_expires_by_itself() {
 }
 
 #[test]
+fn a_refreshed_registration_expires_later_and_leaves_one_timer() {
+    let mut world = World::new();
+    let contact = format!("Contact: <sip:alice@{PHONE}>\nExpires: 120");
+    for cseq in 0..5 {
+        world.recv(PHONE, &register("alice", "r", 2 * cseq + 1, &contact));
+        let proof = authorization(&world.one(), "alice", "secret", "REGISTER", "sip:192.168.1.1");
+        world.recv(PHONE, &register("alice", "r", 2 * cseq + 2, &format!("{contact}\nAuthorization: {proof}")));
+        assert!(world.one().starts_with("SIP/2.0 200"));
+        world.pass(Duration::from_secs(60));
+    }
+    assert_eq!(world.devices, [1]);
+    assert_eq!(world.signaling.expiries.len(), 1);
+    world.pass(Duration::from_secs(61));
+    assert_eq!(world.devices, [1, 0]);
+    assert!(world.signaling.expiries.is_empty());
+}
+
+#[test]
 fn too_short_a_life_and_senseless_stars_are_refused() {
     let table = [
         ("Contact: <sip:alice@192.168.1.50>;expires=30", "SIP/2.0 423"),
