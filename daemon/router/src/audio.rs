@@ -34,6 +34,7 @@ impl Call {
     pub fn on_opened(&mut self, cx: &mut Context, now: Now, sid: CallSid, rtp: SocketAddr, rtcp: SocketAddr) {
         let Some(leg) = self.leg_mut(sid).filter(|leg| leg.stream == Stream::Opening) else { return };
         leg.stream = Stream::Open { rtp, rtcp };
+        leg.opened = now.wall;
         if let Some(mut dial) = leg.dial.take() {
             // The offer was made before the ports were known.
             dial.offer.rtp = rtp;
@@ -207,7 +208,10 @@ impl Call {
         leg.sip_status = Some(200);
         let after_ms = now.wall.since(leg.created.wall).as_millis() as u64;
         cx.counters.answered_total += 1;
-        let sip_call_id = sip_call_id.unwrap_or_default().to_owned();
+        if let Some(id) = sip_call_id {
+            leg.sip_call_id = id.to_owned();
+        }
+        let sip_call_id = leg.sip_call_id.clone();
         self.tell(cx, sid, facts::LegAnswered { after_ms, sip_call_id });
         self.callback_answered(cx, now, sid);
     }

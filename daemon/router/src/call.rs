@@ -91,6 +91,8 @@ impl Call {
             updated: now.wall,
             ringing: true,
             answered: None,
+            sip_call_id: offered.sip_call_id.to_string(),
+            opened: now.wall,
             sip_status: None,
             hung_up: None,
             end: None,
@@ -202,7 +204,7 @@ impl Call {
             MediaEvent::Opened { leg, rtp, rtcp } => self.on_opened(cx, now, leg, rtp, rtcp),
             MediaEvent::OpenFailed { leg, why } => self.on_open_failed(cx, now, leg, why),
             MediaEvent::Latched { leg, source, as_described } => {
-                let Some(opened) = self.leg(leg).map(|leg| leg.created.wall) else { return };
+                let Some(opened) = self.leg(leg).map(|leg| leg.opened) else { return };
                 let after_ms = now.wall.since(opened).as_millis() as u64;
                 self.tell(cx, leg, facts::MediaLatched { source, as_described, after_ms });
             }

@@ -86,6 +86,16 @@ impl Callbacks {
         self.feeds.iter().all(|feed| feed.queue.is_empty())
     }
 
+    /// Gives up on all that wait.
+    pub fn abandon(&mut self, cx: &mut Context) {
+        for feed in self.feeds.drain(..) {
+            cx.counters.callbacks_lost += feed.queue.len() as u64;
+            if let Some((id, _)) = feed.in_flight {
+                cx.requests.remove(&id);
+            }
+        }
+    }
+
     pub fn next_deadline(&self) -> Option<Instant> {
         self.feeds.iter().flat_map(|feed| [feed.retry_at, feed.in_flight.map(|(_, until)| until)]).flatten().min()
     }

@@ -7,6 +7,7 @@
 
 use std::time::{Duration, Instant};
 
+use postern_config::Config;
 use postern_facts as facts;
 use postern_types::{
     CallSid, Cause, EndedBy, Now, Sid,
@@ -129,7 +130,9 @@ impl Dialing {
 impl Call {
     /// Starts dialing, as soon as the first leg's stream is open. Some: it is over already.
     pub fn dial(&mut self, cx: &mut Context, now: Now, dialing: Dialing) -> Option<Outcome> {
-        self.dialing = Some(dialing);
+        // While its document was fetched the caller was told already.
+        let rang = dialing.rang || self.session.is_some();
+        self.dialing = Some(Dialing { rang, ..dialing });
         self.open(cx, self.sid);
         match self.first().map(|leg| leg.stream) {
             Some(Stream::Open { .. }) => self.dial_start(cx, now),
@@ -202,7 +205,8 @@ impl Call {
         let ptime_ms = first.theirs.as_ref().map_or(20, |theirs| theirs.ptime_ms);
         let direction = first.theirs.as_ref().map_or(Direction::SendRecv, |theirs| theirs.direction);
         let (account, parent) = (first.account, first.sid);
-        let (from, from_name, timeout) = (dialing.from.clone(), dialing.from_name.clone(), dialing.timeout);
+        let (from_name, timeout) = (dialing.from_name.clone(), dialing.timeout);
+        let from = shown_to(&cx.config, &dialing.caller, &dialing.from, &branch.target);
         let caller = dialing.caller.clone();
         let mut leg = new_leg(sid, &branch, realm, ipv6, policy, now);
         leg.parent = Some(parent);
@@ -294,7 +298,8 @@ impl Call {
         answer: Option<Box<AudioStream>>,
         sip_call_id: &str,
     ) {
-        let Some(leg) = self.leg(sid).filter(|leg| leg.is_live() && leg.answered.is_none()) else { return };
+        let dialed = |leg: &&Leg| leg.is_live() && leg.answered.is_none() && leg.origin != Origin::Inbound;
+        let Some(leg) = self.leg(sid).filter(dialed) else { return };
         let origin = leg.origin;
         self.mark_answered(cx, now, sid, Some(sip_call_id));
         let described = answer.ok_or_else(|| Cause::new(488, "answered without a description"));
@@ -399,6 +404,16 @@ impl Call {
     }
 }
 
+/// The number or name shown to whoever is dialed: outside, a user's name means nothing, so its own number stands in.
+fn shown_to(config: &Config, caller: &str, from: &str, target: &Target) -> Box<str> {
+    let user = match target {
+        Target::Trunk { .. } | Target::Uri { .. } => caller.strip_prefix("client:"),
+        Target::User { .. } => None,
+    };
+    let own = user.and_then(|user| config.users.get(user)).and_then(|user| user.caller_id);
+    own.map_or_else(|| from.into(), |number| number.to_string().into())
+}
+
 /// A leg to be dialed, before anything came of it.
 pub fn new_leg(
     sid: CallSid,
@@ -424,6 +439,8 @@ pub fn new_leg(
         updated: now.wall,
         ringing: false,
         answered: None,
+        sip_call_id: String::new(),
+        opened: now.wall,
         sip_status: None,
         hung_up: None,
         end: None,

@@ -83,6 +83,10 @@ pub struct Leg {
     /// A dialed leg that rings; a leg that called in does from the start.
     pub ringing: bool,
     pub answered: Option<Now>,
+    /// The SIP Call-ID on its side, once known.
+    pub sip_call_id: String,
+    /// When its stream was opened.
+    pub opened: UnixMicros,
     /// The status of the answer or failure, for callbacks.
     pub sip_status: Option<u16>,
     /// We said Hangup; by then signaling must have told its end.

@@ -32,4 +32,4 @@ mod tests;
 pub use output::{
     BODY_MAX, Counters, HttpFailure, HttpRequest, HttpResponse, Output, PromptKey, PromptSource, Purpose, Tone,
 };
-pub use router::{CALLS_MAX, Router};
+pub use router::{CALLS_MAX, Router, TAILS_MAX};

@@ -26,9 +26,11 @@ use crate::{
     table::{self, Caller, Resolved},
 };
 
-/// Calls at once at most, those included that only wait for a last status callback: what a two-core appliance carries several times over.
-/// Beyond it new ones get 503.
-pub const CALLS_MAX: usize = 20_000;
+/// Calls at once at most: what a two-core appliance carries several times over. Beyond it new ones get 503.
+pub const CALLS_MAX: u64 = 20_000;
+/// Calls that are over and only wait for their last status callbacks, at most. Beyond it callbacks are dropped and counted: a dead
+/// subscriber must not cost a new call its place.
+pub const TAILS_MAX: u64 = 20_000;
 
 /// Every call of the appliance.
 pub struct Router {
@@ -128,7 +130,7 @@ impl Router {
 
     /// `POST Calls`: the new call, `queued`.
     pub fn create_call(&mut self, now: Now, account: AccountSid, call: CreateCall) -> Result<CallRecord, RestError> {
-        if self.calls.len() >= CALLS_MAX {
+        if self.cx.counters.calls >= CALLS_MAX {
             self.cx.counters.refused_total += 1;
             return Err(originate::no_room("no room for a further call"));
         }
@@ -212,7 +214,7 @@ impl Router {
     /// A call from a known party: is there room, what does the dialed string mean, then off it goes.
     fn offered(&mut self, now: Now, offered: &Offered) {
         let sid = offered.leg;
-        if self.calls.len() >= CALLS_MAX {
+        if self.cx.counters.calls >= CALLS_MAX {
             self.cx.counters.refused_total += 1;
             let cause = Cause::new(503, "no room for a further call");
             return self.cx.leg(LegCommand::Hangup { leg: sid, by: EndedBy::Postern, cause });
@@ -275,9 +277,14 @@ impl Router {
 
     /// Lets a call act, then restores what must hold: records written, its timer right, nothing kept of it when it is over.
     fn with_call(&mut self, now: Now, sid: CallSid, act: impl FnOnce(&mut Call, &mut Context)) {
+        let tails = (self.calls.len() as u64).saturating_sub(self.cx.counters.calls);
         let Some(call) = self.calls.get_mut(&sid) else { return };
         act(call, &mut self.cx);
-        let gone = call.sweep(&mut self.cx, now);
+        let mut gone = call.sweep(&mut self.cx, now);
+        if !gone && call.ended && tails > TAILS_MAX {
+            call.callbacks.abandon(&mut self.cx);
+            gone = true;
+        }
         let deadline = if gone { None } else { call.next_deadline() };
         if call.timer != deadline {
             if let Some(at) = call.timer {
@@ -312,22 +319,10 @@ fn start(call: &mut Call, cx: &mut Context, now: Now, offered: &Offered, decisio
     {
         return call.end(cx, now, EndedBy::Postern, cause);
     }
-    let from = shown_number(&cx.config, &offered.party, &offered.from, &target);
     let caller = call.first().map(|leg| leg.from.clone()).unwrap_or_default();
     let branch = Branch { target, party, to, headers: offered.headers.clone(), subscription: None };
-    let dialing = Dialing::new(vec![branch], &from, &offered.from_name, &caller, decision.timeout);
+    let dialing = Dialing::new(vec![branch], &offered.from, &offered.from_name, &caller, decision.timeout);
     if let Some(outcome) = call.dial(cx, now, dialing) {
         call.end(cx, now, outcome.by, outcome.cause);
     }
-}
-
-/// The number or name shown to whoever is dialed: a user has its own number towards trunks.
-fn shown_number(config: &Config, party: &Party, from: &str, target: &Target) -> String {
-    let own = match (party, target) {
-        (Party::User { user }, Target::Trunk { .. } | Target::Uri { .. }) => {
-            config.users.get(user).and_then(|user| user.caller_id)
-        }
-        _ => None,
-    };
-    own.map_or_else(|| from.to_owned(), |number| number.to_string())
 }

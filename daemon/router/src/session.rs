@@ -192,6 +192,9 @@ impl Call {
         self.drop_dialing(cx, now);
         self.stop_prompt(cx);
         self.halt(cx);
+        if let Some(session) = &mut self.session {
+            session.hops = 0;
+        }
         self.instruct(cx, now, instructions, Purpose::Redirect);
     }
 

@@ -31,11 +31,6 @@ impl Call {
             }
         }
         let from = user_part(&shown).to_owned();
-        // The trunk wants a number; a user's name means nothing to it.
-        let from = match cx.config.users.get(from.as_str()).and_then(|user| user.caller_id) {
-            Some(number) if branches.iter().all(|b| matches!(b.party, Party::Trunk { .. })) => number.to_string(),
-            _ => from,
-        };
         let mut dialing = Dialing::new(branches, &from, &from_name, &shown, dial.timeout);
         dialing.sequential = dial.sequential;
         dialing.time_limit = Some(dial.time_limit);

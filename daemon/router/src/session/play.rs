@@ -146,9 +146,8 @@ impl Call {
             State::Playing(_) => session.state = State::Ready,
             State::Failing(_) => self.end(cx, now, EndedBy::Router, Cause::new(200, "the application failed")),
             State::Gathering(gathering) => {
-                if gathering.until.is_none() {
-                    gathering.until = Some(now.instant + gathering.gather.timeout);
-                }
+                // A digit may have started it already.
+                gathering.until.get_or_insert(now.instant + gathering.gather.timeout);
             }
             _ => {}
         }

@@ -223,11 +223,9 @@ impl World {
                 assert!(self.legs.insert(dial.leg), "a leg dialed twice");
                 assert!(dial.offer.rtp.port() != 0, "offered without an address");
             }
-            LegCommand::Hangup { leg, by, cause } => {
-                if self.legs.remove(leg) {
-                    let ended = LegEvent::Ended { leg: *leg, by: *by, cause: cause.clone() };
-                    self.router.handle_leg(self.now, ended);
-                }
+            LegCommand::Hangup { leg, by, cause } if self.legs.remove(leg) => {
+                let ended = LegEvent::Ended { leg: *leg, by: *by, cause: cause.clone() };
+                self.router.handle_leg(self.now, ended);
             }
             _ => {}
         }
@@ -247,11 +245,9 @@ impl World {
                 let (rtp, rtcp) = (at(self.port), at(self.port + 1));
                 self.router.handle_media(self.now, MediaEvent::Opened { leg: *leg, rtp, rtcp });
             }
-            MediaCommand::Close { leg } => {
-                if self.open.remove(leg) {
-                    let report = Box::new(StreamReport { packets_received: 9, ..StreamReport::default() });
-                    self.router.handle_media(self.now, MediaEvent::Closed { leg: *leg, report });
-                }
+            MediaCommand::Close { leg } if self.open.remove(leg) => {
+                let report = Box::new(StreamReport { packets_received: 9, ..StreamReport::default() });
+                self.router.handle_media(self.now, MediaEvent::Closed { leg: *leg, report });
             }
             _ => {}
         }
