@@ -7,6 +7,8 @@ use std::collections::HashMap;
 
 use saphyr_parser::{Event, Parser, ScalarStyle, Span as YamlSpan};
 
+use crate::value::quoted;
+
 /// Bytes of a configuration at most: 10,000 users with every key written fit.
 pub const TEXT_BYTES_MAX: usize = 4 << 20;
 /// Mappings and lists inside each other at most; the deepest key of the schema stands at 5.
@@ -304,8 +306,10 @@ impl Builder {
                         entries.push(entry);
                     }
                     (Some(name), Some(first)) => {
-                        let flaw = Flaw::new(key_span, format!("the key `{name}` is written twice"));
-                        self.flaws.push(Flaw { first: Some(first), ..flaw.hint("keep one of the two") });
+                        if self.flaws.len() <= crate::DIAGNOSTICS_MAX {
+                            let flaw = Flaw::new(key_span, format!("the key {} is written twice", quoted(&name)));
+                            self.flaws.push(Flaw { first: Some(first), ..flaw.hint("keep one of the two") });
+                        }
                         self.dropped.push(entry);
                     }
                     (None, _) => self.dropped.push(entry),

@@ -9,6 +9,8 @@ use crate::{
 
 /// Characters of a line that are shown at most.
 const SHOWN_MAX: usize = 160;
+/// Bytes of a line of which a part is shown; a longer one was not written by a person, and walking it for each finding takes seconds.
+const LINE_BYTES_MAX: usize = 16_384;
 /// Keys whose values are never shown, nor those of keys that look like a slip of the fingers for one of them.
 const SECRET_KEYS: [&str; 4] = ["password", "token", "secret", "passwd"];
 
@@ -45,7 +47,7 @@ impl<'t> Source<'t> {
     /// The line of a span.
     pub fn show(&self, span: Span) -> Shown {
         let index = span.line - 1;
-        let Some(line) = self.lines.get(index) else {
+        let Some(line) = self.lines.get(index).filter(|line| line.len() <= LINE_BYTES_MAX) else {
             return Shown { text: String::new(), column: span.column, width: 1 };
         };
         if !self.has_tree {

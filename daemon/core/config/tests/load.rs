@@ -319,6 +319,7 @@ fn hostile_files_end_in_a_message() {
         ("deep flow", "[".repeat(100_000)),
         ("deep maps", "{a: ".repeat(100_000)),
         ("deep blocks", (0..2000).map(|n| format!("{}a:\n", " ".repeat(n))).collect()),
+        ("equal keys", format!("{{{}", "a,".repeat(200_000))),
         ("dashes", "- ".repeat(100_000)),
         ("laughs", laughs),
         ("keys", many_keys),
