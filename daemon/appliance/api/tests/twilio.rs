@@ -1,5 +1,6 @@
 //! The `twilio` package from PyPI against the real HTTP server, only its base URL changed.
 
+#[allow(dead_code, reason = "each test uses a part of it")]
 mod fake;
 
 use fake::{ACCOUNT, Fake, TOKEN};

@@ -49,7 +49,7 @@ client = Client(account, token, http_client=HereHttpClient())
 pause = "<Response><Pause length=\"30\"/></Response>"
 
 # Who may.
-refused(lambda: Client(account, "wrong", http_client=HereHttpClient()).calls.list(limit=1), 401, 20003)
+refused(lambda: Client(account, "wrong", http_client=HereHttpClient()).calls("CA" + "0" * 32).fetch(), 401, 20003)
 assert client.api.v2010.accounts(account).fetch().sid == account
 
 # Make, read, redirect, end.

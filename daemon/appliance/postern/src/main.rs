@@ -1,2 +1,209 @@
-//! Placeholder while the house is being wired.
-fn main() {}
+//! `postern`: asks the daemon of this machine over its socket, and tells a person.
+//!
+//! Exit codes: 0 all is well, 1 a problem was found or the daemon refused, 2 wrong usage, 3 the daemon cannot be reached.
+
+#![forbid(unsafe_code)]
+
+mod check;
+mod client;
+mod find;
+mod ladder;
+mod say;
+mod show;
+
+use std::{
+    io::{IsTerminal, Write},
+    path::PathBuf,
+    process::ExitCode,
+};
+
+use clap::{Parser, Subcommand};
+use client::Client;
+use serde_json::Value;
+
+/// Where the daemon listens unless its configuration says otherwise.
+const SOCKET: &str = "/run/postern/postern.sock";
+
+/// Looks at a Postern appliance and gives it orders.
+#[derive(Debug, Parser)]
+#[command(
+    version,
+    after_help = "Exit codes: 0 well, 1 a problem was found or an order refused, 2 wrong usage, 3 daemon unreachable."
+)]
+struct Arguments {
+    /// The daemon's socket.
+    #[arg(long, global = true, value_name = "PATH")]
+    socket: Option<PathBuf>,
+    /// Take the socket's folder from this configuration file.
+    #[arg(long, global = true, value_name = "FILE", conflicts_with = "socket")]
+    config: Option<PathBuf>,
+    /// JSON for programs instead of text for a person.
+    #[arg(long, global = true)]
+    json: bool,
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Read a configuration file and tell every mistake.
+    Check {
+        /// The file.
+        file: PathBuf,
+        /// Show the whole configuration with defaults filled in and secrets hidden.
+        #[arg(long)]
+        effective: bool,
+    },
+    /// How the appliance is.
+    Status,
+    /// The calls of this moment.
+    Calls {
+        /// And the latest finished ones, this many.
+        #[arg(long, value_name = "N", default_value_t = 0)]
+        finished: usize,
+    },
+    /// Tell a call, live or finished, as a ladder.
+    Explain {
+        /// A sid, its beginning, or a number: then the latest call from or to it.
+        call: String,
+    },
+    /// What happens.
+    Events {
+        /// Only this type (`call.ended`) or family (`leg.*`); may be repeated.
+        #[arg(long = "type", value_name = "TYPE")]
+        types: Vec<String>,
+        /// Only this call, named as for `explain`.
+        #[arg(long)]
+        call: Option<String>,
+        /// Go on as things happen.
+        #[arg(short, long)]
+        follow: bool,
+        /// Begin with this many of the latest; 20 when not following, none when following.
+        #[arg(short = 'n', long = "tail", value_name = "N")]
+        tail: Option<usize>,
+    },
+    /// End a call.
+    Hangup {
+        /// As for `explain`.
+        call: String,
+    },
+    /// Read the configuration file again.
+    Reload,
+}
+
+/// Why the tool did not succeed; the number is the exit code.
+#[derive(Debug, PartialEq, Eq)]
+enum Failure {
+    /// 1, with words for the person; empty when they were told already.
+    Problem(String),
+    /// 3.
+    Unreachable(String),
+}
+
+#[tokio::main(flavor = "current_thread")]
+async fn main() -> ExitCode {
+    let arguments = Arguments::parse();
+    let (code, words) = match run(arguments).await {
+        Ok(()) => return ExitCode::SUCCESS,
+        Err(Failure::Problem(words)) => (1, words),
+        Err(Failure::Unreachable(words)) => (3, words),
+    };
+    if !words.is_empty() {
+        eprintln!("postern: {words}");
+    }
+    ExitCode::from(code)
+}
+
+async fn run(arguments: Arguments) -> Result<(), Failure> {
+    if let Command::Check { file, effective } = &arguments.command {
+        return check::run(file, *effective, arguments.json);
+    }
+    let socket = match (&arguments.socket, &arguments.config) {
+        (Some(socket), _) => socket.clone(),
+        (None, Some(file)) => check::socket_of(file)?,
+        (None, None) => std::env::var_os("POSTERN_SOCKET").map_or_else(|| SOCKET.into(), PathBuf::from),
+    };
+    let client = Client::open(&socket)?;
+    let json = arguments.json;
+    match arguments.command {
+        Command::Check { .. } => unreachable!("done above"),
+        Command::Status => {
+            let status = client.get("/v1/status").await?;
+            print(json, &status, show::status)
+        }
+        Command::Calls { finished } => {
+            let calls = client.get(&format!("/v1/calls?finished={finished}")).await?;
+            print(json, &calls, show::calls)
+        }
+        Command::Explain { call } => {
+            let sid = find::call(&client, &call).await?;
+            let told = client.get(&format!("/v1/calls/{sid}")).await?;
+            print(json, &told, ladder::render)
+        }
+        Command::Events { types, call, follow, tail } => {
+            let call = match call {
+                Some(call) => Some(find::call(&client, &call).await?),
+                None => None,
+            };
+            let tail = tail.unwrap_or(if follow { 0 } else { 20 });
+            events(&client, json, &types, call, follow, tail).await
+        }
+        Command::Hangup { call } => {
+            let sid = find::call(&client, &call).await?;
+            let done = client.post(&format!("/v1/calls/{sid}/hangup")).await?;
+            print(json, &done, |_| format!("{sid} is ended\n"))
+        }
+        Command::Reload => {
+            let done = client.post("/v1/reload").await?;
+            print(json, &done, |_| "the configuration is applied; calls go on\n".into())
+        }
+    }
+}
+
+async fn events(
+    client: &Client,
+    json: bool,
+    types: &[String],
+    call: Option<String>,
+    follow: bool,
+    tail: usize,
+) -> Result<(), Failure> {
+    let mut path = format!("/v1/events?tail={tail}&follow={follow}");
+    for name in types {
+        if name.bytes().any(|b| !(b.is_ascii_lowercase() || matches!(b, b'.' | b'_' | b'*' | b','))) {
+            return Err(Failure::Problem(format!(
+                "`{name}` is no type of event: want a name as `call.ended` or `leg.*`"
+            )));
+        }
+        path.push_str(&format!("&type={name}"));
+    }
+    if let Some(call) = call {
+        path.push_str(&format!("&call={call}"));
+    }
+    let mut stream = client.stream(&path).await?;
+    while let Some(event) = stream.next().await? {
+        let line = if json { format!("{event}\n") } else { say::line(&event) };
+        if write(&line).is_err() {
+            break;
+        }
+    }
+    Ok(())
+}
+
+fn print(json: bool, value: &Value, render: impl Fn(&Value) -> String) -> Result<(), Failure> {
+    let text = if json { format!("{value:#}\n") } else { render(value) };
+    // A reader that left, as `head` does, wants no more: that is no failure.
+    _ = write(&text);
+    Ok(())
+}
+
+fn write(text: &str) -> std::io::Result<()> {
+    let mut out = std::io::stdout().lock();
+    out.write_all(text.as_bytes())?;
+    out.flush()
+}
+
+/// Whether text may be coloured: the reader is a terminal, and NO_COLOR is not set (no-color.org).
+fn coloured(stream: &impl IsTerminal) -> bool {
+    stream.is_terminal() && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty())
+}

@@ -1,0 +1,58 @@
+//! `postern check`: the same reading that the daemon does, without a daemon.
+
+use std::path::{Path, PathBuf};
+
+use postern_config::{Colour, Config, Diagnostic, SystemEnvironment};
+use serde_json::json;
+
+use crate::{Failure, coloured, write};
+
+type Outcome = Result<(Config, Vec<Diagnostic>), Vec<Diagnostic>>;
+
+/// Tells what is wrong with a file, or shows what it comes to.
+pub(crate) fn run(file: &Path, effective: bool, as_json: bool) -> Result<(), Failure> {
+    let outcome = load(file)?;
+    let (config, findings) = match &outcome {
+        Ok((config, warnings)) => (Some(config), warnings),
+        Err(mistakes) => (None, mistakes),
+    };
+    if as_json {
+        let shown = config.filter(|_| effective);
+        let told = json!({ "ok": config.is_some(), "diagnostics": findings, "effective": shown });
+        _ = write(&format!("{told:#}\n"));
+    } else {
+        eprint!("{}", rendered(findings));
+        match config {
+            Some(config) if effective => _ = write(&config.to_yaml()),
+            Some(_) => _ = write(&format!("{}: well\n", file.display())),
+            None => {}
+        }
+    }
+    match config {
+        Some(_) => Ok(()),
+        None if as_json => Err(Failure::Problem(String::new())),
+        None => Err(Failure::Problem(format!("{} cannot be used: {} found", file.display(), findings.len()))),
+    }
+}
+
+/// The socket of the daemon that runs with this file.
+pub(crate) fn socket_of(file: &Path) -> Result<PathBuf, Failure> {
+    match load(file)? {
+        Ok((config, _)) => Ok(config.appliance.runtime_folder.join("postern.sock")),
+        Err(mistakes) => {
+            eprint!("{}", rendered(&mistakes));
+            Err(Failure::Problem("the socket's place cannot be read from this file; give --socket".into()))
+        }
+    }
+}
+
+fn load(file: &Path) -> Result<Outcome, Failure> {
+    let text = std::fs::read_to_string(file)
+        .map_err(|error| Failure::Problem(format!("{} cannot be read: {error}", file.display())))?;
+    Ok(postern_config::load(&file.display().to_string(), &text, &SystemEnvironment))
+}
+
+fn rendered(findings: &[Diagnostic]) -> String {
+    let colour = if coloured(&std::io::stderr()) { Colour::Ansi } else { Colour::Never };
+    findings.iter().map(|finding| finding.render_with(colour)).collect()
+}
