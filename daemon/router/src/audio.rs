@@ -12,7 +12,7 @@ use postern_types::{
 };
 
 use crate::{
-    call::Call,
+    call::{Call, OPENING_MAX},
     context::Context,
     leg::{Leg, Stream},
     negotiate,
@@ -20,19 +20,19 @@ use crate::{
 
 impl Call {
     /// Asks for a stream, once.
-    pub fn open(&mut self, cx: &mut Context, sid: CallSid) {
+    pub fn open(&mut self, cx: &mut Context, now: Now, sid: CallSid) {
         if let Some(leg) = self.leg_mut(sid)
             && leg.stream == Stream::None
             && leg.is_live()
         {
-            leg.stream = Stream::Opening;
+            leg.stream = Stream::Opening(now.instant + OPENING_MAX);
             cx.media(MediaCommand::Open { leg: sid, realm: leg.realm.clone(), ipv6: leg.ipv6 });
         }
     }
 
     /// The stream is there: whatever waited for it goes on.
     pub fn on_opened(&mut self, cx: &mut Context, now: Now, sid: CallSid, rtp: SocketAddr, rtcp: SocketAddr) {
-        let Some(leg) = self.leg_mut(sid).filter(|leg| leg.stream == Stream::Opening) else { return };
+        let Some(leg) = self.leg_mut(sid).filter(|leg| leg.is_opening()) else { return };
         leg.stream = Stream::Open { rtp, rtcp };
         leg.opened = now.wall;
         if let Some(mut dial) = leg.dial.take() {
@@ -49,7 +49,7 @@ impl Call {
 
     /// There is none.
     pub fn on_open_failed(&mut self, cx: &mut Context, now: Now, sid: CallSid, why: String) {
-        let Some(leg) = self.leg_mut(sid).filter(|leg| leg.stream == Stream::Opening) else { return };
+        let Some(leg) = self.leg_mut(sid).filter(|leg| leg.is_opening()) else { return };
         leg.stream = Stream::Closed;
         self.tell(cx, sid, facts::MediaRefused { why });
         let cause = Cause::new(503, "no media port");

@@ -27,6 +27,8 @@ use crate::{
 pub const LEGS_MAX: usize = 24;
 /// How long the media plane may take for a leg's final figures before its record is written without them.
 const CLOSING_MAX: Duration = Duration::from_secs(3);
+/// How long the media plane may take to open a stream: it answers from a table, within a millisecond.
+pub const OPENING_MAX: Duration = Duration::from_secs(5);
 /// How long signaling may take to end a leg that we hung up: more than its slowest timer (RFC 3261 Timer B, 32 s).
 const HANGUP_MAX: Duration = Duration::from_secs(40);
 /// A digit that comes by RFC 4733 and by INFO within this time was pressed once.
@@ -201,6 +203,10 @@ impl Call {
     /// Something happened on a stream.
     pub fn on_media(&mut self, cx: &mut Context, now: Now, event: MediaEvent) {
         match event {
+            MediaEvent::Opened { leg, .. } if !self.leg(leg).is_some_and(Leg::is_opening) => {
+                // Too late: nobody waits for it, and it must not stay open.
+                cx.media(MediaCommand::Close { leg });
+            }
             MediaEvent::Opened { leg, rtp, rtcp } => self.on_opened(cx, now, leg, rtp, rtcp),
             MediaEvent::OpenFailed { leg, why } => self.on_open_failed(cx, now, leg, why),
             MediaEvent::Latched { leg, source, as_described } => {
@@ -255,6 +261,11 @@ impl Call {
                 leg.stream = Stream::Closed;
             }
         }
+        let unopened = |leg: &&Leg| matches!(leg.stream, Stream::Opening(until) if until <= now.instant);
+        let unopened: Vec<_> = self.legs.iter().filter(unopened).map(|leg| leg.sid).collect();
+        for sid in unopened {
+            self.on_open_failed(cx, now, sid, "the media plane did not answer".into());
+        }
         self.dial_timeout(cx, now);
         self.session_timeout(cx, now);
         self.callback_timeout(cx, now);
@@ -263,8 +274,11 @@ impl Call {
     /// When something is due next.
     pub fn next_deadline(&self) -> Option<Instant> {
         let legs = self.legs.iter().flat_map(|leg| {
-            let closing = if let Stream::Closing(until) = leg.stream { Some(until) } else { None };
-            [closing, leg.hung_up.filter(|_| leg.end.is_none())]
+            let stream = match leg.stream {
+                Stream::Opening(until) | Stream::Closing(until) => Some(until),
+                Stream::None | Stream::Open { .. } | Stream::Closed => None,
+            };
+            [stream, leg.hung_up.filter(|_| leg.end.is_none())]
         });
         let plans = [
             self.dialing.as_ref().and_then(|dialing| dialing.limit_at),
@@ -318,6 +332,7 @@ impl Call {
         let refused = leg.answered.is_none() && cause.status < 300;
         let cause = match (leg.origin, refused) {
             (Origin::Inbound, true) => Cause::new(480, cause.text),
+            (Origin::Inbound, false) if leg.answered.is_none() => Cause { status: for_caller(cause.status), ..cause },
             (_, true) => Cause { status: 487, ..cause },
             (_, false) => cause,
         };
@@ -340,7 +355,7 @@ impl Call {
         }
         let duration_ms = leg.answered.map_or(0, |at| now.wall.since(at.wall).as_millis() as u64);
         match leg.stream {
-            Stream::Opening | Stream::Open { .. } => {
+            Stream::Opening(_) | Stream::Open { .. } => {
                 leg.stream = Stream::Closing(now.instant + CLOSING_MAX);
                 cx.media(MediaCommand::Close { leg: sid });
             }
@@ -394,6 +409,15 @@ impl Call {
     /// The whole seconds that a leg has talked.
     pub fn talked(&self, sid: CallSid, until: UnixMicros) -> Duration {
         self.leg(sid).and_then(|leg| leg.answered).map_or(Duration::ZERO, |at| until.since(at.wall))
+    }
+}
+
+/// A callee's final status as its caller may hear it. What is between the callee and us stays here: redirections, challenges, extensions,
+/// intervals, and dialogs and hops that are not the caller's.
+fn for_caller(status: u16) -> u16 {
+    match status {
+        300..=399 | 401 | 407 | 420..=423 | 481..=483 | 491 | 493 | 494 => 500,
+        other => other,
     }
 }
 

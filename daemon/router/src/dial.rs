@@ -133,7 +133,7 @@ impl Call {
         // While its document was fetched the caller was told already.
         let rang = dialing.rang || self.session.is_some();
         self.dialing = Some(Dialing { rang, ..dialing });
-        self.open(cx, self.sid);
+        self.open(cx, now, self.sid);
         match self.first().map(|leg| leg.stream) {
             Some(Stream::Open { .. }) => self.dial_start(cx, now),
             _ => None,
@@ -230,7 +230,7 @@ impl Call {
         }
         let fact = facts::LegDialed { party: branch.party, to: branch.to, from: caller, timeout_s: timeout.as_secs() };
         self.tell(cx, sid, fact);
-        self.open(cx, sid);
+        self.open(cx, now, sid);
         Ok(())
     }
 

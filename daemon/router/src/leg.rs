@@ -39,8 +39,8 @@ impl Origin {
 pub enum Stream {
     /// Not asked for.
     None,
-    /// Asked for.
-    Opening,
+    /// Asked for; an answer is awaited until then.
+    Opening(Instant),
     /// Ours to describe.
     Open {
         /// RTP.
@@ -123,6 +123,11 @@ impl Leg {
     /// Whether it neither ended nor is about to.
     pub fn is_live(&self) -> bool {
         self.end.is_none() && self.hung_up.is_none()
+    }
+
+    /// Whether its stream was asked for and the answer is not there.
+    pub fn is_opening(&self) -> bool {
+        matches!(self.stream, Stream::Opening(_))
     }
 
     /// The status it ends with.

@@ -12,7 +12,7 @@ use postern_presence::Presence;
 use postern_types::{
     AccountSid, CallSid, Cause, EndedBy, Now, RequestId, TrunkName, UserName,
     leg::{LegCommand, LegEvent, Offered, Party, Target},
-    media::{MediaEvent, Prompt},
+    media::{MediaCommand, MediaEvent, Prompt},
 };
 use rand::rngs::StdRng;
 
@@ -76,6 +76,10 @@ impl Router {
             | MediaEvent::Report { leg, .. }
             | MediaEvent::Closed { leg, .. } => *leg,
         };
+        if matches!(event, MediaEvent::Opened { .. }) && !self.cx.legs.contains_key(&leg) {
+            // Its leg is gone: the stream must not stay open.
+            return self.cx.media(MediaCommand::Close { leg });
+        }
         self.with_leg(now, leg, |call, cx| call.on_media(cx, now, event));
     }
 
@@ -138,7 +142,7 @@ impl Router {
         let sid = call.sid;
         let record = call.first().map(|leg| leg.record()).ok_or_else(|| originate::no_room("the call has no leg"))?;
         self.admit(call);
-        self.with_call(now, sid, |call, cx| call.open(cx, sid));
+        self.with_call(now, sid, |call, cx| call.open(cx, now, sid));
         Ok(record)
     }
 

@@ -389,7 +389,7 @@ impl Call {
                 Ok(self.first().is_some_and(|leg| leg.theirs.is_some()))
             }
             _ => {
-                self.open(cx, sid);
+                self.open(cx, now, sid);
                 Ok(false)
             }
         }

@@ -35,6 +35,8 @@ pub struct World {
     pub records: Vec<CallRecord>,
     /// Streams fail to open.
     pub no_ports: bool,
+    /// The media plane does not answer.
+    pub deaf: bool,
     /// Prompts are loaded at once.
     pub auto_prompts: bool,
     open: HashSet<CallSid>,
@@ -190,6 +192,7 @@ impl World {
             facts: Vec::new(),
             records: Vec::new(),
             no_ports: false,
+            deaf: false,
             auto_prompts: true,
             open: HashSet::new(),
             port: 10000,
@@ -234,6 +237,7 @@ impl World {
 
     fn streams(&mut self, command: MediaCommand) {
         match &command {
+            MediaCommand::Open { .. } if self.deaf => {}
             MediaCommand::Open { leg, .. } if self.no_ports => {
                 self.router.handle_media(self.now, MediaEvent::OpenFailed { leg: *leg, why: "none left".into() });
             }

@@ -73,12 +73,14 @@ fn a_trunk_call_rings_a_user_is_answered_and_ends() {
 
 #[test]
 fn a_failure_of_the_callee_is_passed_to_the_caller() {
-    for (status, word) in [(486, "busy"), (404, "failed"), (480, "no-answer"), (503, "failed")] {
+    for (status, word) in [(486, "busy"), (404, "failed"), (480, "no-answer"), (503, "failed"), (407, "failed")] {
         let mut world = World::new();
         let caller = world.invite(trunk_party(), "+15551000001", Some(stream(1, &g711())));
         let dial = world.dialed();
         world.fail(dial.leg, status);
-        assert_eq!(world.said(), [format!("hangup {status}")]);
+        // A challenge is between the callee and us.
+        let heard = if status == 407 { 500 } else { status };
+        assert_eq!(world.said(), [format!("hangup {heard}")]);
         assert_eq!((&*world.record(caller).status, &*world.record(dial.leg).status), (word, word));
         world.assert_empty();
     }
@@ -332,4 +334,18 @@ fn a_leg_whose_end_is_never_told_does_not_stay() {
     world.pass(Duration::from_secs(60));
     assert_eq!(world.count("call.ended"), 1);
     world.assert_empty();
+}
+
+#[test]
+fn a_stream_that_opens_never_or_too_late_leaves_nothing() {
+    let mut world = World::new();
+    world.deaf = true;
+    let caller = world.invite(trunk_party(), "+15551000001", Some(stream(1, &g711())));
+    world.pass(Duration::from_secs(6));
+    assert_eq!(world.said(), ["hangup 503"]);
+    world.assert_empty();
+    world.media.clear();
+    let at = stream(1, &[]);
+    world.event(MediaEvent::Opened { leg: caller, rtp: at.rtp, rtcp: at.rtcp });
+    assert_eq!(world.media, [MediaCommand::Close { leg: caller }]);
 }
