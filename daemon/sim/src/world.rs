@@ -12,6 +12,7 @@ use postern_facts::{CallRecord, Event, Fact};
 use postern_switch::{Input, Output, Reply, Request, Status, Switch, Token};
 use postern_types::{CallSid, Now, UnixMicros, media::Prompt};
 use rand::{Rng, SeedableRng, rngs::StdRng};
+use rsip::prelude::{HasHeaders, HeadersExt, UntypedHeader};
 
 use crate::{
     application::Servers,
@@ -220,6 +221,7 @@ impl World {
     fn carry(&mut self, output: Output) {
         match output {
             Output::Send { local, destination, bytes } => {
+                self.read_by_another(&bytes);
                 self.sent.push((destination, bytes.clone()));
                 let datagram = Datagram { source: local, destination, bytes };
                 self.network.send(self.now.instant, &mut self.rng, datagram);
@@ -237,6 +239,17 @@ impl World {
             Output::Chapter(_) => {}
             Output::Reply(token, reply) => self.replies.push((token, reply)),
         }
+    }
+
+    /// What the box sends must be SIP to a reader that was not written here.
+    fn read_by_another(&self, bytes: &[u8]) {
+        let seed = self.seed;
+        let text = String::from_utf8_lossy(bytes);
+        let message = rsip::SipMessage::try_from(bytes).unwrap_or_else(|error| panic!("seed {seed}: {error}:\n{text}"));
+        let call_id = message.call_id_header().map(|header| header.value().to_owned());
+        let ours = text.lines().find_map(|line| line.strip_prefix("Call-ID: ")).map(str::to_owned);
+        assert_eq!(call_id.ok(), ours, "seed {seed}: another reader sees another Call-ID:\n{text}");
+        assert!(message.via_header().is_ok() && message.cseq_header().is_ok(), "seed {seed}: Via or CSeq:\n{text}");
     }
 
     /// How the box is.

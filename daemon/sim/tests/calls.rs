@@ -259,7 +259,7 @@ fn a_dead_slow_or_wrong_primary_falls_over_and_the_caller_hears_nothing_of_it() 
     for (primary, code) in primaries {
         let (mut world, carrier, _) = good();
         world.servers.serve("http://app.example/greeting", vec![primary]);
-        world.servers.serve("http://spare.example/greeting", vec![Answer::document("<Pause length=\"3\"/><Hangup/>")]);
+        world.servers.serve("http://spare.example/greeting", vec![Answer::document("<Play>/hello.wav</Play><Hangup/>")]);
         world.with(carrier, |phone, now| phone.call(now, "+15550002"));
         world.run(2 * MINUTE);
         let spare = world.servers.taken.iter().find(|taken| taken.url.starts_with("http://spare")).expect(code);
@@ -298,6 +298,7 @@ fn rest_makes_redirects_and_ends_calls() {
     assert!(
         world.run_until(MINUTE, |world| world.phones[alice].calls.first().is_some_and(|c| c.stage == Stage::Answered))
     );
+    world.run(Duration::from_secs(1));
     let redirect = UpdateCall::Redirect(document("<Pause length=\"5\"/><Hangup/>"));
     let reply = world.ask(Request::UpdateCall { account, sid: record.sid, update: Box::new(redirect) });
     assert!(matches!(reply, Reply::Call(_)), "{reply:?}");

@@ -18,7 +18,7 @@ use std::{collections::VecDeque, net::IpAddr, net::SocketAddr, sync::Arc, time::
 
 use postern_config::Config;
 use postern_events::{Chapter, Ledger, LedgerLimits, Sequencer};
-use postern_facts::{ApplianceStopping, CallRecord, ConfigApplied, Event, Fact, Happened, Subject};
+use postern_facts::{ApplianceStopping, CallRecord, ConfigApplied, Event, Happened, Subject};
 use postern_router::{HttpFailure, HttpRequest, HttpResponse, PromptKey, PromptSource, Router};
 use postern_signaling::{ResolveId, Signaling};
 use postern_types::{
@@ -181,6 +181,11 @@ impl Switch {
         [self.signaling.next_deadline(), self.router.next_deadline()].into_iter().flatten().min()
     }
 
+    /// Whether no leg is alive: a daemon that stops need not wait longer.
+    pub fn is_idle(&self) -> bool {
+        self.router.counters().legs == 0 && self.signaling.counters().legs == 0
+    }
+
     /// The configuration in force.
     pub fn config(&self) -> &Arc<Config> {
         &self.config
@@ -253,10 +258,6 @@ impl Switch {
                 _ => Reply::NotLive,
             },
             Request::LiveCalls { account } => Reply::Calls(self.router.records(account).collect()),
-            Request::FindCall { account, sid } => match self.router.records(account).find(|record| record.sid == sid) {
-                Some(record) => Reply::Call(Box::new(record)),
-                None => Reply::NotLive,
-            },
             Request::Hangup { sid } => {
                 if self.router.hangup(now, sid, EndedBy::Operator) {
                     Reply::Done
