@@ -31,7 +31,7 @@ call CA01
 from +1555 to +1666, inbound (trunk acme)
 at 00:00:01.000 UTC, completed, 2.5 s of talk
 
-      ms  caller    postern     callee
+      ms  caller    postern    callee
        0     |------->|        |  call from +1555 to +1666, trunk acme at 127.0.0.1:5070
        3     |        |------->|  dialing alice (user alice) as +1555, for 30 s
       90     |        |<-------|  rings (180)
