@@ -3,6 +3,7 @@
 
 CACHE ?= $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/postern
 CARGO_TARGET_DIR ?= $(CACHE)/target
+SECONDS_EACH ?= 60
 VENV := $(CACHE)/venv
 PYTHON := $(VENV)/bin/python
 TOOLS := daemon/sim/tools
@@ -46,7 +47,7 @@ bench: ## the relay and signaling against rtpengine, into docs/PERFORMANCE.md
 
 fuzz: ## the fuzz targets, for longer than the tests run them (SECONDS_EACH=60)
 	@$(TOOLS)/setup build
-	@$(TOOLS)/fuzz $(ARGS)
+	cargo run --locked --release -p postern-sim --bin fuzz -- $(SECONDS_EACH) $(ARGS)
 
 clean: ## build products; the installed tools and the virtual environment stay
 	cargo clean
