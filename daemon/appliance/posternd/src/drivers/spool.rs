@@ -16,7 +16,7 @@ use std::{
 };
 
 use postern_events::{
-    EventRing, Filter, RingLimits,
+    Batch, EventRing, Filter, RingLimits,
     spool::{self as plan, Frames, SegmentId, SpoolLimits, recover},
 };
 use postern_facts::{Event, Written};
@@ -174,6 +174,11 @@ impl Spool {
         let content = &content[..content.len().min(bytes as usize)];
         let newer = Frames::new(content).skip_while(|(number, _)| *number <= seq).take(limit);
         Ok(newer.filter_map(|(_, payload)| Written::read(payload).ok()).map(Arc::new).collect())
+    }
+
+    /// The latest kept events after `seq` that pass `filter`, from memory only.
+    pub fn recent(&self, seq: u64, filter: &Filter) -> Batch {
+        self.shared.state().recent.since(seq, filter, usize::MAX)
     }
 
     /// The control plane has everything up to `seq`.
