@@ -27,6 +27,8 @@ const BAD_TYPE: u32 = 12300;
 pub struct Fetch {
     pub id: RequestId,
     url: Url,
+    /// The same as it was sent: without credentials, and with GET the parameters in its query.
+    sent: String,
     purpose: Purpose,
     /// What the verb adds, for the secondary too.
     extra: Fields,
@@ -67,10 +69,11 @@ impl Call {
         self.tell(cx, self.sid, fact);
         let id = cx.request_id(self.sid);
         let made = request::finish(cx, &self.jar, self.account, now, id, Draft { url: &url, method, fields, purpose });
+        let sent = made.url.clone();
         cx.http(made);
         if let Some(session) = &mut self.session {
             let until = now.instant + LOST_AFTER;
-            session.state = State::Fetching(Box::new(Fetch { id, url, purpose, extra, is_fallback, until }));
+            session.state = State::Fetching(Box::new(Fetch { id, url, sent, purpose, extra, is_fallback, until }));
         }
     }
 
@@ -96,7 +99,11 @@ impl Call {
             let why = format!("HTTP status {}", response.status);
             return self.fetch_failed(cx, now, *fetch, BAD_ANSWER, why);
         }
-        let base = Url::parse(&response.final_url).unwrap_or_else(|_| fetch.url.clone());
+        // References resolve against what answered; our own parameters are no part of it, credentials are.
+        let base = match Url::parse(&response.final_url) {
+            Ok(url) if response.final_url != fetch.sent => url,
+            _ => fetch.url.clone(),
+        };
         let told = |verbs: String| facts::AppResponded {
             url: shown(base.as_str()),
             status: response.status,

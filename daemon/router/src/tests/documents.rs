@@ -323,3 +323,20 @@ fn hold_while_alone_with_a_document_is_answered() {
     world.leg(LegEvent::Reoffered { leg, offer: Some(Box::new(stream(1, &[opus(96)]))) });
     assert_eq!(world.said(), ["reject reoffer 488"]);
 }
+
+#[test]
+fn a_document_asks_itself_again_with_its_credentials_and_without_old_parameters() {
+    let mut own = config();
+    let app = own.applications.get_mut("ivr").unwrap();
+    app.voice_url = "http://u:p%40q@app.example.net/voice?tenant=1".into();
+    app.voice_method = HttpMethod::Get;
+    let mut world = World::with(own);
+    call(&mut world);
+    let first = world.document("<Redirect method='GET'/>");
+    let second = world.request();
+    for request in [&first, &second] {
+        assert!(request.url.starts_with("http://app.example.net/voice?tenant=1&CallSid="), "{}", request.url);
+        assert_eq!(request.url.matches("CallSid").count(), 1);
+        assert_eq!(header(request, "Authorization"), Some("Basic dTpwQHE="));
+    }
+}
