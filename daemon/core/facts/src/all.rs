@@ -290,7 +290,7 @@ facts! {
     RegistrationRemoved = "registration.removed", "1152ae39c98e1c38126c8a0fd1f8089d", Info {
         /// The device's address as seen by us.
         source: SocketAddr,
-        /// `expired`, `unregistered` or `user removed`.
+        /// `expired`, `unregistered`, `replaced` (more devices than allowed) or `user removed`.
         why: String,
         /// How many devices are left.
         devices: u32,

@@ -88,7 +88,8 @@ pub enum LegEvent {
         /// Address of the device or trunk that answered.
         remote: SocketAddr,
     },
-    /// An offered leg that we answered was acknowledged. With a delayed offer, carries the peer's answer.
+    /// An offered leg that we answered was acknowledged. With a delayed offer, carries the peer's answer; comes once more when
+    /// the ACK of a later INVITE carries the answer to the offer that it had asked for.
     Confirmed {
         /// Which.
         leg: CallSid,
