@@ -16,6 +16,7 @@ use crate::{
     context::Context,
     leg::{Leg, Stream},
     negotiate,
+    reoffer::Reoffer,
 };
 
 impl Call {
@@ -156,6 +157,9 @@ impl Call {
         let Some(leg) = self.leg_mut(first) else { return Err(Cause::NORMAL) };
         let told = leg.answered.is_some();
         let agreed = negotiate::common(&leg.candidates(), &wanted);
+        if agreed.is_empty() && told && status == 200 {
+            return self.change_codec(cx, child, &wanted);
+        }
         if agreed.is_empty() {
             return Err(Cause::new(488, "the two parties have no codec in common"));
         }
@@ -184,6 +188,30 @@ impl Call {
         if !told {
             self.tell_first(cx, now, status);
         }
+        Ok(())
+    }
+
+    /// The first leg was answered in a codec that the other does not have: it is offered one that both have. Until it answers nothing
+    /// is heard.
+    fn change_codec(&mut self, cx: &mut Context, child: CallSid, wanted: &[Format]) -> Result<(), Cause> {
+        let first = self.sid;
+        let none = || Cause::new(488, "the two parties have no codec in common");
+        let leg = self.leg(first).filter(|_| self.reoffer.is_none()).ok_or_else(none)?;
+        let formats = negotiate::common(&leg.capabilities(), wanted);
+        if formats.is_empty() {
+            return Err(none());
+        }
+        let telephone_event = leg.ours.as_ref().and_then(|ours| ours.telephone_event);
+        let direction = leg.theirs.as_ref().map_or(Direction::SendRecv, |theirs| theirs.direction.reversed());
+        let ours = Self::describe(leg, formats.clone(), telephone_event, direction);
+        let before = self.leg_mut(first).and_then(|leg| leg.ours.replace(ours.clone()));
+        self.reoffer = Some(Reoffer { from: None, offer: None, to: first, before });
+        cx.leg(LegCommand::Reoffer { leg: first, offer: Box::new(ours) });
+        if let Some(other) = self.leg_mut(child) {
+            other.agreed = negotiate::common(&other.agreed, &formats);
+        }
+        self.configure(cx, child);
+        cx.media(MediaCommand::Bridge { a: first, b: child });
         Ok(())
     }
 

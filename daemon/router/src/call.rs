@@ -194,8 +194,8 @@ impl Call {
             LegEvent::Failed { cause, .. } => self.on_ended(cx, now, sid, EndedBy::Peer, cause),
             LegEvent::Ended { by, cause, .. } => self.on_ended(cx, now, sid, by, cause),
             LegEvent::Reoffered { offer, .. } => self.on_reoffered(cx, sid, offer),
-            LegEvent::ReofferAnswered { answer, .. } => self.on_reoffer_answered(cx, sid, *answer),
-            LegEvent::ReofferFailed { cause, .. } => self.on_reoffer_failed(cx, sid, cause),
+            LegEvent::ReofferAnswered { answer, .. } => self.on_reoffer_answered(cx, now, sid, *answer),
+            LegEvent::ReofferFailed { cause, .. } => self.on_reoffer_failed(cx, now, sid, cause),
             LegEvent::Digit { digit, .. } => self.on_digit(cx, now, sid, digit, Via::Info, 0),
         }
     }

@@ -196,7 +196,11 @@ impl Call {
         };
         let policy = Policy::of(&cx.config, &branch.party);
         let Some(first) = self.first() else { return Err(refuse(500, "the call is over")) };
-        let formats = policy.allow(&first.candidates());
+        let mut formats = policy.allow(&first.candidates());
+        if formats.is_empty() {
+            // It was answered in a codec that the other may not use: its codec will be changed once somebody answers.
+            formats = policy.allow(&first.capabilities());
+        }
         if formats.is_empty() {
             return Err(refuse(488, "the two parties have no codec in common"));
         }

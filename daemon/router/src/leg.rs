@@ -185,6 +185,11 @@ impl Leg {
         }
     }
 
+    /// All that it offered or answered and may use: what a change of codec can choose from.
+    pub fn capabilities(&self) -> Vec<Format> {
+        self.theirs.as_ref().map(|theirs| self.policy.allow(&theirs.formats)).unwrap_or_default()
+    }
+
     /// Its telephone-event payload type; ours when it described nothing yet.
     pub fn telephone_event(&self) -> Option<u8> {
         match &self.theirs {

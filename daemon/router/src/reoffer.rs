@@ -3,7 +3,7 @@
 
 use postern_facts as facts;
 use postern_types::{
-    CallSid, Cause,
+    CallSid, Cause, EndedBy, Now,
     leg::LegCommand,
     stream::{AudioStream, Direction},
 };
@@ -98,16 +98,14 @@ impl Call {
     }
 
     /// The other party took it.
-    pub fn on_reoffer_answered(&mut self, cx: &mut Context, sid: CallSid, answer: AudioStream) {
+    pub fn on_reoffer_answered(&mut self, cx: &mut Context, now: Now, sid: CallSid, answer: AudioStream) {
         let Some(reoffer) = self.reoffer.take_if(|reoffer| reoffer.to == sid) else { return };
         let asked = reoffer.from.zip(reoffer.offer);
         if let Err(cause) = self.take_answer(sid, &answer) {
             // It accepted nonsense; whoever asked keeps what it had.
-            if let Some((from, _)) = asked {
-                self.tell(cx, from, facts::ReofferRefused { cause: cause.clone() });
-                cx.leg(LegCommand::RejectReoffer { leg: from, cause });
-            }
-            return;
+            let Some((from, _)) = asked else { return self.no_codec(cx, now, sid) };
+            self.tell(cx, from, facts::ReofferRefused { cause: cause.clone() });
+            return cx.leg(LegCommand::RejectReoffer { leg: from, cause });
         }
         let Some((from, offer)) = asked else { return self.configure(cx, sid) };
         let agreed = self.leg(sid).map(|leg| leg.agreed.clone()).unwrap_or_default();
@@ -124,14 +122,23 @@ impl Call {
     }
 
     /// The other party refused: the session stays as it was, on both sides.
-    pub fn on_reoffer_failed(&mut self, cx: &mut Context, sid: CallSid, cause: Cause) {
+    pub fn on_reoffer_failed(&mut self, cx: &mut Context, now: Now, sid: CallSid, cause: Cause) {
         let Some(reoffer) = self.reoffer.take_if(|reoffer| reoffer.to == sid) else { return };
         if let Some(leg) = self.leg_mut(sid) {
             leg.ours = reoffer.before;
         }
         self.tell(cx, sid, facts::ReofferRefused { cause: cause.clone() });
-        if let Some(from) = reoffer.from {
-            cx.leg(LegCommand::RejectReoffer { leg: from, cause });
+        match reoffer.from {
+            Some(from) => cx.leg(LegCommand::RejectReoffer { leg: from, cause }),
+            None => self.no_codec(cx, now, sid),
+        }
+    }
+
+    /// The first leg does not change to the codec of whoever answered: they cannot talk.
+    fn no_codec(&mut self, cx: &mut Context, now: Now, sid: CallSid) {
+        if let Some(other) = self.bridged_with(sid) {
+            let cause = Cause::new(488, "the two parties have no codec in common");
+            self.hang_up(cx, now, other, EndedBy::Postern, cause);
         }
     }
 

@@ -160,3 +160,40 @@ fn own_numbers_and_unroutable_ones_fail_without_a_leg() {
     call(&mut world, "<Dial answerOnBridge='true'>+15551000001</Dial>");
     assert_eq!(world.dialed().target, Target::User { user: UserName::new("alice") });
 }
+
+#[test]
+fn a_caller_answered_in_another_codec_changes_over() {
+    let mut narrow = config();
+    narrow.trunks.get_mut("carrier").unwrap().codecs = vec![postern_types::stream::Codec::Pcmu];
+    for takes in [true, false] {
+        let mut world = World::with(narrow.clone());
+        let mut own = narrow.clone();
+        own.routes[2].from = postern_config::RouteFrom::Any;
+        own.routes[2].prefix = "ivr".into();
+        own.routes[2].to = postern_config::Destination::Application(postern_types::AppName::new("ivr"));
+        world.router.reconfigure(world.now, std::sync::Arc::new(own));
+        let leg = world.invite(user_party("carol"), "ivr", Some(stream(1, &g711())));
+        world.document("<Play>a.wav</Play><Dial action='/done'>+15551234567</Dial>");
+        let play = |c: &MediaCommand| if let MediaCommand::Play { play, .. } = c { Some(*play) } else { None };
+        let play = world.media.iter().find_map(play).unwrap();
+        world.event(MediaEvent::PlayEnded { leg, play });
+        let dial = world.dialed();
+        assert_eq!(dial.offer.formats, [Format::pcmu()]);
+        world.said();
+        world.answer(dial.leg, stream(2, &[Format::pcmu()]));
+        assert_eq!(world.said(), ["reoffer"]);
+        if takes {
+            let answer = Box::new(stream(1, &[Format::pcmu()]));
+            world.leg(postern_types::leg::LegEvent::ReofferAnswered { leg, answer });
+            let setup = world.media.iter().rev().find_map(|c| match c {
+                MediaCommand::Configure { leg: of, setup } if *of == leg => Some(setup.format.clone()),
+                _ => None,
+            });
+            assert_eq!(setup, Some(Format::pcmu()));
+        } else {
+            world.leg(postern_types::leg::LegEvent::ReofferFailed { leg, cause: Cause::new(488, "no") });
+            assert_eq!(world.said(), ["hangup 488"]);
+            assert_eq!(world.request().url, "http://app.example.net/done");
+        }
+    }
+}
