@@ -31,6 +31,10 @@ pub(crate) const DIGEST_REALM: &str = "sip";
 /// quarter of the table at most. What is beyond is dropped and counted; an honest client sends again.
 const UNPROVEN_PER_SECOND: u32 = 2000;
 
+/// Failed proofs told as facts in a second at most; more are only counted. Somebody who guesses passwords must not fill the
+/// journal as well.
+const FAILURES_TOLD_PER_SECOND: u32 = 10;
+
 /// Counts within one second.
 #[derive(Debug, Default)]
 pub(crate) struct Meter {
@@ -39,12 +43,13 @@ pub(crate) struct Meter {
 }
 
 impl Meter {
-    fn admits(&mut self, now: Instant) -> bool {
+    /// Counts one more; whether it is among the first `max` of this second.
+    fn admits(&mut self, now: Instant, max: u32) -> bool {
         if self.since.is_none_or(|since| now.duration_since(since) >= Duration::from_secs(1)) {
             (self.since, self.count) = (Some(now), 0);
         }
-        self.count += 1;
-        self.count <= UNPROVEN_PER_SECOND
+        self.count = self.count.saturating_add(1);
+        self.count <= max
     }
 }
 
@@ -59,7 +64,7 @@ impl Signaling {
             (_, Some(Some(tag))) if self.sides.contains_key(&tag) => return true,
             (Method::Cancel, _) if self.merged.contains(&self.merged_id(&request.headers)) => return true,
             (Method::Invite | Method::Register, None) if self.admits_users(flow) => {
-                if request.headers.has(Name::Authorization) && self.unproven.admits(now.instant) {
+                if request.headers.has(Name::Authorization) && self.unproven.admits(now.instant, UNPROVEN_PER_SECOND) {
                     return true;
                 }
                 if request.check().is_ok() && !request.headers.has(Name::Authorization) {
@@ -77,7 +82,9 @@ impl Signaling {
     /// A request without To tag.
     pub(crate) fn admit(&mut self, now: Now, key: ServerKey, request: Request, flow: Flow) {
         let Some(endpoint) = self.places.endpoint(flow.local).cloned() else { return };
-        let trunk = self.places.trunk_of(&endpoint.realm, flow.remote.ip()).cloned();
+        // A device that registered from exactly this address and port is itself, also when a trunk is at the same host.
+        let device = endpoint.registrations && self.registrar.knows(flow.remote);
+        let trunk = self.places.trunk_of(&endpoint.realm, flow.remote.ip()).filter(|_| !device).cloned();
         let tag = self.new_tag();
         match (&request.method, trunk) {
             (Method::Invite, Some(trunk)) => {
@@ -100,7 +107,7 @@ impl Signaling {
                     self.register(now.instant, key, &request, flow, &user);
                 }
             }
-            (Method::Options, trunk) if trunk.is_some() || self.registrar.knows(flow.remote) => {
+            (Method::Options, trunk) if trunk.is_some() || device => {
                 self.options(now.instant, key, &request, tag);
             }
             (Method::Bye | Method::Info | Method::Update | Method::Prack, _) => {
@@ -190,12 +197,8 @@ impl Signaling {
                 return None;
             }
             Verdict::Refused { user } if known => {
-                let fact = AuthenticationFailed {
-                    source: flow.remote,
-                    claimed: headers::tidy(&user),
-                    why: "wrong password, or an authorization used twice".into(),
-                };
-                self.fact(subject, fact);
+                let why = "wrong password, or an authorization used twice";
+                self.authentication_failed(now.instant, subject, flow, &user, why);
             }
             Verdict::Refused { .. } => self.refuse_stranger(flow),
         }
@@ -205,6 +208,14 @@ impl Signaling {
         let response = challenge(request, &challenges, &tag);
         self.transactions.respond(now.instant, key, &response);
         None
+    }
+
+    fn authentication_failed(&mut self, now: Instant, subject: Subject, flow: Flow, claimed: &str, why: &str) {
+        self.counters.unproven += 1;
+        if self.failures.admits(now, FAILURES_TOLD_PER_SECOND) {
+            let claimed = headers::tidy(claimed);
+            self.fact(subject, AuthenticationFailed { source: flow.remote, claimed, why: why.into() });
+        }
     }
 
     /// RFC 3261 8.2.7: a challenge needs no transaction. Nothing in it tells whether the user exists, or what we are.
@@ -228,8 +239,7 @@ impl Signaling {
         let address = request.headers.to().ok().and_then(|to| to.uri().ok().map(|uri| headers::user_of(&uri)));
         if address.as_deref() != Some(user.as_str()) {
             let subject = Subject { user: Some(user.clone()), ..Subject::default() };
-            let why = "registers an address of another user".into();
-            self.fact(subject, AuthenticationFailed { source: flow.remote, claimed: user.to_string(), why });
+            self.authentication_failed(now, subject, flow, user.as_str(), "registers an address of another user");
             return self.reply(now, key, request, 403, tag);
         }
         if self.refuse_required(now, key, request, tag) {

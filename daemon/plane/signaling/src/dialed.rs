@@ -135,7 +135,11 @@ impl Signaling {
                 let port = (reach.port != SIP_PORT).then_some(reach.port);
                 (Uri::sip(Some(number), &reach.host, port).map_err(bad)?, self.trunk_credentials(trunk))
             }
-            Target::Uri { uri, credentials, .. } => (Uri::parse(uri).map_err(bad)?.into_owned(), credentials.clone()),
+            Target::Uri { uri, credentials, .. } => {
+                // What stands behind `?` is for the header list, never for a Request-URI (RFC 3261 19.1.5).
+                let uri = uri.split('?').next().unwrap_or(uri);
+                (Uri::parse(uri).map_err(bad)?.into_owned(), credentials.clone())
+            }
             Target::User { .. } => return Err(Cause::new(500, "a user is not reached by address")),
         };
         let way = Way { to: uri.without_params(), uri, endpoint, remote, keeps_flow: false, credentials };

@@ -82,7 +82,10 @@ pub struct Signaling {
     expiries: HashMap<UserName, Instant>,
     resolve_next: u64,
     timers: Timers,
+    /// Requests with an authorization from unknown sources.
     unproven: admission::Meter,
+    /// Failed proofs that were told.
+    failures: admission::Meter,
     strangers: OnceAMinute<SocketAddr>,
     malformed: OnceAMinute<(SocketAddr, String)>,
     outputs: VecDeque<Output>,
@@ -130,6 +133,7 @@ impl Signaling {
             resolve_next: 0,
             timers: Timers::default(),
             unproven: admission::Meter::default(),
+            failures: admission::Meter::default(),
             strangers: OnceAMinute::default(),
             malformed: OnceAMinute::default(),
             outputs: VecDeque::new(),

@@ -54,6 +54,8 @@ pub struct Counters {
     pub strangers: u64,
     /// First requests of users that were asked for their password.
     pub challenged: u64,
+    /// Known users and trunks that failed to prove themselves.
+    pub unproven: u64,
     /// Datagrams that could not be read.
     pub malformed: u64,
     /// Responses and in-dialog requests that belong to nothing here.

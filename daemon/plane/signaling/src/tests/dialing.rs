@@ -252,9 +252,10 @@ fn a_uri_is_called_with_its_own_credentials() {
         realm: RealmName::new("outer"),
         credentials: Some(("u".into(), Secret::new("p".into()))),
     };
-    world.command(dial(LEG, uri("sip:desk@198.51.100.99:5070")));
+    world.command(dial(LEG, uri("sip:desk@198.51.100.99:5070;user=phone?X-A=1")));
     assert_eq!(world.sent[0].0, address("198.51.100.99:5070"));
     let invite = world.one();
+    assert!(invite.starts_with("INVITE sip:desk@198.51.100.99:5070;user=phone SIP/2.0\r\n"), "{invite}");
     let challenge = "Proxy-Authenticate: Digest realm=\"c\", nonce=\"n1\"\n";
     world.recv("198.51.100.99:5070", &response(&invite, "407 Proxy Authentication Required", "t1", challenge));
     assert!(header(&world.last(), "Proxy-Authorization").contains("username=\"u\""));

@@ -171,6 +171,31 @@ fn invite_of(user: &str, call: &str, cseq: u32, extra: &str) -> String {
 }
 
 #[test]
+fn a_device_at_a_trunks_host_is_itself() {
+    let mut config = config();
+    let mut beside = config.trunks["carrier"].clone();
+    beside.realm = RealmName::new("inner");
+    beside.address.host = "192.168.1.50".into();
+    config.trunks.insert(TrunkName::new("beside"), beside);
+    let mut world = World::with(config);
+    world.register("alice", PHONE, "");
+    world.recv(PHONE, &invite_of("alice", "u1", 1, "X-A: 1"));
+    assert!(world.one().starts_with("SIP/2.0 401"));
+    world.recv("192.168.1.50:5060", &invite_of("alice", "u2", 1, "X-A: 1"));
+    assert!(matches!(world.event(), LegEvent::Offered(offered) if matches!(offered.party, Party::Trunk { .. })));
+}
+
+#[test]
+fn who_guesses_passwords_does_not_fill_the_journal() {
+    let mut world = World::new();
+    for guess in 0..30 {
+        let contact = format!("Contact: <sip:alice@{PHONE}>");
+        world.register_with("alice", &guess.to_string(), &format!("192.168.1.50:{}", 1000 + guess), &contact);
+    }
+    assert_eq!((world.facts.len(), world.signaling.counters().unproven), (10, 30));
+}
+
+#[test]
 fn a_user_calls_when_it_proves_who_it_is() {
     let mut world = World::new();
     world.register("alice", PHONE, "");
