@@ -24,6 +24,9 @@ const AT_ONCE: usize = 256;
 /// Requests that wait or are under way: above what the router's own bounds allow.
 const WAITING_MAX: usize = 8192;
 
+/// Until a connection stands, TLS included. A request that grants less is bounded by its whole time.
+const CONNECT_WITHIN: Duration = Duration::from_secs(5);
+
 /// Redirects of any request at most, whatever it asks for.
 const REDIRECTS_MAX: u8 = 10;
 
@@ -49,6 +52,7 @@ impl Http {
             .redirect(Policy::none())
             .referer(false)
             .pool_max_idle_per_host(16)
+            .connect_timeout(CONNECT_WITHIN)
             .build()
             .expect("only a missing crypto provider makes this fail");
         Self {
@@ -214,7 +218,7 @@ fn failure(error: reqwest::Error) -> HttpFailure {
         11235
     } else if lower.contains("dns") || lower.contains("lookup") || lower.contains("name or service") {
         11210
-    } else if lower.contains("certificate") || lower.contains("tls") || lower.contains("invalid peer") {
+    } else if is_tls(&error) {
         11220
     } else if error.is_connect() || error.is_request() || has_io(&error) {
         11205
@@ -222,6 +226,15 @@ fn failure(error: reqwest::Error) -> HttpFailure {
         11200
     };
     HttpFailure { code, why }
+}
+
+/// rustls' errors hide inside those of I/O, which do not name them as their source.
+fn is_tls(error: &(dyn std::error::Error + 'static)) -> bool {
+    if error.is::<rustls::Error>() {
+        return true;
+    }
+    let hidden = error.downcast_ref::<io::Error>().and_then(io::Error::get_ref);
+    hidden.is_some_and(|hidden| is_tls(hidden)) || error.source().is_some_and(is_tls)
 }
 
 fn has_io(error: &reqwest::Error) -> bool {
@@ -252,3 +265,6 @@ fn words(error: &reqwest::Error) -> String {
     }
     words
 }
+
+#[cfg(test)]
+mod tests;
