@@ -60,7 +60,7 @@ async fn the_child_writes_until_it_is_killed() {
         let (id, at) = (EventSid(number.into()), UnixMicros(number));
         spool.push(Arc::new(Event { seq: number, id, at, subject: Subject::default(), fact }));
         store.put(record(number));
-        if number % 100 == 0 {
+        if number.is_multiple_of(100) {
             spool.flush(number, Duration::from_secs(10)).await;
             assert!(store.flush(Duration::from_secs(10)));
             println!("\nkept {number}");

@@ -141,7 +141,7 @@ impl Daemon {
     async fn push(&self, seqs: std::ops::RangeInclusive<u64>) {
         for seq in seqs {
             self.spool.push(event(seq, LegResumed {}.into(), Subject::default()));
-            if seq % 100 == 0 {
+            if seq.is_multiple_of(100) {
                 tokio::time::sleep(Duration::from_millis(5)).await;
             }
         }

@@ -29,6 +29,9 @@ const WAITING_MAX: usize = 4096;
 /// To fetch one.
 const FETCH_WITHIN: Duration = Duration::from_secs(15);
 
+/// From where, until when it may be used, and the samples.
+type Kept = (PromptSource, Instant, Arc<Prompt>);
+
 /// The handle; cheap to clone.
 #[derive(Clone)]
 pub struct Prompts {
@@ -36,7 +39,7 @@ pub struct Prompts {
     files: Files,
     /// Real paths of the folders that local files must lie below.
     folders: Arc<[PathBuf]>,
-    kept: Arc<Mutex<VecDeque<(PromptSource, Instant, Arc<Prompt>)>>>,
+    kept: Arc<Mutex<VecDeque<Kept>>>,
     places: Arc<Semaphore>,
     waiting: Arc<Semaphore>,
     report: Report,
@@ -119,9 +122,7 @@ impl Prompts {
         let mut kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
         kept.retain(|(of, ..)| *of != source);
         kept.push_back((source, until, prompt));
-        let bytes = |kept: &VecDeque<(PromptSource, Instant, Arc<Prompt>)>| {
-            kept.iter().map(|(_, _, prompt)| prompt.samples.len() * 2).sum::<usize>()
-        };
+        let bytes = |kept: &VecDeque<Kept>| kept.iter().map(|(_, _, prompt)| prompt.samples.len() * 2).sum::<usize>();
         while bytes(&kept) > KEPT_BYTES_MAX {
             kept.pop_front();
         }

@@ -11,10 +11,10 @@ use crate::drivers::test_folder::TestFolder;
 fn record(number: u128) -> CallRecord {
     CallRecord {
         sid: CallSid(number),
-        parent: (number % 2 == 0).then_some(CallSid(number - 1)),
+        parent: number.is_multiple_of(2).then_some(CallSid(number - 1)),
         account: Some(AccountSid(number % 3)),
         direction: "inbound".into(),
-        status: if number % 5 == 0 { "busy" } else { "completed" }.into(),
+        status: if number.is_multiple_of(5) { "busy" } else { "completed" }.into(),
         from: format!("+{number}"),
         from_name: String::new(),
         to: "+2".into(),
