@@ -303,7 +303,8 @@ impl Signaling {
 
 fn challenge(request: &Request, challenges: &[String], tag: &str) -> postern_sip::Response {
     let mut response = ResponseBuilder::to(request, 401).to_tag(tag);
-    for value in challenges {
+    let md5_only = headers::knows_only_md5(&request.headers);
+    for value in challenges.iter().filter(|value| !md5_only || value.contains("algorithm=MD5")) {
         response = response.header(Name::WwwAuthenticate, value);
     }
     response.build()

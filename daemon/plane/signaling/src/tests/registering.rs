@@ -97,6 +97,17 @@ fn the_challenge_offers_sha_256_before_md5() {
 }
 
 #[test]
+fn a_client_that_chokes_on_sha_256_is_shown_md5_alone() {
+    let mut world = World::new();
+    let headers = "Contact: <sip:a@192.168.1.50>\nUser-Agent: baresip v1.0.0 (x86_64/linux)";
+    world.recv(PHONE, &register("alice", "r", 1, headers));
+    let challenge = world.one();
+    assert!(!challenge.contains("SHA-256") && challenge.contains("algorithm=MD5"), "{challenge}");
+    let answer = world.register_with("alice", "secret", PHONE, headers);
+    assert!(answer.starts_with("SIP/2.0 200"));
+}
+
+#[test]
 fn one_device_too_many_replaces_the_one_longest_unheard() {
     let mut world = World::new();
     for source in ["192.168.1.51:5060", "192.168.1.52:5060", "192.168.1.53:5060"] {
