@@ -173,21 +173,21 @@ impl MediaPlane {
                 self.events.push_back(event);
             }
             MediaCommand::Configure { leg, setup } => {
-                self.to_leg(leg, |slot| Command::Configure { slot, setup });
+                self.say(leg, |slot| Command::Configure { slot, setup });
             }
             MediaCommand::Bridge { a, b } => self.bridge(a, b),
             MediaCommand::Unbridge { leg } => {
                 if let Some(&slot) = self.legs.get(&leg) {
                     self.bridges.retain(|&(a, b)| a != slot && b != slot);
                 }
-                self.to_leg(leg, |slot| Command::Unbridge { slot });
+                self.say(leg, |slot| Command::Unbridge { slot });
             }
             MediaCommand::Play { leg, play, prompt, times } => {
-                self.to_leg(leg, |slot| Command::Play { slot, play, prompt, times });
+                self.say(leg, |slot| Command::Play { slot, play, prompt, times });
             }
-            MediaCommand::StopPlay { leg } => self.to_leg(leg, |slot| Command::StopPlay { slot }),
+            MediaCommand::StopPlay { leg } => self.say(leg, |slot| Command::StopPlay { slot }),
             MediaCommand::Close { leg } => {
-                self.to_leg(leg, |slot| Command::Close { slot });
+                self.say(leg, |slot| Command::Close { slot });
                 let Some(slot) = self.legs.remove(&leg) else { return };
                 self.bridges.retain(|&(a, b)| a != slot && b != slot);
                 if let Some(stream) = self.stream(slot) {
@@ -284,7 +284,7 @@ impl MediaPlane {
         self.slots.get_mut(slot as usize)?.as_mut()
     }
 
-    fn to_leg(&mut self, leg: CallSid, command: impl FnOnce(u32) -> Command) {
+    fn say(&mut self, leg: CallSid, command: impl FnOnce(u32) -> Command) {
         let Some(&slot) = self.legs.get(&leg) else { return };
         let command = command(slot);
         let Some(stream) = self.stream(slot) else { return };
