@@ -1,4 +1,5 @@
 //! After start-up a relayed packet costs no allocation. Alone in its program, for the allocator is the program's.
+#![allow(clippy::disallowed_methods, reason = "tests read the clock")]
 
 mod support;
 

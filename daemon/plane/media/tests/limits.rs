@@ -1,4 +1,5 @@
 //! Every limit has a behaviour: ports, descriptors, queues, workers, memory.
+#![allow(clippy::disallowed_methods, reason = "tests read the clock")]
 
 mod support;
 

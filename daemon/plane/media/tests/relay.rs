@@ -1,4 +1,5 @@
 //! The plane with real sockets: who hears whom, and who is not heard.
+#![allow(clippy::disallowed_methods, reason = "tests read the clock")]
 
 mod support;
 
