@@ -98,7 +98,6 @@ impl Signaling {
     }
 
     /// What RFC 3261 8.2 wants looked at before a request is served. None: it was answered. Else its description, if any.
-    #[allow(clippy::option_option)]
     fn first_look(
         &mut self,
         now: Instant,

@@ -333,3 +333,22 @@ fn a_user_without_devices_fails_at_once() {
     assert!(matches!(world.event(), LegEvent::Failed { cause: Cause { status: 480, .. }, .. }));
     assert!(world.sent.is_empty());
 }
+
+#[test]
+fn an_ipv6_trunk_is_called_from_our_ipv6_address() {
+    let mut config = config();
+    config.realms.get_mut("outer").unwrap().signaling.push(address("[2001:db8::1]:5060"));
+    config.trunks.get_mut("carrier").unwrap().address.host = "2001:db8::9".into();
+    let mut world = World::with(config);
+    world.command(to_carrier(LEG));
+    assert_eq!(world.sent[0].0, address("[2001:db8::9]:5060"));
+    let invite = world.one();
+    assert!(invite.starts_with("INVITE sip:+15550142@[2001:db8::9] SIP/2.0"), "{invite}");
+    assert!(header(&invite, "Via").starts_with("SIP/2.0/UDP [2001:db8::1]:5060;"));
+    assert_eq!(header(&invite, "Contact"), "<sip:[2001:db8::1]:5060>");
+    assert!(header(&invite, "From").contains("@[2001:db8::1]>"));
+    let ok = with_answer("").replace("gw@198.51.100.10:5060", "gw@[2001:db8::7]");
+    world.recv_at("[2001:db8::1]:5060", "[2001:db8::9]:5060", &response(&invite, "200 OK", "t1", &ok));
+    assert_eq!(world.sent[0].0, address("[2001:db8::7]:5060"));
+    assert!(world.one().starts_with("ACK sip:gw@[2001:db8::7] SIP/2.0"));
+}
