@@ -1,5 +1,17 @@
-//! The daemon as a library: the drivers that move bytes for the switch. `main` wires them to it.
+//! The daemon as a library: threads and wiring, no decisions.
+//!
+//! | module | what it is |
+//! |---|---|
+//! | [`daemon`] | the order in which everything starts and stops |
+//! | [`switch_thread`] | the loop around [`postern_switch::Switch`] |
+//! | [`mailbox`] | how drivers reach that loop |
+//! | [`admin`] | reload, and the daemon's part of the status |
+//! | [`drivers`] | journal, spool, store, HTTP, prompts, names, NATS |
 
 #![forbid(unsafe_code)]
 
+pub mod admin;
+pub mod daemon;
 pub mod drivers;
+pub mod mailbox;
+pub mod switch_thread;

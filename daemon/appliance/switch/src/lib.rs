@@ -186,6 +186,11 @@ impl Switch {
         self.router.counters().legs == 0 && self.signaling.counters().legs == 0
     }
 
+    /// The number of the last event.
+    pub fn last_seq(&self) -> u64 {
+        self.sequencer.last()
+    }
+
     /// The configuration in force.
     pub fn config(&self) -> &Arc<Config> {
         &self.config

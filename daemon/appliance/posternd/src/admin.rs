@@ -1,0 +1,129 @@
+//! Reloading the configuration, and the parts of the status that only the daemon knows.
+
+use std::{
+    path::{Path, PathBuf},
+    sync::{Arc, Mutex, PoisonError},
+};
+
+use postern_accounts::Accounts;
+use postern_api::{Admin, Answer, Tenants};
+use postern_config::{Config, Diagnostic, SystemEnvironment};
+use postern_facts::{ConfigRefused, Happened, Subject};
+use postern_switch::{Input, Status};
+use serde_json::{Value, json};
+
+use crate::{
+    drivers::{journal::Journal, nats::Link, spool::Spool, store::Store},
+    mailbox::Mailbox,
+};
+
+/// Reads and checks a configuration file.
+pub fn read(file: &Path) -> Result<(Config, Vec<Diagnostic>), Refused> {
+    let text =
+        std::fs::read_to_string(file).map_err(|error| Refused::Unreadable(format!("{}: {error}", file.display())))?;
+    postern_config::load(&file.display().to_string(), &text, &SystemEnvironment).map_err(Refused::Mistakes)
+}
+
+/// Why a configuration file was not taken.
+#[derive(Debug)]
+pub enum Refused {
+    /// It cannot be read at all.
+    Unreadable(String),
+    /// It says something wrong; every mistake.
+    Mistakes(Vec<Diagnostic>),
+}
+
+/// The daemon, as the API asks it.
+pub struct Daemon {
+    /// The configuration file.
+    pub file: PathBuf,
+    /// The one in force.
+    pub config: Mutex<Arc<Config>>,
+    /// The way to the switch.
+    pub mailbox: Mailbox,
+    /// Its tenants.
+    pub tenants: Tenants,
+    /// See the fields of the status that they fill.
+    pub journal: Journal,
+    /// See above.
+    pub spool: Spool,
+    /// See above.
+    pub store: Store,
+    /// See above; none: no control plane.
+    pub link: Option<Link>,
+}
+
+impl Daemon {
+    /// Reads the file again and applies it whole, or leaves the old one and says why.
+    pub fn apply(&self, by: &str) -> Result<Value, Vec<Value>> {
+        let file = self.file.display().to_string();
+        let (config, warnings) = match read(&self.file) {
+            Ok(read) => read,
+            Err(refused) => {
+                let (mistakes, first, list) = match refused {
+                    Refused::Unreadable(why) => (1, why.clone(), vec![json!({ "message": why })]),
+                    Refused::Mistakes(mistakes) => {
+                        let first =
+                            mistakes.first().map(|m| format!("{}:{}:{}: {}", m.file, m.line, m.column, m.message));
+                        let list = mistakes.iter().map(|m| json!(m)).collect();
+                        (mistakes.len() as u64, first.unwrap_or_default(), list)
+                    }
+                };
+                let fact = ConfigRefused { file, mistakes, first }.into();
+                self.mailbox.put(Input::Happened(Happened { subject: Subject::default(), fact }));
+                return Err(list);
+            }
+        };
+        let config = Arc::new(config);
+        let mut in_force = self.config.lock().unwrap_or_else(PoisonError::into_inner);
+        let waits_for_restart = needs_restart(&in_force, &config);
+        self.journal.set_level(config.log.level);
+        self.tenants.replace(Accounts::new(&config));
+        *in_force = config.clone();
+        drop(in_force);
+        self.mailbox.put(Input::Configure { config, file: file.clone(), by: by.into() });
+        Ok(json!({ "file": file, "warnings": warnings, "needs_restart": waits_for_restart }))
+    }
+}
+
+impl Admin for Daemon {
+    fn complete(&self, status: &mut Status) {
+        let delivery = &mut status.delivery;
+        delivery.link = self.link.as_ref().map_or("none", |link| if link.is_up() { "up" } else { "down" }).into();
+        delivery.published = self.link.as_ref().map_or(0, Link::published);
+        delivery.spool_waiting = if self.link.is_some() { self.spool.waiting() } else { 0 };
+        delivery.spool_bytes = self.spool.bytes();
+        delivery.journal_dropped = self.journal.dropped();
+        delivery.records = self.store.records();
+    }
+
+    fn reload(&self, by: &str) -> Answer<'_, Result<Value, Vec<Value>>> {
+        let by = by.to_owned();
+        Box::pin(async move { self.apply(&by) })
+    }
+}
+
+/// Keys that changed and that only a restart applies.
+fn needs_restart(old: &Config, new: &Config) -> Vec<String> {
+    let mut keys = Vec::new();
+    let mut note = |changed: bool, key: String| {
+        if changed {
+            keys.push(key);
+        }
+    };
+    note(old.appliance.state_folder != new.appliance.state_folder, "appliance.state_folder".into());
+    note(old.appliance.runtime_folder != new.appliance.runtime_folder, "appliance.runtime_folder".into());
+    note(old.appliance.spool_mb != new.appliance.spool_mb, "appliance.spool_mb".into());
+    note(old.appliance.records_max != new.appliance.records_max, "appliance.records_max".into());
+    note(old.api != new.api, "api".into());
+    note(old.control_plane != new.control_plane, "control_plane".into());
+    note(old.log.to != new.log.to, "log.to".into());
+    note(old.media.workers != new.media.workers, "media.workers".into());
+    let names: std::collections::BTreeSet<_> = old.realms.keys().chain(new.realms.keys()).collect();
+    for name in names {
+        let signaling =
+            |config: &Config| config.realms.get(name).map(|realm| realm.signaling.clone()).unwrap_or_default();
+        note(signaling(old) != signaling(new), format!("realms.{name}.signaling"));
+    }
+    keys
+}

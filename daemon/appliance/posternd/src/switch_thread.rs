@@ -1,0 +1,237 @@
+//! The switch thread: reads the clock, takes what came, has the [`Switch`] decide, and hands its outputs to the drivers.
+//!
+//! One turn: sleep until a datagram, a letter or the next deadline; read both clocks once; take everything that is
+//! there; let due timers run; carry outputs out. Datagrams leave with the next sleep, many in one system call.
+
+use std::{
+    collections::HashMap,
+    io,
+    net::{SocketAddr, UdpSocket},
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+        mpsc::{Receiver, SyncSender, sync_channel},
+    },
+    thread::{self, JoinHandle},
+    time::{Duration, Instant, SystemTime},
+};
+
+use postern_api::Asked;
+use postern_config::Config;
+use postern_media::MediaPlane;
+use postern_switch::{Input, Output, Reply, Switch, Token, request::MediaStatus};
+use postern_types::{Now, UnixMicros};
+use postern_uring::{Event, SocketId, SwitchRing};
+use tokio::sync::{mpsc, oneshot};
+
+use crate::{drivers::Drivers, mailbox::Mailbox};
+
+/// Longest sleep: the watchdog counts turns.
+const SLEEP_MAX: Duration = Duration::from_secs(1);
+
+/// What the thread is started with.
+pub struct Start {
+    /// The configuration.
+    pub config: Arc<Config>,
+    /// Bound SIP sockets.
+    pub sockets: Vec<UdpSocket>,
+    /// Number of the last event that was kept.
+    pub last_seq: u64,
+    /// Unpredictable.
+    pub seed: [u8; 32],
+    /// Turns of the loop, for the watchdog.
+    pub turns: Arc<AtomicU64>,
+}
+
+/// The running thread: what others need of it.
+pub struct Running {
+    /// Where letters go.
+    pub mailbox: Mailbox,
+    /// What this kernel cannot do, in words for a person.
+    pub notices: Vec<&'static str>,
+    /// Hand the drivers and the questions over: the thread serves from then on.
+    pub go: SyncSender<(Drivers, mpsc::Receiver<Asked>)>,
+    /// Ends when [`Input::Stop`] was carried out and every leg is gone, or two seconds after it, with the number of the last event.
+    pub thread: JoinHandle<u64>,
+}
+
+/// Starts the thread and waits until its ring and the media workers stand.
+pub fn start(start: Start) -> io::Result<Running> {
+    let (ready, is_ready) = sync_channel(1);
+    let (go, drivers) = sync_channel(1);
+    let thread = thread::Builder::new().name("switch".into()).spawn(move || {
+        let (mut ours, waiting) = match Thread::prepare(start, &ready) {
+            Ok(prepared) => prepared,
+            Err(error) => {
+                let _ = ready.send(Err(error));
+                return 0;
+            }
+        };
+        if let Ok((drivers, questions)) = drivers.recv() {
+            ours.run(&drivers, questions, &waiting);
+        }
+        ours.media.stop();
+        ours.switch.last_seq()
+    })?;
+    let (mailbox, notices) = is_ready.recv().map_err(|_| io::Error::other("the switch thread died at its start"))??;
+    Ok(Running { mailbox, notices, go, thread })
+}
+
+struct Thread {
+    switch: Switch,
+    ring: SwitchRing,
+    media: MediaPlane,
+    by_address: HashMap<SocketAddr, SocketId>,
+    addresses: HashMap<SocketId, SocketAddr>,
+    answers: HashMap<Token, oneshot::Sender<Reply>>,
+    next_token: u64,
+    turns: Arc<AtomicU64>,
+    /// Datagrams that found no buffer: lost, as the network may lose any.
+    unsent: u64,
+}
+
+type Ready = SyncSender<io::Result<(Mailbox, Vec<&'static str>)>>;
+
+impl Thread {
+    fn prepare(start: Start, ready: &Ready) -> io::Result<(Self, Receiver<Input<'static>>)> {
+        let Start { config, sockets, last_seq, seed, turns } = start;
+        let locals: Vec<_> = sockets.iter().map(UdpSocket::local_addr).collect::<io::Result<_>>()?;
+        let (ring, ids) = SwitchRing::new(sockets)?;
+        let media = MediaPlane::start(&config, ring.bell().try_clone()?)?;
+        let (mailbox, waiting) = Mailbox::new(ring.bell().try_clone()?);
+        let notices = ring.notices().to_vec();
+        let ours = Self {
+            switch: Switch::new(config, seed, last_seq, now()),
+            ring,
+            media,
+            by_address: locals.iter().copied().zip(ids.iter().copied()).collect(),
+            addresses: ids.into_iter().zip(locals).collect(),
+            answers: HashMap::new(),
+            next_token: 0,
+            turns,
+            unsent: 0,
+        };
+        let _ = ready.send(Ok((mailbox, notices)));
+        Ok((ours, waiting))
+    }
+
+    fn run(&mut self, drivers: &Drivers, mut questions: mpsc::Receiver<Asked>, letters: &Receiver<Input<'static>>) {
+        let mut stop_by: Option<Instant> = None;
+        loop {
+            self.turns.fetch_add(1, Ordering::Relaxed);
+            let limit = Instant::now() + SLEEP_MAX;
+            let deadline = self.switch.next_deadline().into_iter().chain(stop_by).fold(limit, Instant::min);
+            if let Err(error) = self.ring.sleep(Some(deadline)) {
+                // The ring is this thread's only ear: without it the daemon is better restarted by systemd.
+                eprintln!("posternd: the signaling ring failed: {error}; stopping");
+                return;
+            }
+            let now = now();
+            while let Some(event) = self.ring.poll() {
+                self.take(now, event);
+                self.carry(now, drivers);
+            }
+            while let Some(event) = self.media.poll_event() {
+                self.switch.handle_input(now, Input::Media(event));
+                self.carry(now, drivers);
+            }
+            while let Ok(asked) = questions.try_recv() {
+                self.next_token += 1;
+                let token = Token(self.next_token);
+                self.answers.insert(token, asked.answer);
+                self.switch.handle_input(now, Input::Request(token, asked.request));
+                self.carry(now, drivers);
+            }
+            while let Ok(letter) = letters.try_recv() {
+                if let Input::Configure { config, .. } = &letter {
+                    self.media.reconfigure(config);
+                }
+                if let Input::Stop { .. } = &letter {
+                    stop_by = Some(now.instant + Duration::from_secs(2));
+                }
+                self.switch.handle_input(now, letter);
+                self.carry(now, drivers);
+            }
+            if self.switch.next_deadline().is_some_and(|at| at <= now.instant) {
+                self.switch.handle_timeout(now);
+                self.carry(now, drivers);
+            }
+            if stop_by.is_some_and(|by| by <= now.instant || self.switch.is_idle()) {
+                // What was said last leaves with one more look at the ring.
+                let _ = self.ring.sleep(Some(Instant::now()));
+                return;
+            }
+        }
+    }
+
+    fn take(&mut self, now: Now, event: Event) {
+        match event {
+            Event::Datagram { socket, source, bytes } => {
+                let Some(local) = self.addresses.get(&socket).copied() else { return };
+                self.switch.handle_input(now, Input::Datagram { local, source, bytes: &bytes });
+            }
+            Event::Woken | Event::Closed { .. } => {}
+            Event::Broken { socket, error } => {
+                let local = self.addresses.get(&socket);
+                eprintln!("posternd: the SIP socket {local:?} can receive no more: {error}");
+                self.ring.close(socket);
+            }
+        }
+    }
+
+    fn carry(&mut self, now: Now, drivers: &Drivers) {
+        while let Some(output) = self.switch.poll_output() {
+            match output {
+                Output::Send { local, destination, bytes } => {
+                    let sent = self.by_address.get(&local).map(|id| self.ring.send(*id, destination, &bytes));
+                    if !matches!(sent, Some(Ok(()))) {
+                        self.unsent += 1;
+                    }
+                }
+                Output::Media(command) => {
+                    self.media.command(now, command);
+                    while let Some(event) = self.media.poll_event() {
+                        self.switch.handle_input(now, Input::Media(event));
+                    }
+                }
+                Output::Http(request) => drivers.http.request(*request),
+                Output::LoadPrompt(key, source) => drivers.prompts.load(key, source),
+                Output::Resolve { id, host } => drivers.resolver.resolve(id, host),
+                Output::Event(event) => {
+                    drivers.journal.write(&event);
+                    drivers.spool.push(event);
+                }
+                Output::Record(record) => drivers.store.put(*record),
+                Output::Chapter(chapter) => drivers.store.put_ladder(chapter),
+                Output::Reply(token, reply) => self.reply(token, reply),
+            }
+        }
+    }
+
+    fn reply(&mut self, token: Token, mut reply: Reply) {
+        if let Reply::Status(status) = &mut reply {
+            status.media = media_status(&self.media);
+        }
+        if let Some(answer) = self.answers.remove(&token) {
+            // Whoever asked may have left.
+            let _ = answer.send(reply);
+        }
+    }
+}
+
+fn media_status(media: &MediaPlane) -> MediaStatus {
+    let status = media.status();
+    MediaStatus {
+        streams: status.streams,
+        ports_free: status.ports_free,
+        packets_received: status.packets_in,
+        packets_sent: status.packets_out,
+        packets_dropped: status.dropped,
+        us_per_packet: (status.packets_in > 0).then_some(status.us_per_packet),
+    }
+}
+
+/// One reading of both clocks: the only place of the switch thread that looks at them for the rooms.
+fn now() -> Now {
+    Now { instant: Instant::now(), wall: UnixMicros::from_system(SystemTime::now()) }
+}
