@@ -110,9 +110,9 @@ class Demo:
         return score.play(self.folder / "carrier.ul").pause(TALK_MS).bye().expect(200)
 
     def document_score(self):
-        score = sipp.Score().invite(sipp.sdp(port=sipp.PLAYED)).hear(100, 180, 183).expect(200).ack()
+        score = sipp.Score().invite(sipp.sdp(port=sipp.PLAYED, formats=sipp.WITH_DIGITS)).hear(100, 180, 183).expect(200).ack()
         # The prompt is heard first; the digit interrupts nothing of the proof.
-        score.pause(1800).digits("1").pause(400)
+        score.pause(2200).digits("1").pause(1200)
         return score.play(self.folder / "carrier.ul").pause(TALK_MS + 500).bye().expect(200)
 
     def call(self, title, number, score, gathers=False):
@@ -123,7 +123,7 @@ class Demo:
                 say(f"  {path} returns:")
                 quote(text)
         known = {c["sid"] for c in self.box.calls()}
-        packets = capture.Capture(self.folder, name=f"call-{number[-1]}")
+        packets = capture.Capture(self.folder, self.net.prefix, name=f"call-{number[-1]}")
         earlier = len(self.phone.heard())
         run = sipp.Run(self.folder, f"carrier-{number[-1]}", score, self.net.carrier, f"{self.net.box_carrier}:5060", service=number)
         run.done()

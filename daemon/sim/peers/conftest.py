@@ -71,7 +71,7 @@ class World:
         return reply
 
     def capture(self):
-        found = capture.Capture(self.folder)
+        found = capture.Capture(self.folder, self.net.prefix)
         self.children.append(found.child)
         return found
 

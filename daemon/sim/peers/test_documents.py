@@ -57,7 +57,7 @@ def test_digits_are_gathered_and_sent_to_the_action(world):
     daemon = world.start()
     world.app["/voice"] = document('<Gather numDigits="4" action="/digits" timeout="8"><Pause length="1"/></Gather><Hangup/>')
     world.app["/digits"] = document("<Hangup/>")
-    score = sipp.Score().invite(OFFER).hear(100, 180).expect(200).ack().pause(400).digits("1739").expect("BYE", within_ms=12000).reply_in_dialog(200, "OK")
+    score = sipp.Score().invite(sipp.sdp(formats=sipp.WITH_DIGITS)).hear(100, 180).expect(200).ack().pause(400).digits("1739").expect("BYE", within_ms=12000).reply_in_dialog(200, "OK")
     world.caller("acme", score, box.NUMBER_APP).done()
     (asked,) = world.app.asked("/digits")
     assert asked.params["Digits"] == "1739"

@@ -22,7 +22,7 @@ def test_sipp_and_baresip_hear_each_other(tmp_path):
     ours, theirs = audio.melody(3, 6), audio.melody(4, 6)
     (tmp_path / "ours.ul").write_bytes(audio.to_ulaw(ours))
     phone = Baresip(tmp_path, "alice", "x", net.client, net.ip(1), theirs, register=False)
-    packets = capture.Capture(tmp_path)
+    packets = capture.Capture(tmp_path, net.prefix)
     score = sipp.Score().invite(sipp.sdp(port=sipp.PLAYED)).hear(100, 180).expect(200).ack().play(tmp_path / "ours.ul").pause(2500).bye().expect(200)
     sipp.Run(tmp_path, "carrier", score, net.carrier, f"{net.client}:5060", service="alice").done()
     phone.closed()

@@ -30,11 +30,11 @@ class Packet:
 
 
 class Capture:
-    """UDP on lo from here to `stop()`."""
+    """UDP on lo from here to `stop()`, to or from addresses that begin with `prefix`, and ::1."""
 
-    def __init__(self, folder, name="lo"):
+    def __init__(self, folder, prefix, name="lo"):
         self.path = Path(folder) / f"{name}.pcap"
-        command = [sys.executable, "-m", "kit.capture", self.path]
+        command = [sys.executable, "-m", "kit.capture", self.path, prefix]
         if os.geteuid() != 0:
             command = ["sudo", "-n", *command]
         self.child = Child(f"capture-{name}", command, folder, cwd=Path(__file__).parent.parent, stdin=subprocess.PIPE)
@@ -105,7 +105,8 @@ def heard(packets, target):
     return audio.np.concatenate(rows) if rows else audio.np.zeros(0, audio.np.int16)
 
 
-def _run(path):
+def _run(path, prefix):
+    ours = bytes(int(part) for part in prefix.split("."))
     sniffer = socket.socket(socket.AF_PACKET, socket.SOCK_RAW, socket.htons(3))
     sniffer.setsockopt(socket.SOL_SOCKET, 33, 64 << 20)  # SO_RCVBUFFORCE: bursts of load
     sniffer.bind(("lo", 0))
@@ -124,9 +125,12 @@ def _run(path):
                 continue
             if address[2] == PACKET_OUTGOING:
                 continue
+            ip6 = frame[12:14] == b"\x86\xdd"
+            if not ip6 and frame[26 : 26 + len(ours)] != ours and frame[30 : 30 + len(ours)] != ours:
+                continue
             now = time.time()
             out.write(struct.pack("<IIII", int(now), int(now % 1 * 1e6), len(frame), len(frame)) + frame)
 
 
 if __name__ == "__main__":
-    _run(sys.argv[1])
+    _run(sys.argv[1], sys.argv[2])

@@ -20,13 +20,15 @@ def sdp(direction="sendrecv", formats=((0, "PCMU/8000"), (101, "telephone-event/
         "v=0", f"o=carrier 53655765 {version} IN IP[local_ip_type] [local_ip]", "s=-", "c=IN IP[media_ip_type] [media_ip]", "t=0 0",
         f"m=audio {port} RTP/AVP " + " ".join(str(number) for number, _ in formats),
         *(f"a=rtpmap:{number} {name}" for number, name in formats),
-        *("a=fmtp:101 0-15" for number, _ in formats if number == 101),
+        *(f"a=fmtp:{number} 0-15" for number, name in formats if name.startswith("telephone")),
         "a=ptime:20", f"a={direction}", *extra,
     ]
     return "\n".join(rows)
 
 
 PLAYED = "[rtpstream_audio_port]"
+# What a score that sends digits must offer: sipp sends them as payload type 96, whatever was agreed.
+WITH_DIGITS = ((0, "PCMU/8000"), (96, "telephone-event/8000"))
 
 
 class Score:
@@ -132,7 +134,7 @@ class Score:
         return self
 
     def digits(self, digits):
-        """As RFC 4733 events (needs the right to send raw packets)."""
+        """As RFC 4733 events, offered as WITH_DIGITS (needs the right to send raw packets)."""
         self.steps.append(f'<nop><action><exec play_dtmf="{digits}"/></action></nop>')
         return self
 
