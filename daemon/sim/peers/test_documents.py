@@ -151,7 +151,7 @@ def test_a_broken_primary_falls_over_to_the_secondary(world, fault):
     reply, code = FAULTS[fault]
     daemon = world.start()
     world.app["/voice"] = reply
-    world.app["/fallback"] = document('<Pause length="1"/><Hangup/>')
+    world.app["/fallback"] = document('<Gather timeout="1"/><Hangup/>')
     world.caller("acme", caller("postern"), box.NUMBER_APP).done()
     (asked,) = world.app.asked("/fallback")
     assert int(asked.params["ErrorCode"]) == code and asked.params["ErrorUrl"] == world.app.url + "/voice"
@@ -162,7 +162,7 @@ def test_a_broken_primary_falls_over_to_the_secondary(world, fault):
 def test_a_dead_primary_falls_over_to_the_secondary(world):
     # Nobody listens there.
     daemon = world.start(lambda c: c["applications"]["greeting"].update(voice_url=f"http://{world.net.servers}:9/voice"))
-    world.app["/fallback"] = document('<Pause length="1"/><Hangup/>')
+    world.app["/fallback"] = document('<Gather timeout="1"/><Hangup/>')
     world.caller("acme", caller("postern"), box.NUMBER_APP).done()
     assert int(world.app.asked("/fallback")[0].params["ErrorCode"]) == 11205
     daemon.idle()
@@ -188,7 +188,7 @@ def test_both_failing_end_the_call_audibly_and_cleanly(world):
     world.caller("acme", caller("postern"), box.NUMBER_APP).done()
     daemon.idle()
     heard = capture.heard(packets.stop(), world.net.carrier)
-    assert len(heard) > 4000 and abs(heard.astype(int)).max() > 1000  # a tone
+    assert len(heard) >= 2400 and abs(heard.astype(int)).max() > 1000  # a tone
     assert [e["data"]["then"] for e in daemon.events(type="app.failed")] == ["secondary", "call ends"]
 
 
@@ -225,7 +225,7 @@ def test_callbacks_come_in_order_with_one_terminal(world):
 def test_a_callback_server_that_fails_harms_no_call(world):
     daemon = world.start()
     world.app["/status"] = Reply("no", 500, "text/plain")
-    world.app["/voice"] = document('<Pause length="1"/><Hangup/>')
+    world.app["/voice"] = document('<Gather timeout="1"/><Hangup/>')
     world.caller("acme", caller("postern"), box.NUMBER_APP).done()
     daemon.idle()
     assert daemon.until_event("callback.failed")
@@ -233,7 +233,7 @@ def test_a_callback_server_that_fails_harms_no_call(world):
 
 def test_the_caller_hangs_up_while_the_document_runs(world):
     daemon = world.start()
-    world.app["/voice"] = document('<Pause length="30"/><Redirect>/never</Redirect>')
+    world.app["/voice"] = document('<Gather timeout="30"/><Redirect>/never</Redirect>')
     world.caller("acme", caller("peer"), box.NUMBER_APP).done()
     daemon.idle()
     assert not world.app.asked("/never")

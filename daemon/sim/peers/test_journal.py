@@ -17,7 +17,7 @@ def test_a_call_is_found_by_its_fields(world):
     journald = Journald(world.folder)
     world.children.append(journald)
     daemon = world.start(lambda c: c["log"].update(to="journal"), prefix=journald.inside)
-    world.app["/voice"] = document('<Pause length="20"/>')
+    world.app["/voice"] = document('<Gather timeout="20"/>')
     world.caller("acme", sipp.Score().invite(OFFER).hear(100, 180).expect(200).ack().pause(100).bye().expect(200), box.NUMBER_APP).done()
     daemon.idle()
     call = daemon.events(type="call.ended")[0]["call"]

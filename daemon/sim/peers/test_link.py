@@ -11,7 +11,7 @@ STREAM = "POSTERN_EVENTS"
 
 def load(world, name, calls, rate):
     score = sipp.Score().invite(OFFER).hear(100, 180).expect(200).ack().pause(150).bye().expect(200)
-    world.app["/voice"] = document('<Pause length="20"/>')
+    world.app["/voice"] = document('<Gather timeout="20"/>')
     return world.caller(name, score, box.NUMBER_APP, calls=calls, rate=rate, limit=200)
 
 
@@ -119,7 +119,7 @@ def test_a_call_is_ended_by_a_command(world):
     nats = world.nats()
     daemon = world.start(nats=nats)
     daemon.until_event("link.up")
-    world.app["/voice"] = document('<Pause length="30"/>')
+    world.app["/voice"] = document('<Gather timeout="30"/>')
     run = world.caller("acme", sipp.Score().invite(OFFER).hear(100, 180).expect(200).ack().expect("BYE", within_ms=20000).reply_in_dialog(200, "OK"), box.NUMBER_APP)
     daemon.until_event("leg.answered")
     (call,) = daemon.live()

@@ -3,6 +3,7 @@
 import threading
 import time
 from dataclasses import dataclass, field
+from email.message import Message
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from urllib.parse import parse_qsl, urlsplit
 
@@ -16,7 +17,7 @@ class Request:
     path: str
     params: dict
     pairs: list
-    headers: dict
+    headers: Message  # without regard to case
     query: str = ""
 
 
@@ -47,7 +48,7 @@ class AppServer:
                 length = int(self.headers.get("Content-Length") or 0)
                 text = self.rfile.read(length).decode()
                 pairs = parse_qsl(text if self.command == "POST" else parts.query, keep_blank_values=True)
-                request = Request(time.time(), self.command, parts.path, dict(pairs), pairs, dict(self.headers.items()), parts.query)
+                request = Request(time.time(), self.command, parts.path, dict(pairs), pairs, self.headers, parts.query)
                 server.requests.append(request)
                 reply = server.routes.get(parts.path, Reply("no such page", 404, "text/plain"))
                 if callable(reply):

@@ -2,15 +2,24 @@
 
 import itertools
 import os
+import socket
 
 _next = itertools.count(os.getpid() * 7)
 
 
 class Net:
     def __init__(self):
-        number = next(_next)
-        # Not 127.0: that is where everybody else is.
-        self.prefix = f"127.{1 + number // 250 % 250}.{1 + number % 250}"
+        # Held for as long as we live: another run that counts its way here goes one further.
+        self.claim = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+        while True:
+            number = next(_next)
+            # Not 127.0: that is where everybody else is.
+            self.prefix = f"127.{1 + number // 250 % 250}.{1 + number % 250}"
+            try:
+                self.claim.bind((self.ip(254), 1024))
+                return
+            except OSError:
+                continue
 
     def ip(self, host):
         return f"{self.prefix}.{host}"
