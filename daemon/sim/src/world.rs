@@ -12,7 +12,7 @@ use postern_facts::{CallRecord, Event, Fact};
 use postern_switch::{Input, Output, Reply, Request, Status, Switch, Token};
 use postern_types::{CallSid, Now, UnixMicros, media::Prompt};
 use rand::{Rng, SeedableRng, rngs::StdRng};
-use rsip::prelude::{HasHeaders, HeadersExt, UntypedHeader};
+use rsip::prelude::{HeadersExt, UntypedHeader};
 
 use crate::{
     application::Servers,
