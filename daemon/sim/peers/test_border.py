@@ -114,14 +114,24 @@ def test_a_user_without_proof_cannot_call(world):
     raw.close()
 
 
-def test_a_trunk_that_must_prove_itself(world):
+@pytest.mark.parametrize("algorithm", ["MD5", "SHA-256"])
+def test_a_trunk_that_must_prove_itself(world, algorithm):
+    """By hand: sipp 3.6 knows no SHA-256 and stumbles over the offer of it."""
     daemon = world.start(lambda c: c["trunks"]["acme"].update(demands={"username": "acme", "password": "trunk-secret-7"}))
-    far = world.callee("zeta", sipp.Score().expect("INVITE").reply(200, "OK", OFFER).expect("ACK").expect("BYE").reply_in_dialog(200, "OK"), media_port=7000)
-    score = sipp.Score().invite(OFFER).hear(100).expect(401, auth=True).ack(failure=True).authenticate("acme", "trunk-secret-7", OFFER)
-    score.hear(100, 180).expect(200).ack().pause(100).bye().expect(200)
-    world.caller("acme", score, "+991").done()
+    far = world.callee("zeta", sipp.Score().expect("INVITE").reply(486, "Busy").expect("ACK"), media_port=7000)
+    raw = sip.Raw(world.net.carrier)
+    uri = f"sip:+991@{world.net.box_carrier}"
+    body = f"v=0\r\no=- 1 1 IN IP4 {raw.local}\r\ns=-\r\nc=IN IP4 {raw.local}\r\nt=0 0\r\nm=audio 6000 RTP/AVP 0\r\n"
+    kind = "Content-Type: application/sdp"
+    first = raw.ask(raw.request("INVITE", uri, (kind,), body, call_id="prove-1"), world.net.box_carrier)
+    assert sip.status(first) == 401
+    assert daemon.events(type="call.offered") == []
+    for password, outcome in (("wrong", 401), ("trunk-secret-7", 486)):
+        line = sip.answer(sip.challenge(first, algorithm), "acme", password, "INVITE", uri)
+        reply = raw.ask(raw.request("INVITE", uri, (kind, f"Authorization: {line}"), body, cseq=2, call_id=f"prove-{password}"), world.net.box_carrier)
+        assert sip.status(reply) in ((401, 403) if outcome == 401 else (outcome,)), reply
     far.done()
-    daemon.idle()
+    raw.close()
 
 
 def test_we_prove_ourselves_to_a_trunk_that_asks(world):

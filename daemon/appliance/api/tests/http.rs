@@ -28,7 +28,7 @@ async fn json(request: RequestBuilder) -> (u16, Value) {
     let response = request.send().await.unwrap();
     let status = response.status().as_u16();
     let body = response.text().await.unwrap();
-    (status, serde_json::from_str(&body).unwrap_or_else(|_| Value::String(body)))
+    (status, serde_json::from_str(&body).unwrap_or(Value::String(body)))
 }
 
 #[tokio::test]

@@ -56,13 +56,17 @@ class Raw:
         first = self.ask(self.request("REGISTER", uri, headers, to=to, user=user, call_id=call_id), target)
         if not first or status(first) != 401:
             return first
-        challenges = [dict(re.findall(r'(\w+)="?([^",\r]+)"?', line)) for line in re.findall(r"(?im)^WWW-Authenticate: *Digest (.*)$", first)]
-        chosen = next(c for c in challenges if not algorithm or c.get("algorithm", "MD5").upper() == algorithm)
-        line = answer(chosen, user, password, "REGISTER", uri)
+        line = answer(challenge(first, algorithm), user, password, "REGISTER", uri)
         return self.ask(self.request("REGISTER", uri, (*headers, f"Authorization: {line}"), to=to, user=user, cseq=2, call_id=call_id), target)
 
     def close(self):
         self.socket.close()
+
+
+def challenge(message, algorithm=None):
+    """The parameters of a challenge: the first, or the one of this algorithm."""
+    challenges = [dict(re.findall(r'(\w+)="?([^",\r]+)"?', line)) for line in re.findall(r"(?im)^(?:WWW|Proxy)-Authenticate: *Digest (.*)$", message)]
+    return next(c for c in challenges if not algorithm or c.get("algorithm", "MD5").upper() == algorithm)
 
 
 def answer(challenge, user, password, method, uri, nc="00000001", cnonce="c0ffee"):
