@@ -1,0 +1,59 @@
+"""Runs everything, prints it, writes docs/performance.json and the figures in docs/PERFORMANCE.md.
+
+make bench [ARGS='--quick']   --quick: a minute, fewer legs and repetitions, nothing is written into docs
+                              --only relay|signaling: that part, nothing is written into docs
+                              --gates: exit 1 when a gate is missed
+"""
+
+import argparse
+import json
+import os
+import sys
+import tempfile
+import time
+from pathlib import Path
+from types import SimpleNamespace
+
+from . import machine, relay, report, signaling
+
+FULL = SimpleNamespace(legs=[200, 2000, 4000], turns=3, seconds=3.0, held=2000, search_seconds=2.0, search_steps=5, call_seconds=5.0)
+QUICK = SimpleNamespace(legs=[200, 2000], turns=1, seconds=1.5, held=500, search_seconds=1.0, search_steps=3, call_seconds=2.0)
+DOCS = Path(__file__).resolve().parents[3] / "docs"
+
+
+def main():
+    words = argparse.ArgumentParser(prog="bench", usage=__doc__)
+    words.add_argument("--quick", action="store_true")
+    words.add_argument("--only", choices=("relay", "signaling"))
+    words.add_argument("--gates", action="store_true")
+    words = words.parse_args()
+    binaries = Path(os.environ.get("POSTERN_BIN", Path.home() / ".cache/postern/target/release"))
+    plan = QUICK if words.quick else FULL
+    began = time.monotonic()
+
+    def say(text):
+        print(f"[{time.monotonic() - began:4.0f} s] {text}", flush=True)
+
+    results = {"command": "make bench" + (" ARGS=--quick" if words.quick else ""), "machine": machine.describe()}
+    with tempfile.TemporaryDirectory(prefix="postern-bench-") as folder:
+        if words.only != "signaling":
+            results["relay"] = relay.measure(folder, binaries, plan, say)
+        if words.only != "relay":
+            results["signaling"] = signaling.measure(folder, binaries, plan, say)
+    results["machine"]["busy_after"] = os.getloadavg()[0]
+    results["seconds"] = round(time.monotonic() - began)
+    results["gates"] = report.gates(results)
+    text = report.markdown(results)
+    print("\n" + text)
+    if words.quick or words.only:
+        say("nothing was written: docs have the figures of whole runs")
+    else:
+        (DOCS / "performance.json").write_text(json.dumps(results, indent=1) + "\n")
+        report.put(DOCS / "PERFORMANCE.md", text)
+        say("docs/performance.json and docs/PERFORMANCE.md are written")
+    missed = [gate for gate in results["gates"] if not gate["met"]]
+    return 1 if missed and words.gates else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

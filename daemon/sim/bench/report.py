@@ -1,0 +1,145 @@
+"""Results as tables: on the terminal and between the markers of docs/PERFORMANCE.md."""
+
+BEGIN, END = "<!-- figures: written by make bench -->", "<!-- end of figures -->"
+CALL_US_MAX = 250
+LOSS_MAX = 0.001
+
+
+def gates(results):
+    """What issue 2 asks for, and what was seen."""
+    found = []
+
+    def gate(what, value, limit, unit=""):
+        found.append({"what": what, "value": value, "limit": limit, "unit": unit, "met": value is not None and value <= limit})
+
+    if "relay" in results:
+        direct = results["relay"]["direct"]["latency"]["p50_us"]
+        for entry in results["relay"]["by_legs"]:
+            ours, theirs = entry["systems"]["postern"], entry["systems"]["rtpengine"]
+            for load, name in (("flood", "flood"), ("rate", "100,000 packets a second")):
+                gate(f"CPU a packet, {entry['legs']} legs, {name}, part of rtpengine's", ratio(ours, theirs, load), 0.5)
+            gate(f"p50 latency added, {entry['legs']} legs, 100,000 packets a second", ours["rate"]["latency_us"]["p50"] - direct, 1000, "us")
+            gate(f"loss, {entry['legs']} legs", max(ours["flood"]["loss"], ours["rate"]["loss"]), LOSS_MAX)
+        for kind, name in (("resident", "resident"), ("whole", "resident and in the kernel")):
+            ours, theirs = (per_call(results["relay"], system, kind) for system in ("postern", "rtpengine"))
+            if ours is not None:
+                gate(f"memory a call, {name}, part of rtpengine's", ours / theirs, 0.25)
+    if "signaling" in results:
+        at_most = results["signaling"].get("saturated")
+        gate("CPU a call with media, at the highest rate", at_most and at_most["cpu_us_per_call"], CALL_US_MAX, "us")
+    return found
+
+
+def ratio(ours, theirs, load):
+    return ours[load]["cpu_ns_per_packet"]["median"] / theirs[load]["cpu_ns_per_packet"]["median"]
+
+
+def per_call(relay, system, kind):
+    """Kilobytes of one more call, from the fewest legs to the most: what is there once for all is no call's."""
+    first, last = relay["by_legs"][0], relay["by_legs"][-1]
+    calls = (last["legs"] - first["legs"]) / 2
+    few, many = (entry["systems"][system]["memory"] for entry in (first, last))
+    resident = (many["resident_kb_used"] - few["resident_kb_used"]) / calls
+    if kind == "resident":
+        return resident
+    if many["kernel_kb"] is None:
+        return None
+    kernel = (many["kernel_kb"] - few["kernel_kb"]) / calls
+    return kernel if kind == "kernel" else resident + kernel
+
+
+def markdown(results):
+    machine = results["machine"]
+    parts = [
+        f"`{results['command']}`, {machine['at']}, {results['seconds']} s: {machine['cores']} cores ({machine['cpu']}"
+        f"{', a virtual machine' if machine['virtual'] else ''}), Linux {machine['kernel']}, {machine['system']}, "
+        f"{machine['rustc']}, postern {machine['postern']}, rtpengine {machine['rtpengine']}. "
+        f"Load average before and after {machine['busy_before']:.1f} and {machine['busy_after']:.1f}, niceness of what was measured {machine['nice']}."
+    ]
+    if "relay" in results:
+        parts += relay_tables(results["relay"])
+    if "signaling" in results:
+        parts += signaling_tables(results["signaling"])
+    rows = [
+        (gate["what"], "none" if gate["value"] is None else f"{gate['value']:.3g} {gate['unit']}".strip(), f"{gate['limit']:g} {gate['unit']}".strip(), "met" if gate["met"] else "**missed**")
+        for gate in results["gates"]
+    ]
+    parts += ["### Gates", table(("what", "seen", "at most", ""), rows)]
+    return "\n\n".join(parts)
+
+
+def relay_tables(relay):
+    direct = relay["direct"]["latency"]
+    rows = []
+    for entry in relay["by_legs"]:
+        ours, theirs = entry["systems"]["postern"], entry["systems"]["rtpengine"]
+        for load, name in (("flood", "flood"), ("rate", f"{relay['rate'] // 1000} kpps")):
+            rows.append((entry["legs"], name, *cpu(ours[load]), *cpu(theirs[load]), f"**{ratio(ours, theirs, load):.2f}**"))
+    packets = table(
+        ("legs", "load", "postern: ns a packet", "kpps", "of a core", "rtpengine: ns a packet", "kpps", "of a core", "ratio"), rows
+    )
+    rows = []
+    for entry in relay["by_legs"]:
+        for name, system in entry["systems"].items():
+            rate = system["rate"]
+            added = [f"{rate['latency_us'][part] - direct[f'{part}_us']:.0f}" for part in ("p50", "p99", "p999")]
+            rows.append((entry["legs"], name, *added, f"{rate['loss']:.2%}", f"{system['flood']['loss']:.2%}"))
+    latency = table(("legs", "system", "p50 us", "p99 us", "p99.9 us", "loss at the rate", "loss in the flood"), rows)
+    rows = []
+    for kind, name in (("resident", "resident"), ("kernel", "sockets in the kernel"), ("whole", "together")):
+        ours, theirs = (per_call(relay, system, kind) for system in ("postern", "rtpengine"))
+        if ours is not None:
+            rows.append((name, f"{ours:.1f}", f"{theirs:.1f}", f"{ours / theirs:.2f}"))
+    few = relay["by_legs"][0]["systems"]
+    rows.append(("resident without a call", *(f"{few[name]['memory']['resident_kb_empty']:.0f}" for name in ("postern", "rtpengine")), ""))
+    memory = table(("KB a call", "postern", "rtpengine", "ratio"), rows)
+    return [
+        "### The relay: CPU of one packet",
+        packets,
+        f"### The relay: latency added at {relay['rate'] // 1000} kpps",
+        f"Direct, without a relay, packets take p50 {direct['p50_us']:.0f}, p99 {direct['p99_us']:.0f}, p99.9 {direct['p999_us']:.0f} us; the figures are what comes on top.",
+        latency,
+        "### The relay: memory",
+        memory,
+    ]
+
+
+def cpu(run):
+    ns = run["cpu_ns_per_packet"]
+    return f"{ns['median']:.0f} ({ns['least']:.0f}-{ns['most']:.0f})", f"{run['packets_per_second'] / 1000:.0f}", f"{run['system_core']:.0%}"
+
+
+def signaling_tables(signaling):
+    rows = []
+    for key, name in (("saturated", "highest"), ("half", "half of it"), ("low", "low")):
+        run = signaling.get(key)
+        if run:
+            times = [f"{run[which][part] or 0:.0f}" for which in ("invite_to_180", "invite_to_200") for part in ("p50_us", "p99_us")]
+            rows.append((f"{name}: {run['asked_rate']:.0f}", f"{run['cpu_us_per_call']:.0f}", f"{run['used']['system_core']:.0%}", *times, run["failed"]))
+    calls = table(("calls a second", "CPU us a call", "of a core", "INVITE to 180 p50 us", "p99 us", "to 200 p50 us", "p99 us", "failed"), rows)
+    split = next((signaling[key] for key in ("saturated", "low") if signaling.get(key)), None)
+    completed = split["completed_per_second"] * split["used"]["seconds"]
+    threads = sorted(split["used"]["system_ns_by_thread"].items(), key=lambda item: -item[1])
+    rows = [(f"`{name}`", f"{ns / 1000 / completed:.0f}") for name, ns in threads if ns / 1000 / completed >= 1]
+    held = signaling["held"]
+    kernel = "" if held["kernel_kb_per_call"] is None else f" and {held['kernel_kb_per_call']:.1f} KB in the kernel"
+    return [
+        "### Calls",
+        f"Highest rate without a failed call: **{signaling['highest_rate']} calls a second** on one core. "
+        f"A held call takes {held['resident_kb_per_call']:.1f} KB{kernel} ({held['calls']} held).",
+        calls,
+        f"Where it goes, at {split['asked_rate']:.0f} calls a second:",
+        table(("thread", "CPU us a call"), rows),
+    ]
+
+
+def table(head, rows):
+    lines = [head, ["---"] * len(head), *rows]
+    return "\n".join("| " + " | ".join(map(str, row)) + " |" for row in lines)
+
+
+def put(file, text):
+    """Between the markers; what people wrote around them stays."""
+    before, rest = file.read_text().split(BEGIN)
+    after = rest.split(END)[1]
+    file.write_text(f"{before}{BEGIN}\n\n{text}\n\n{END}{after}")

@@ -1,0 +1,118 @@
+"""rtpengine as the system under test: user space, one thread, driven by its ng protocol."""
+
+import socket
+import subprocess
+import time
+
+from .talk import SYSTEM_CPU, Program
+
+ADDRESS = "127.0.0.4"
+CONTROL = (ADDRESS, 2223)
+
+
+def version():
+    said = subprocess.run(["rtpengine", "--version"], capture_output=True, text=True)
+    return (said.stdout + said.stderr).strip().removeprefix("Version: ")
+
+
+class Rtpengine:
+    name = "rtpengine"
+
+    def __init__(self, folder):
+        # --table=-1: no kernel module, packets are forwarded in user space. Its other threads only keep time.
+        self.program = Program(
+            self.name,
+            [
+                "rtpengine", "--config-file=none", "--foreground", "--log-stderr", "--log-level=3", "--table=-1",
+                f"--interface={ADDRESS}", f"--listen-ng={ADDRESS}:{CONTROL[1]}", "--port-min=20000", "--port-max=39999",
+                "--num-threads=1", "--media-num-threads=1", "--timeout=36000", "--silent-timeout=36000", "--tos=184",
+            ],
+            folder,
+            SYSTEM_CPU,
+        )
+        self.pid = self.program.pid
+        self.control = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+        self.control.settimeout(0.2)
+        self.cookie = 0
+        limit = time.monotonic() + 20
+        while True:
+            try:
+                if self.command({"command": "ping"})["result"] == "pong":
+                    break
+            except (TimeoutError, ConnectionError):
+                if time.monotonic() > limit or self.program.process.poll() is not None:
+                    raise RuntimeError(f"rtpengine does not answer\n{self.program.tail()}") from None
+                time.sleep(0.1)
+        self.control.settimeout(5)
+
+    def command(self, said):
+        self.cookie += 1
+        self.control.sendto(f"{self.cookie} ".encode() + encode(said), CONTROL)
+        while True:
+            cookie, answer = self.control.recvfrom(65536)[0].split(b" ", 1)
+            if cookie == str(self.cookie).encode():
+                return decode(answer)
+
+    def open(self, legs, peer, first):
+        """Calls between pairs of legs, the peer of leg n at port first + 2n. Where each leg is to send."""
+        aims = []
+        for call in range(legs // 2):
+            a, b = first + 4 * call, first + 4 * call + 2
+            common = {"call-id": f"call-{call}", "from-tag": "a", "ICE": "remove"}
+            offered = self.command({"command": "offer", "sdp": sdp(peer, a), **common})
+            answered = self.command({"command": "answer", "to-tag": "b", "sdp": sdp(peer, b), **common})
+            for answer in (offered, answered):
+                if answer.get("result") != "ok":
+                    raise RuntimeError(f"rtpengine refused call {call}: {answer}")
+            # The answer's description goes to a: it is where a sends; that of the offer is where b sends.
+            aims += [f"{ADDRESS}:{port_of(answered['sdp'])}", f"{ADDRESS}:{port_of(offered['sdp'])}"]
+        return aims
+
+    def stop(self):
+        self.control.close()
+        self.program.stop()
+
+
+def sdp(address, port):
+    return (
+        f"v=0\r\no=- 1 1 IN IP4 {address}\r\ns=-\r\nc=IN IP4 {address}\r\nt=0 0\r\n"
+        f"m=audio {port} RTP/AVP 8 101\r\na=rtpmap:101 telephone-event/8000\r\na=sendrecv\r\n"
+    )
+
+
+def port_of(text):
+    return int(text.split("m=audio ", 1)[1].split(" ", 1)[0])
+
+
+def encode(value):
+    """bencode, as the ng protocol carries it."""
+    if isinstance(value, dict):
+        return b"d" + b"".join(encode(key) + encode(value[key]) for key in sorted(value)) + b"e"
+    if isinstance(value, list):
+        return b"l" + b"".join(map(encode, value)) + b"e"
+    if isinstance(value, int):
+        return b"i%de" % value
+    data = value.encode()
+    return b"%d:%s" % (len(data), data)
+
+
+def decode(data):
+    value, rest = _decode(data)
+    if rest:
+        raise ValueError(f"{len(rest)} bytes too many")
+    return value
+
+
+def _decode(data):
+    kind = data[:1]
+    if kind == b"i":
+        number, rest = data[1:].split(b"e", 1)
+        return int(number), rest
+    if kind in (b"l", b"d"):
+        rest, values = data[1:], []
+        while rest[:1] != b"e":
+            value, rest = _decode(rest)
+            values.append(value)
+        return (values if kind == b"l" else dict(zip(values[::2], values[1::2], strict=True))), rest[1:]
+    length, rest = data.split(b":", 1)
+    return rest[: int(length)].decode(errors="replace"), rest[int(length) :]

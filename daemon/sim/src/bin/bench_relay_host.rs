@@ -1,0 +1,97 @@
+//! The media plane as a process of its own, for `make bench`: legs bridged in pairs, nothing else.
+//!
+//! `bench_relay_host --legs N --peer IP:PORT --address IP --ports FIRST-LAST --cpu CPU`. Leg n expects its peer at the peer's
+//! port + 2n. Prints one line of JSON with the ports, serves until standard input ends, prints the plane's status.
+
+use std::{
+    io::Read,
+    net::SocketAddr,
+    time::{Instant, SystemTime},
+};
+
+use postern_config::NoFiles;
+use postern_media::MediaPlane;
+use postern_types::{
+    CallSid, Now, RealmName, UnixMicros,
+    media::{MediaCommand, MediaEvent, StreamSetup},
+    stream::{Direction, Format},
+};
+use postern_uring::{Event, SwitchRing};
+use serde_json::json;
+
+#[path = "bench_common/mod.rs"]
+mod common;
+use common::{needed, settle};
+
+fn main() {
+    let (legs, cpu): (u16, usize) = (needed("--legs"), needed("--cpu"));
+    let peer: SocketAddr = needed("--peer");
+    let (address, ports): (String, String) = (needed("--address"), needed("--ports"));
+    settle(cpu);
+    let text = format!(
+        "appliance: {{name: bench}}\n\
+         realms:\n  lo: {{signaling: {address}:5060, media: {{ports: {ports}}}}}\n\
+         media: {{workers: [{cpu}], timeout: 1h}}\n"
+    );
+    let config = postern_config::load("bench", &text, &NoFiles).map(|(config, _)| config);
+    let config = config.unwrap_or_else(|mistakes| panic!("{}", mistakes[0].render()));
+
+    let (mut ring, _) = SwitchRing::new(Vec::new()).expect("a ring");
+    let mut plane = MediaPlane::start(&config, ring.bell().try_clone().expect("a bell")).expect("media workers");
+    println!("{}", json!({ "started": true }));
+    // The driver looks at our memory now, and says by a line that legs may be opened.
+    let mut line = String::new();
+    std::io::stdin().read_line(&mut line).expect("a driver");
+
+    let opened: Vec<u16> = (0..legs).map(|leg| open(&mut plane, leg, peer)).collect();
+    for pair in (0..legs).step_by(2) {
+        plane.command(now(), MediaCommand::Bridge { a: id(pair), b: id(pair + 1) });
+    }
+    println!("{}", json!({ "ports": opened }));
+
+    let bell = ring.bell().try_clone().expect("a bell");
+    let driver = std::thread::spawn(move || {
+        let _ = std::io::stdin().read_to_end(&mut Vec::new());
+        bell.ring();
+    });
+    while !driver.is_finished() {
+        let _ = ring.wait(None, |event| debug_assert!(matches!(event, Event::Woken)));
+        // As the switch does: reports come once a second and leg.
+        while plane.poll_event().is_some() {}
+    }
+    let status = plane.status();
+    println!(
+        "{}",
+        json!({ "packets_in": status.packets_in, "packets_out": status.packets_out, "dropped": status.dropped })
+    );
+}
+
+fn id(leg: u16) -> CallSid {
+    CallSid(u128::from(leg) + 1)
+}
+
+/// Opens a leg and describes its peer; the port that it got.
+fn open(plane: &mut MediaPlane, leg: u16, peer: SocketAddr) -> u16 {
+    plane.command(now(), MediaCommand::Open { leg: id(leg), realm: RealmName::new("lo"), ipv6: false });
+    let event = std::iter::from_fn(|| plane.poll_event())
+        .find(|event| matches!(event, MediaEvent::Opened { .. } | MediaEvent::OpenFailed { .. }));
+    let Some(MediaEvent::Opened { rtp, .. }) = event else { panic!("leg {leg}: {event:?}") };
+    let remote_rtp = SocketAddr::new(peer.ip(), peer.port() + 2 * leg);
+    let setup = StreamSetup {
+        remote_rtp,
+        remote_rtcp: SocketAddr::new(peer.ip(), remote_rtp.port() + 1),
+        format: Format::pcma(),
+        formats: vec![Format::pcma()],
+        telephone_event: Some(101),
+        ptime_ms: 20,
+        direction: Direction::SendRecv,
+        srtp_in: None,
+        srtp_out: None,
+    };
+    plane.command(now(), MediaCommand::Configure { leg: id(leg), setup: Box::new(setup) });
+    rtp.port()
+}
+
+fn now() -> Now {
+    Now { instant: Instant::now(), wall: UnixMicros::from_system(SystemTime::now()) }
+}
