@@ -175,12 +175,15 @@ class Box:
         return until(f"{count} x {kind}", lambda: (found := self.events(type=kind, **filters)) and len(found) >= count and found, limit_s)
 
     def idle(self, limit_s=15.0):
-        """No call lives and no media port is held."""
+        """No call lives, no media port is held, and what happened until then is on the event stream (where it comes
+        when it is kept on disk, a moment later)."""
         def nothing():
             status = self.status()
-            return status["calls"] == 0 and status["legs"] == 0 and status["media"]["streams"] == 0
+            rests = status["calls"] == 0 and status["legs"] == 0 and status["media"]["streams"] == 0
+            return rests and status["events_seq"]
 
-        until("all calls and streams to end", nothing, limit_s)
+        last = until("all calls and streams to end", nothing, limit_s)
+        until("the last event to be shown", lambda: (e := self.events()) and e[-1]["seq"] >= last, limit_s)
 
     # ---- REST over TCP ----
 
