@@ -191,8 +191,9 @@ impl Call {
             LegEvent::Progress { status, early, .. } => self.on_progress(cx, now, sid, status, early),
             LegEvent::Answered { answer, sip_call_id, .. } => self.on_answered(cx, now, sid, answer, &sip_call_id),
             LegEvent::Confirmed { answer, .. } => self.on_confirmed(cx, now, sid, answer),
-            LegEvent::Failed { cause, .. } => self.on_ended(cx, now, sid, EndedBy::Peer, cause),
-            LegEvent::Ended { by, cause, .. } => self.on_ended(cx, now, sid, by, cause),
+            LegEvent::Failed { by, cause, .. } | LegEvent::Ended { by, cause, .. } => {
+                self.on_ended(cx, now, sid, by, cause);
+            }
             LegEvent::Reoffered { offer, .. } => self.on_reoffered(cx, sid, offer),
             LegEvent::ReofferAnswered { answer, .. } => self.on_reoffer_answered(cx, now, sid, *answer),
             LegEvent::ReofferFailed { cause, .. } => self.on_reoffer_failed(cx, now, sid, cause),

@@ -100,6 +100,8 @@ pub enum LegEvent {
     Failed {
         /// Which.
         leg: CallSid,
+        /// Who: the peer refused, or we gave up on it.
+        by: EndedBy,
         /// Why.
         cause: Cause,
     },

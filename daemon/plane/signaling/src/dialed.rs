@@ -16,7 +16,7 @@ use postern_sip::{
     uri::Scheme,
 };
 use postern_types::{
-    CallSid, Cause, RealmName, Secret,
+    CallSid, Cause, EndedBy, RealmName, Secret,
     leg::{Dial, LegEvent, Target},
     stream::AudioStream,
 };
@@ -69,7 +69,8 @@ impl Signaling {
         let calls_max = trunk.as_ref().and_then(|t| self.places.config.trunks.get(t)).and_then(|t| t.calls_max);
         if self.legs.len() >= LEGS_MAX || trunk.as_ref().is_some_and(|t| self.legs.is_trunk_full(t, calls_max)) {
             self.counters.overloaded += 1;
-            return self.tell(LegEvent::Failed { leg: sid, cause: Cause::new(503, "as many calls as are allowed") });
+            let cause = Cause::new(503, "as many calls as are allowed");
+            return self.tell(LegEvent::Failed { leg: sid, by: EndedBy::Postern, cause });
         }
         self.timers.set(now + dial.timeout, Timer::NoAnswer(sid));
         let leg = Leg { sides: Vec::new(), dial: Some(dial.clone()), failure: None };
@@ -79,7 +80,7 @@ impl Signaling {
             Target::Trunk { .. } | Target::Uri { .. } => self.dial_host(now, &dial),
         };
         if let Err(cause) = outcome {
-            self.fail(now, sid, cause);
+            self.fail(now, sid, EndedBy::Postern, cause);
         }
     }
 
@@ -118,7 +119,7 @@ impl Signaling {
         let Some(dial) = self.legs.get(sid).and_then(|leg| leg.dial.clone()) else { return };
         let outcome = self.reach_of(&dial.target).and_then(|reach| self.dial_address(now, &dial, &reach, addresses));
         if let Err(cause) = outcome {
-            self.fail(now, sid, cause);
+            self.fail(now, sid, EndedBy::Postern, cause);
         }
     }
 
@@ -203,7 +204,7 @@ impl Signaling {
             keeps_flow: way.keeps_flow,
             ours,
             credentials: way.credentials,
-            state: State::Calling(Box::new(Calling { key, invite, tries: 0, early: None })),
+            state: State::Calling(Box::new(Calling { key, invite, tries: 0, heard: false, early: None })),
         };
         self.sides.insert(tag, side);
         if let Some(leg) = self.legs.get_mut(dial.leg) {
@@ -211,11 +212,22 @@ impl Signaling {
         }
     }
 
-    /// It rang long enough.
+    /// It rang long enough. A far end that never said a word is told apart from one that rang: the remedies differ.
     pub(crate) fn no_answer(&mut self, now: Instant, sid: CallSid) {
-        if self.legs.get(sid).is_some_and(|leg| leg.dial.is_some()) {
-            self.fail(now, sid, Cause::NO_ANSWER);
-        }
+        let Some(leg) = self.legs.get(sid).filter(|leg| leg.dial.is_some()) else { return };
+        let mut silent = leg.sides.iter().filter_map(|tag| self.sides.get(tag)).map(|side| match &side.state {
+            State::Calling(calling) if !calling.heard => Some(side.flow.remote),
+            _ => None,
+        });
+        let cause = match silent.next() {
+            Some(Some(remote)) if silent.all(|other| other.is_some()) => Cause {
+                // Q.850 18: no user responding.
+                q850: Some(18),
+                ..Cause::new(Cause::NO_ANSWER.status, format!("no answer, nothing was heard from {remote}"))
+            },
+            _ => Cause::NO_ANSWER,
+        };
+        self.fail(now, sid, EndedBy::Postern, cause);
     }
 
     /// A response to the first INVITE of a side, also repeated or further 2xx after its answer.
@@ -230,8 +242,9 @@ impl Signaling {
         let Some(side) = self.sides.get_mut(&tag) else { return };
         match &mut side.state {
             State::Calling(calling) if calling.key == key => match response.status {
-                100 => {}
+                100 => calling.heard = true,
                 101..=199 => {
+                    calling.heard = true;
                     let early = sdp_in(&response);
                     if early.is_some() {
                         calling.early.clone_from(&early);
@@ -244,7 +257,7 @@ impl Signaling {
                 _ => {
                     let wanted = side.leg.is_some() && matches!(response.status, 401 | 407);
                     if !wanted || !self.try_again(now, tag, &response) {
-                        self.side_failed(now, tag, headers::cause_of(&response));
+                        self.side_failed(now, tag, EndedBy::Peer, headers::cause_of(&response));
                     }
                 }
             },
@@ -260,7 +273,7 @@ impl Signaling {
         let State::Calling(calling) = &mut side.state else { return };
         let Ok(mut dialog) = Dialog::uac(&calling.invite, response) else {
             // A 2xx without tag or with a broken route makes no dialog that could be acknowledged.
-            return self.side_failed(now, tag, Cause::new(502, "an answer that makes no dialog"));
+            return self.side_failed(now, tag, EndedBy::Peer, Cause::new(502, "an answer that makes no dialog"));
         };
         let cseq = calling.invite.headers.cseq().map_or(1, |cseq| cseq.number);
         let ack = dialog.ack(cseq, side.advertised, &branch, None);
@@ -340,6 +353,7 @@ impl Signaling {
         let (flow, old) = (side.flow, calling.key);
         let Ok(key) = self.transactions.send_request(now, flow, invite.clone()) else { return false };
         calling.tries += 1;
+        calling.heard = true;
         (calling.key, calling.invite) = (key, invite);
         self.clients.remove(&old);
         self.clients.insert(key, Client::Invite(tag));
@@ -348,23 +362,23 @@ impl Signaling {
 
     pub(crate) fn on_invite_timed_out(&mut self, now: Instant, tag: Tag) {
         if matches!(self.sides.get(&tag), Some(Side { state: State::Calling(_), .. })) {
-            self.side_failed(now, tag, Cause::new(408, "no answer to the INVITE: unreachable"));
+            self.side_failed(now, tag, EndedBy::Postern, Cause::new(408, "no answer to the INVITE: unreachable"));
         }
     }
 
     /// One side is out; the leg fails when it was the last.
-    fn side_failed(&mut self, now: Instant, tag: Tag, cause: Cause) {
+    fn side_failed(&mut self, now: Instant, tag: Tag, by: EndedBy, cause: Cause) {
         let Some(sid) = self.forget(tag).and_then(|side| side.leg) else { return };
         let Some(leg) = self.legs.get_mut(sid) else { return };
         leg.sides.retain(|side| *side != tag);
         // RFC 3261 16.7 step 5: a 6xx speaks for all.
         let decisive = cause.status >= 600;
-        if leg.failure.as_ref().is_none_or(|best| rank(&cause) < rank(best)) {
-            leg.failure = Some(cause);
+        if leg.failure.as_ref().is_none_or(|(_, best)| rank(&cause) < rank(best)) {
+            leg.failure = Some((by, cause));
         }
         if leg.sides.is_empty() || decisive {
-            let best = leg.failure.take().expect("it was just set");
-            self.fail(now, sid, best);
+            let (by, best) = leg.failure.take().expect("it was just set");
+            self.fail(now, sid, by, best);
         }
     }
 }

@@ -24,7 +24,7 @@ pub(crate) struct Leg {
     /// What it was dialed with, until it is answered; none for a leg that came in.
     pub(crate) dial: Option<Box<Dial>>,
     /// The best reason among the sides that failed so far.
-    pub(crate) failure: Option<Cause>,
+    pub(crate) failure: Option<(EndedBy, Cause)>,
 }
 
 /// All legs, and how many each trunk carries.
@@ -104,12 +104,12 @@ impl Signaling {
     }
 
     /// A dialed leg fails before its answer; what still tries is cancelled.
-    pub(crate) fn fail(&mut self, now: Instant, sid: CallSid, cause: Cause) {
+    pub(crate) fn fail(&mut self, now: Instant, sid: CallSid, by: EndedBy, cause: Cause) {
         let Some(leg) = self.legs.remove(sid) else { return };
         for tag in leg.sides {
             self.release(now, tag, &cause);
         }
-        self.tell(LegEvent::Failed { leg: sid, cause });
+        self.tell(LegEvent::Failed { leg: sid, by, cause });
     }
 
     /// The peer, or a failure of ours, ended the dialog of a side: nothing more is sent on it.

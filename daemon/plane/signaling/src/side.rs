@@ -84,6 +84,8 @@ pub(crate) struct Calling {
     pub(crate) invite: Request,
     /// How often a challenge was answered.
     pub(crate) tries: u8,
+    /// Whether the far end said anything yet, if only 100.
+    pub(crate) heard: bool,
     /// The last early media, for a 200 that does not repeat it.
     pub(crate) early: Option<Box<AudioStream>>,
 }

@@ -314,7 +314,7 @@ impl World {
     }
 
     pub fn fail(&mut self, leg: CallSid, status: u16) {
-        self.leg(LegEvent::Failed { leg, cause: Cause::new(status, "said no") });
+        self.leg(LegEvent::Failed { leg, by: EndedBy::Peer, cause: Cause::new(status, "said no") });
     }
 
     pub fn bye(&mut self, leg: CallSid) {

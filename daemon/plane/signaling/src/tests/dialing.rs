@@ -86,7 +86,7 @@ fn failures_are_told_once_with_status_and_cause() {
         let invite = dialed(&mut world);
         world.recv(CARRIER, &response(&invite, status, "t1", rest));
         assert!(world.one().starts_with("ACK "), "{status}");
-        let LegEvent::Failed { leg: LEG, cause } = world.event() else { panic!() };
+        let LegEvent::Failed { leg: LEG, by: EndedBy::Peer, cause } = world.event() else { panic!() };
         assert_eq!((cause.status, cause.q850), (code, q850), "{status}");
         world.pass(Duration::from_secs(60));
         assert!(world.is_quiet() && world.signaling.sides.is_empty());
@@ -105,6 +105,22 @@ fn a_silent_trunk_is_unreachable_after_32_seconds() {
 }
 
 #[test]
+fn a_trunk_that_never_said_a_word_is_told_apart_from_one_that_rang() {
+    for answers in [&[][..], &["100 Trying"], &["180 Ringing"]] {
+        let mut world = World::new();
+        let invite = dialed(&mut world);
+        for answer in answers {
+            world.recv(CARRIER, &response(&invite, answer, "t1", ""));
+        }
+        world.events.clear();
+        world.pass(Duration::from_secs(20));
+        let LegEvent::Failed { leg: LEG, by: EndedBy::Postern, cause } = world.event() else { panic!() };
+        let silent = cause.text == format!("no answer, nothing was heard from {CARRIER}");
+        assert_eq!((cause.status, silent), (480, answers.is_empty()), "{answers:?}: {cause}");
+    }
+}
+
+#[test]
 fn no_answer_in_time_is_cancelled_and_told() {
     let mut world = World::new();
     let invite = dialed(&mut world);
@@ -113,7 +129,7 @@ fn no_answer_in_time_is_cancelled_and_told() {
     world.pass(Duration::from_secs(20));
     let cancel = world.one();
     assert!(cancel.starts_with("CANCEL ") && header(&cancel, "Via") == header(&invite, "Via"));
-    assert_eq!(world.event(), LegEvent::Failed { leg: LEG, cause: Cause::NO_ANSWER });
+    assert_eq!(world.event(), LegEvent::Failed { leg: LEG, by: EndedBy::Postern, cause: Cause::NO_ANSWER });
     world.recv(CARRIER, &response(&cancel, "200 OK", "t1", ""));
     world.recv(CARRIER, &response(&invite, "487 Request Terminated", "t1", ""));
     assert!(world.one().starts_with("ACK "));
