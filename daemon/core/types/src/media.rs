@@ -33,7 +33,7 @@ pub struct PlayId(pub u32);
 /// What a leg's stream is to expect and to send.
 #[derive(Debug, Clone, PartialEq)]
 pub struct StreamSetup {
-    /// Where the peer says it wants RTP. Until a source is latched, packets go there if `sends_before_latch`.
+    /// Where the peer says it wants RTP: packets go there until a source is latched. The unspecified address or port 0: nowhere.
     pub remote_rtp: SocketAddr,
     /// Where it wants RTCP; equal to `remote_rtp` with rtcp-mux.
     pub remote_rtcp: SocketAddr,
@@ -160,7 +160,8 @@ pub enum MediaEvent {
         /// Which.
         play: PlayId,
     },
-    /// Nothing was received for the configured time though the peer should send.
+    /// Nothing was received for the configured time though the peer should send and hear; or nothing more can be
+    /// received, because the stream's media worker ended.
     TimedOut {
         /// Whose.
         leg: CallSid,

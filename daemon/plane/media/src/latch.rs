@@ -4,9 +4,12 @@
 //! packet decides. That while is the latching window. Within it the described address, should it show up, wins over
 //! another that was quicker; after it only the described address may still be the first. Once bound, everybody else is
 //! a stranger: dropped and counted.
+//!
+//! After a changed description the former source may send for a while yet (a forked device that lost, a phone that
+//! moves). It is heard, but keeps nobody out: within the window any other takes its place.
 
 use std::{
-    net::SocketAddr,
+    net::{IpAddr, SocketAddr},
     time::{Duration, Instant},
 };
 
@@ -16,6 +19,8 @@ pub struct Latch {
     described: Option<SocketAddr>,
     open_until: Option<Instant>,
     source: Option<SocketAddr>,
+    /// The source that the last change of description forgot.
+    former: Option<SocketAddr>,
 }
 
 /// What the latch thinks of a source.
@@ -31,14 +36,18 @@ pub enum Judgement {
 
 impl Latch {
     /// Takes the described address. A changed one forgets the source and opens the window; as long as no source was
-    /// found, every new description (the answer after the offer) opens it again. Says whether the source was forgotten.
+    /// found, every new description (the answer after the offer) opens it again. An address that says "do not send" (hold
+    /// as RFC 3264 8.4 still knows it) moves nobody. Says whether the source was forgotten.
     pub fn describe(&mut self, now: Instant, address: SocketAddr, window: Duration) -> bool {
-        let changed = self.described != Some(address);
+        let changed = self.described != Some(address) && is_usable(&address);
         if changed || self.source.is_none() {
             self.open_until = Some(now + window);
         }
-        self.described = Some(address);
-        changed && self.source.take().is_some()
+        if changed {
+            self.described = Some(address);
+            self.former = self.source.take();
+        }
+        changed && self.former.is_some()
     }
 
     /// Judges the source of a packet.
@@ -46,13 +55,21 @@ impl Latch {
         if self.source == Some(source) {
             return Judgement::Known;
         }
+        // Nobody can be answered there: a forger, or a raw socket.
+        if !is_usable(&source) {
+            return Judgement::Stranger;
+        }
         let open = self.open_until.is_some_and(|until| now < until);
         let is_described = self.described == Some(source);
         match self.source {
             None if open || is_described => Judgement::Candidate,
-            Some(_) if open && is_described => Judgement::Candidate,
+            Some(_) if open && (is_described || self.is_former_bound()) => Judgement::Candidate,
             _ => Judgement::Stranger,
         }
+    }
+
+    fn is_former_bound(&self) -> bool {
+        self.source.is_some() && self.source == self.former && self.source != self.described
     }
 
     /// Binds the leg to a candidate. Says whether it is the described address.
@@ -74,13 +91,16 @@ impl Latch {
 
     /// Where packets go: to the source; before there is one, to the described address if it is one.
     pub fn destination(&self) -> Option<SocketAddr> {
-        self.source.or(self.described.filter(is_usable))
+        self.source.or(self.described)
     }
 }
 
-/// RFC 3264 8.4 and 8.2: the unspecified address and port 0 say "do not send".
+/// Whether one party can be there. RFC 3264 8.4 and 8.2: the unspecified address and port 0 say "do not send"; to many at
+/// once nothing is sent, and nothing comes from them.
 pub fn is_usable(address: &SocketAddr) -> bool {
-    !address.ip().is_unspecified() && address.port() != 0
+    let ip = address.ip();
+    let is_broadcast = matches!(ip, IpAddr::V4(ip) if ip.is_broadcast());
+    address.port() != 0 && !ip.is_unspecified() && !ip.is_multicast() && !is_broadcast
 }
 
 #[cfg(test)]
@@ -147,9 +167,55 @@ mod tests {
     #[test]
     fn an_address_that_says_do_not_send_is_no_destination() {
         let mut latch = Latch::default();
-        for nowhere in ["0.0.0.0:4000", "192.0.2.1:0", "[::]:4000"] {
-            latch.describe(start(), address(nowhere), WINDOW);
+        let now = start();
+        for nowhere in
+            ["0.0.0.0:4000", "192.0.2.1:0", "[::]:4000", "255.255.255.255:4000", "224.0.0.1:4000", "[ff02::1]:4000"]
+        {
+            latch.describe(now, address(nowhere), WINDOW);
             assert_eq!(latch.destination(), None, "{nowhere}");
+            assert_eq!(latch.judge(now, address(nowhere)), Judgement::Stranger, "nor is it a source: {nowhere}");
         }
+        let nat = address("198.51.100.1:5");
+        assert_eq!(latch.judge(now, nat), Judgement::Candidate, "who holds may yet send music");
+    }
+
+    #[test]
+    fn hold_by_the_unspecified_address_opens_no_window_and_forgets_nobody() {
+        let (described, nat, stranger) =
+            (address("192.0.2.1:4000"), address("198.51.100.1:5"), address("203.0.113.1:6"));
+        let (now, mut latch) = (start(), Latch::default());
+        latch.describe(now, described, WINDOW);
+        latch.bind(nat);
+        let later = now + WINDOW;
+        for address in [address("0.0.0.0:4000"), address("192.0.2.1:0"), described] {
+            assert!(!latch.describe(later, address, WINDOW));
+            assert_eq!(
+                (latch.judge(later, nat), latch.judge(later, stranger)),
+                (Judgement::Known, Judgement::Stranger)
+            );
+            assert_eq!(latch.settled(later), Some(nat));
+        }
+    }
+
+    #[test]
+    fn after_a_changed_description_the_former_source_keeps_nobody_out() {
+        // Early media of one forked device behind NAT, then the answer of another.
+        let (one, other, other_nat) = (address("198.51.100.1:5"), address("10.0.0.7:4000"), address("198.51.100.2:6"));
+        let (now, mut latch) = (start(), Latch::default());
+        latch.describe(now, address("10.0.0.6:4000"), WINDOW);
+        latch.bind(one);
+        let answered = now + WINDOW * 3;
+        assert!(latch.describe(answered, other, WINDOW));
+        assert_eq!(latch.judge(answered, one), Judgement::Candidate, "it may be the same party after all");
+        latch.bind(one);
+        assert_eq!(latch.judge(answered, other_nat), Judgement::Candidate);
+        latch.bind(other_nat);
+        assert_eq!(latch.judge(answered, one), Judgement::Stranger);
+        assert_eq!(latch.judge(answered, address("203.0.113.1:6")), Judgement::Stranger);
+        latch.describe(answered, address("10.0.0.8:4000"), WINDOW);
+        latch.bind(other_nat);
+        let late = answered + WINDOW;
+        assert_eq!(latch.judge(late, one), Judgement::Stranger, "the window has closed");
+        assert_eq!(latch.settled(late), Some(other_nat));
     }
 }

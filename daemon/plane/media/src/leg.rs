@@ -9,6 +9,7 @@ use postern_rtp::{Digits, Reception, quality};
 use postern_types::{
     CallSid,
     media::{MediaEvent, StreamReport, StreamSetup},
+    stream::Direction,
 };
 
 use crate::{
@@ -150,7 +151,7 @@ impl Leg {
 
     /// Where RTP to this leg goes; none: nowhere, or it does not want any.
     pub(crate) fn rtp_destination(&self) -> Option<SocketAddr> {
-        let setup = self.setup.as_ref()?;
+        let setup = self.setup.as_ref().filter(|setup| is_usable(&setup.remote_rtp))?;
         self.latch.destination().filter(|_| setup.direction.receives())
     }
 
@@ -158,14 +159,19 @@ impl Leg {
     pub(crate) fn rtcp_destination(&self) -> Option<(SocketAddr, bool)> {
         let setup = self.setup.as_ref()?;
         if setup.remote_rtcp == setup.remote_rtp {
-            return self.latch.destination().map(|to| (to, true));
+            return self.latch.destination().filter(|_| is_usable(&setup.remote_rtp)).map(|to| (to, true));
         }
-        self.rtcp_source.or(Some(setup.remote_rtcp).filter(is_usable)).map(|to| (to, false))
+        Some(setup.remote_rtcp).filter(is_usable).map(|described| (self.rtcp_source.unwrap_or(described), false))
     }
 
     /// Whether the peer should be sending.
     pub(crate) fn sends(&self) -> bool {
         self.setup.as_ref().is_some_and(|setup| setup.direction.sends())
+    }
+
+    /// Whether silence of the peer means that it is gone. One that holds the other may send music or nothing.
+    pub(crate) fn must_send(&self) -> bool {
+        self.setup.as_ref().is_some_and(|setup| setup.direction == Direction::SendRecv)
     }
 
     /// Counts a stranger's packet; tells when it is time to.

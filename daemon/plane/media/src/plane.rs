@@ -7,7 +7,7 @@ use std::{
     net::{IpAddr, SocketAddr},
     sync::{atomic::Ordering, mpsc::TrySendError},
     thread,
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
@@ -45,6 +45,8 @@ pub struct MediaPlane {
     bridges: Vec<(u32, u32)>,
     events: VecDeque<MediaEvent>,
     commands_lost: u64,
+    /// Workers whose end was noticed.
+    buried: usize,
 }
 
 struct Worker {
@@ -60,9 +62,14 @@ struct Stream {
     port: u16,
     /// Where it is, or is on its way to.
     worker: usize,
+    /// Where it is, or set out from.
+    home: usize,
     /// On its way: what is to be said to it on arrival.
     held: Option<Vec<Command>>,
-    closing: bool,
+    /// When it was asked to close.
+    closing: Option<Instant>,
+    /// The end of its worker was told.
+    mourned: bool,
 }
 
 /// How the plane is. Counters run since the start.
@@ -70,7 +77,7 @@ struct Stream {
 pub struct Status {
     /// Open streams.
     pub streams: u64,
-    /// Port pairs that may be taken now; those that rest after use are not counted.
+    /// Port pairs that may be taken now; those that rest after use are not counted. True to a second.
     pub ports_free: u64,
     /// Port pairs in use.
     pub ports_used: u64,
@@ -88,7 +95,13 @@ pub struct Status {
     pub commands_lost: u64,
     /// Events that were given up because nobody fetched them.
     pub events_lost: u64,
-    /// Workers that ended by themselves.
+    /// Packets that the kernel did not send: no route, the peer's port is closed, a full socket.
+    pub send_errors: u64,
+    /// Times that packets waited in their sockets because every buffer was in use.
+    pub receive_starved: u64,
+    /// Packets longer than a buffer, dropped.
+    pub truncated: u64,
+    /// Workers that ended by themselves. Legs that they had were told as timed out, and none is given to them any more.
     pub workers_failed: u64,
 }
 
@@ -126,6 +139,7 @@ impl MediaPlane {
             bridges: Vec::new(),
             events: VecDeque::new(),
             commands_lost: 0,
+            buried: 0,
         };
         plane.take_realms(config);
         Ok(plane)
@@ -191,9 +205,9 @@ impl MediaPlane {
                 let Some(slot) = self.legs.remove(&leg) else { return };
                 self.bridges.retain(|&(a, b)| a != slot && b != slot);
                 if let Some(stream) = self.stream(slot) {
-                    stream.closing = true;
+                    stream.closing = Some(now.instant);
                 }
-                self.bury_failed(now);
+                self.bury_failed();
             }
         }
     }
@@ -230,7 +244,8 @@ impl MediaPlane {
             };
             self.free_slots.pop();
             chosen.streams += 1;
-            let stream = Stream { leg, ports: key, port, worker, held: None, closing: false };
+            let stream =
+                Stream { leg, ports: key, port, worker, home: worker, held: None, closing: None, mourned: false };
             self.slots[slot as usize] = Some(stream);
             self.legs.insert(leg, slot);
             self.tell(worker, Command::Open { slot, leg, sockets: Sockets { rtp: rtp_socket, rtcp: rtcp_socket } });
@@ -255,6 +270,7 @@ impl MediaPlane {
         }
         self.bridges.push((a, b));
         self.build_bridges();
+        self.bury_failed();
     }
 
     /// Sends a leg to another worker: a packet never leaves its worker, so both legs of a bridge live on one.
@@ -310,21 +326,29 @@ impl MediaPlane {
         worker.flush();
     }
 
-    /// Streams of a worker that ended by itself are closed here, without figures.
-    fn bury_failed(&mut self, now: Now) {
+    /// Streams of a worker that ended by itself: the open ones are told as timed out, the closing ones are closed without
+    /// figures.
+    fn bury_failed(&mut self) {
+        if self.failed() == 0 {
+            return;
+        }
         for at in 0..self.slots.len() {
-            let Some(stream) = self.slots[at].as_ref().filter(|s| s.closing && self.workers[s.worker].has_failed())
-            else {
-                continue;
-            };
+            let Some(stream) = self.slots[at].as_mut().filter(|s| self.workers[s.home].has_failed()) else { continue };
             let leg = stream.leg;
-            let closed = MediaEvent::Closed { leg, report: Box::new(StreamReport::default()) };
-            self.closed(at as u32, now.instant);
-            self.events.push_back(closed);
+            if let Some(asked) = stream.closing {
+                self.closed(at as u32, asked);
+                self.events.push_back(MediaEvent::Closed { leg, report: Box::new(StreamReport::default()) });
+            } else if !std::mem::replace(&mut stream.mourned, true) {
+                self.events.push_back(MediaEvent::TimedOut { leg, silent: Duration::ZERO });
+            }
         }
     }
 
-    fn closed(&mut self, slot: u32, at: std::time::Instant) {
+    fn failed(&self) -> usize {
+        self.workers.iter().filter(|worker| worker.has_failed()).count()
+    }
+
+    fn closed(&mut self, slot: u32, at: Instant) {
         let Some(stream) = self.slots.get_mut(slot as usize).and_then(Option::take) else { return };
         self.workers[stream.worker].streams -= 1;
         self.free_slots.push(slot);
@@ -341,7 +365,16 @@ impl MediaPlane {
                 return Some(event);
             }
             self.workers.iter_mut().for_each(Worker::flush);
-            match self.workers.iter().find_map(|worker| worker.handle.events.try_recv().ok())? {
+            let Some(up) = self.workers.iter().find_map(|worker| worker.handle.events.try_recv().ok()) else {
+                // Last, so that what a worker said before its end is heard first.
+                let failed = self.failed();
+                if failed == std::mem::replace(&mut self.buried, failed) {
+                    return None;
+                }
+                self.bury_failed();
+                continue;
+            };
+            match up {
                 Up::Event(event) => {
                     // What was under way when the leg was closed is of no use any more.
                     if leg_of(&event).is_some_and(|leg| self.legs.contains_key(&leg)) {
@@ -362,18 +395,21 @@ impl MediaPlane {
     fn arrived(&mut self, slot: u32, parts: Option<(Box<crate::leg::Leg>, Sockets)>) {
         let Some(stream) = self.stream(slot) else { return };
         let (worker, held) = (stream.worker, stream.held.take().unwrap_or_default());
+        stream.home = worker;
         if let Some((leg, sockets)) = parts {
             self.tell(worker, Command::Adopt { slot, leg, sockets });
         }
         held.into_iter().for_each(|command| self.tell(worker, command));
         self.build_bridges();
+        self.bury_failed();
     }
 
     /// How the plane is.
     pub fn status(&self) -> Status {
+        let clock = self.workers.iter().map(|worker| worker.handle.clock()).max();
         let mut status = Status {
             streams: self.legs.len() as u64,
-            ports_free: self.ports.values().map(|ports| ports.free() as u64).sum(),
+            ports_free: clock.map_or(0, |now| self.ports.values().map(|ports| ports.free(now) as u64).sum()),
             ports_used: self.ports.values().map(|ports| ports.used() as u64).sum(),
             commands_lost: self.commands_lost,
             ..Status::default()
@@ -385,6 +421,9 @@ impl MediaPlane {
             status.packets_out += shared.packets_out.load(Ordering::Relaxed);
             status.dropped += shared.dropped.load(Ordering::Relaxed);
             status.events_lost += shared.events_lost.load(Ordering::Relaxed);
+            status.send_errors += shared.send_errors.load(Ordering::Relaxed);
+            status.receive_starved += shared.starved.load(Ordering::Relaxed);
+            status.truncated += shared.truncated.load(Ordering::Relaxed);
             status.commands_waiting += worker.waiting.len() as u64;
             status.workers_failed += u64::from(worker.has_failed());
             cpu_ns += shared.cpu_ns.load(Ordering::Relaxed);
@@ -444,7 +483,7 @@ impl Worker {
     }
 
     fn has_failed(&self) -> bool {
-        self.handle.thread.as_ref().is_none_or(thread::JoinHandle::is_finished)
+        self.handle.shared.ended.load(Ordering::Acquire)
     }
 }
 
@@ -465,3 +504,6 @@ fn leg_of(event: &MediaEvent) -> Option<CallSid> {
         | MediaEvent::Closed { leg, .. } => *leg,
     })
 }
+
+#[cfg(test)]
+mod tests;

@@ -79,9 +79,10 @@ impl Ports {
         }
     }
 
-    /// Pairs that could be taken now or when they have rested.
-    pub fn free(&self) -> usize {
-        self.free.len()
+    /// Pairs that could be taken now.
+    pub fn free(&self, now: Instant) -> usize {
+        let rested = self.resting.iter().take_while(|(until, _)| *until <= now);
+        self.free.len() + rested.filter(|(_, port)| self.first <= *port && *port < self.last).count()
     }
 
     /// Pairs in use.
@@ -116,6 +117,7 @@ mod tests {
             ports.give_back(now, port, rest);
             ports.give_back(now, port, rest);
             assert_eq!(ports.take(now + rest / 2), None, "it rests");
+            assert_eq!((ports.free(now + rest / 2), ports.free(now + rest)), (0, 1));
             assert_eq!((ports.take(now + rest), ports.take(now + rest)), (Some(port), None));
         }
     }

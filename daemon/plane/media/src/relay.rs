@@ -19,7 +19,7 @@ use postern_types::{
 };
 
 use crate::{
-    latch::Judgement,
+    latch::{Judgement, is_usable},
     leg::{Kind, Leg, UNMAPPED},
     play::Player,
 };
@@ -375,6 +375,8 @@ impl Relay {
             return None;
         };
         leg.figures.rtcp_received += 1;
+        // A sign of life: who is muted with silence suppression may send nothing else for long.
+        leg.heard = now;
         if port == Port::Rtcp {
             leg.rtcp_source = Some(source);
         }
@@ -447,7 +449,7 @@ impl Relay {
             let Some(leg) = leg(legs, slot) else { continue };
             leg.tell_foreign(now).into_iter().for_each(|event| tell(events, counts, event));
             let silent = now.saturating_duration_since(leg.heard);
-            if leg.sends() && !leg.timed_out && silent >= limits.timeout {
+            if leg.must_send() && !leg.timed_out && silent >= limits.timeout {
                 leg.timed_out = true;
                 tell(events, counts, MediaEvent::TimedOut { leg: leg.id, silent });
             }
@@ -477,14 +479,15 @@ impl Relay {
 }
 
 impl Leg {
-    /// RTCP is heard from the source of RTP; on a port of its own from the described address, or from the host that the
-    /// leg is latched to, for behind NAT its port is not known.
+    /// RTCP is heard from the source of RTP. On a port of its own from the described address, or, for behind NAT its port
+    /// is not known, from the first port of the host that the leg is latched to.
     fn hears_rtcp(&self, port: Port, source: SocketAddr) -> bool {
-        let Some(setup) = &self.setup else { return false };
+        let Some(setup) = self.setup.as_ref().filter(|_| is_usable(&source)) else { return false };
         match (port, self.latch.source()) {
             (Port::Rtp, latched) => latched == Some(source),
-            (Port::Rtcp, Some(latched)) => source.ip() == latched.ip(),
-            (Port::Rtcp, None) => source == setup.remote_rtcp,
+            (Port::Rtcp, _) if source == setup.remote_rtcp || self.rtcp_source == Some(source) => true,
+            (Port::Rtcp, Some(latched)) => source.ip() == latched.ip() && self.rtcp_source.is_none(),
+            (Port::Rtcp, None) => false,
         }
     }
 }

@@ -125,8 +125,13 @@ pub(crate) struct Shared {
     pub stop: AtomicBool,
     /// The bell was rung for commands and not heard yet: no need to ring again.
     pub rung: AtomicBool,
-    /// It ended by itself.
-    pub failed: AtomicBool,
+    /// It has ended, and its sockets are closed.
+    pub ended: AtomicBool,
+    /// The clock's last reading at the turn of a second, milliseconds after [`Handle::began`].
+    pub second_ms: AtomicU64,
+    pub send_errors: AtomicU64,
+    pub starved: AtomicU64,
+    pub truncated: AtomicU64,
 }
 
 /// Both ends that the plane keeps of a worker.
@@ -135,8 +140,16 @@ pub(crate) struct Handle {
     pub events: Receiver<Up>,
     pub bell: Bell,
     pub shared: Arc<Shared>,
+    pub began: Instant,
     pub thread: Option<thread::JoinHandle<()>>,
     pub notices: Vec<&'static str>,
+}
+
+impl Handle {
+    /// The worker's clock, at most a second old.
+    pub fn clock(&self) -> Instant {
+        self.began + Duration::from_millis(self.shared.second_ms.load(Ordering::Relaxed))
+    }
 }
 
 /// What a worker starts with.
@@ -156,7 +169,11 @@ pub(crate) fn start(start: Start) -> io::Result<Handle> {
     let bell = Bell::new()?;
     let shared = Arc::new(Shared::default());
     let (own_bell, own_shared) = (bell.try_clone()?, shared.clone());
+    let end = End { shared: shared.clone(), wake: start.wake.try_clone()? };
+    let began = clock();
     let thread = thread::Builder::new().name(format!("media-{}", start.cpu)).spawn(move || {
+        // The first made is the last dropped: by then the ring and its sockets are gone.
+        let _end = end;
         let pinned = pin(start.cpu);
         match Ring::new(&Options { sockets: 2 * start.slots as u32, ..Options::MEDIA }, own_bell) {
             Err(e) => drop(ready.send(Err(e))),
@@ -164,13 +181,26 @@ pub(crate) fn start(start: Start) -> io::Result<Handle> {
                 let mut notices = ring.notices().to_vec();
                 notices.extend((!pinned).then_some("a media worker could not be pinned to its CPU"));
                 drop(ready.send(Ok(notices)));
-                let mut worker = Worker::new(ring, start, commands_in, events_out, own_shared);
+                let mut worker = Worker::new(ring, start, commands_in, events_out, own_shared, began);
                 worker.run();
             }
         }
     })?;
     let notices = is_ready.recv().map_err(|_| io::Error::other("the media worker ended at its start"))??;
-    Ok(Handle { commands, events, bell, shared, thread: Some(thread), notices })
+    Ok(Handle { commands, events, bell, shared, began, thread: Some(thread), notices })
+}
+
+/// Tells the switch of a worker's end, also of one by panic: its legs would be silent for ever.
+struct End {
+    shared: Arc<Shared>,
+    wake: Bell,
+}
+
+impl Drop for End {
+    fn drop(&mut self) {
+        self.shared.ended.store(true, Ordering::Release);
+        self.wake.ring();
+    }
 }
 
 /// Not permitted, or no such CPU: the thread runs where the kernel likes.
@@ -224,11 +254,19 @@ struct Worker {
     held: Option<Up>,
     wake: Bell,
     shared: Arc<Shared>,
+    began: Instant,
     gather: Gather,
 }
 
 impl Worker {
-    fn new(ring: Ring, start: Start, commands: Receiver<Command>, events: SyncSender<Up>, shared: Arc<Shared>) -> Self {
+    fn new(
+        ring: Ring,
+        start: Start,
+        commands: Receiver<Command>,
+        events: SyncSender<Up>,
+        shared: Arc<Shared>,
+        began: Instant,
+    ) -> Self {
         Self {
             ring,
             relay: Relay::new(start.slots, start.limits, start.seed),
@@ -241,7 +279,8 @@ impl Worker {
             held: None,
             wake: start.wake,
             shared,
-            gather: Gather::new(clock()),
+            began,
+            gather: Gather::new(began),
         }
     }
 
@@ -254,8 +293,7 @@ impl Worker {
             }
             let (want, min_wait) = self.gather.plan();
             if self.ring.wait(want, min_wait, Some(deadline)).is_err() {
-                // The ring itself is broken: legs here fall silent, and the switch's time-outs end them.
-                self.shared.failed.store(true, Ordering::Relaxed);
+                // The ring itself is broken. The plane notices that this thread has ended, and tells each leg here.
                 break;
             }
             let now = clock();
@@ -266,6 +304,8 @@ impl Worker {
             if now >= second {
                 self.relay.handle_second(now);
                 second = now + SECOND;
+                let passed = now.saturating_duration_since(self.began);
+                self.shared.second_ms.store(passed.as_millis() as u64, Ordering::Relaxed);
                 self.publish_cpu();
             }
             while let Some((slot, peer)) = self.relay.poll_binding() {
@@ -273,7 +313,6 @@ impl Worker {
             }
             self.publish();
         }
-        self.wake.ring();
     }
 
     /// Takes all completions; says how many were packets.
@@ -452,6 +491,10 @@ impl Worker {
         self.shared.dropped.store(counts.dropped, Ordering::Relaxed);
         self.shared.streams.store(self.relay.len() as u64, Ordering::Relaxed);
         self.shared.events_lost.store(counts.events_lost, Ordering::Relaxed);
+        let ring = self.ring.counters();
+        self.shared.send_errors.store(ring.send_errors, Ordering::Relaxed);
+        self.shared.starved.store(ring.starved, Ordering::Relaxed);
+        self.shared.truncated.store(ring.truncated, Ordering::Relaxed);
     }
 
     fn publish_cpu(&mut self) {

@@ -188,3 +188,44 @@ fn legs_of_different_workers_meet_on_one() {
     }
     assert_eq!(house.plane.status().streams, 0);
 }
+
+#[test]
+fn when_every_buffer_is_in_use_packets_wait_and_no_leg_is_lost() {
+    let mut house = House::new(&config(64));
+    let legs: Vec<_> = (0..64).map(|_| house.leg(false, |_| {})).collect();
+    for pair in legs.chunks(2) {
+        house.command(MediaCommand::Bridge { a: pair[0].id, b: pair[1].id });
+        pair[0].send(&rtp(8, 1, b"first"));
+        pair[1].receive();
+    }
+    // More datagrams than buffers wait when the worker comes back from a long command.
+    let limit = std::time::Instant::now() + LIMIT * 2;
+    let mut sequence = 2;
+    while house.plane.status().receive_starved == 0 {
+        assert!(std::time::Instant::now() < limit, "{:?}", house.plane.status());
+        for n in 0..COMMANDS_AT_ONCE {
+            let leg = &legs[n % legs.len()];
+            house.command(MediaCommand::Configure { leg: leg.id, setup: Box::new(leg.setup()) });
+        }
+        for _ in 0..150 {
+            legs.chunks(2).for_each(|pair| pair[0].send(&rtp(8, sequence, &[0; 160])));
+            sequence += 1;
+        }
+    }
+    for pair in legs.chunks(2) {
+        pair[1].rtp.set_read_timeout(Some(Duration::from_millis(50))).unwrap();
+        let mut bytes = [0; 2000];
+        // Full sockets, ours too, may have dropped some: the last word is said until it is heard.
+        loop {
+            match pair[1].rtp.recv(&mut bytes) {
+                Ok(len) if bytes[12..len] == b"last"[..] => break,
+                Ok(_) => {}
+                Err(_) => pair[0].send(&rtp(8, sequence, b"last")),
+            }
+            assert!(std::time::Instant::now() < limit, "{:?}", house.plane.status());
+        }
+    }
+}
+
+/// Enough for the worker to be busy while thousands of packets arrive.
+const COMMANDS_AT_ONCE: usize = 8000;

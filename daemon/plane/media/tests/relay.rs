@@ -326,3 +326,31 @@ fn srtp_on_one_leg_and_plain_rtp_on_the_other() {
     assert_eq!((report.packets_received, report.dropped_bad), (49, 2));
     assert!(b.is_quiet());
 }
+
+#[test]
+fn digits_are_heard_while_a_prompt_plays_and_the_bridge_follows_at_once() {
+    let mut house = House::new(&config(4));
+    let (a, b) = bridged(&mut house, false);
+    let prompt = Arc::new(Prompt { samples: vec![5000; 80_000].into() });
+    house.command(MediaCommand::Play { leg: a.id, play: PlayId(1), prompt, times: 0 });
+    let first = Header::parse(&a.receive()).unwrap();
+    assert!(first.marker);
+    let event = TelephoneEvent { code: 5, end: true, volume: 10, duration: 800 };
+    a.send(&rtp(101, 2, &event.to_bytes()));
+    house.wait_for("Digit", |event| matches!(event, MediaEvent::Digit { digit: '5', .. }).then_some(()));
+    assert_eq!(b.receive()[1] & 0x7f, 101, "what the listener sends is relayed as ever");
+    house.command(MediaCommand::StopPlay { leg: a.id });
+    // Packets of the prompt that were under way arrive before.
+    let mut last = first.sequence;
+    b.send(&rtp(8, 2, b"again"));
+    let heard = loop {
+        let packet = a.receive();
+        let header = Header::parse(&packet).unwrap();
+        if header.ssrc != first.ssrc {
+            break packet;
+        }
+        assert_eq!(header.sequence, last.wrapping_add(1), "without a gap");
+        last = header.sequence;
+    };
+    assert_eq!((heard[1], &heard[12..]), (0x80 | 8, &b"again"[..]), "another source, marked as a beginning");
+}

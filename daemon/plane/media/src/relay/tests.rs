@@ -1,4 +1,5 @@
-use postern_types::stream::{Direction, Format};
+use postern_srtp::SrtpContext;
+use postern_types::stream::{Direction, Format, SdesKey, SrtpSuite};
 
 use super::*;
 
@@ -104,4 +105,109 @@ fn events_that_nobody_fetches_are_bounded() {
     }
     assert!(relay.counts().events_lost > 0);
     assert!(std::iter::from_fn(|| relay.poll_event()).count() <= 2 * EVENTS_MAX);
+}
+
+fn rtcp(relay: &mut Relay, now: Instant, slot: u32, source: SocketAddr) -> Verdict {
+    let mut room = [0; 64];
+    room[..8].copy_from_slice(&[0x80, 201, 0, 1, 0, 0, 0, 7]);
+    relay.handle_input(now, slot, Port::Rtcp, source, &mut room, 8)
+}
+
+#[test]
+fn a_party_on_hold_or_heard_by_rtcp_alone_is_not_silent() {
+    let now = start();
+    let mut relay = two_legs(now);
+    packet(&mut relay, now, address(4000));
+    // The one holds and plays no music; the other has its microphone off and sends reports.
+    relay.configure(now, 0, Box::new(StreamSetup { direction: Direction::SendOnly, ..*setup(4000) }));
+    let silent = |relay: &mut Relay| {
+        let events = std::iter::from_fn(|| relay.poll_event());
+        events.filter(|event| matches!(event, MediaEvent::TimedOut { .. })).count()
+    };
+    for second in 1..100 {
+        let now = now + Duration::from_secs(second);
+        assert_ne!(rtcp(&mut relay, now, 1, address(4003)), Verdict::Drop);
+        relay.handle_second(now);
+        assert_eq!(silent(&mut relay), 0, "after {second} s");
+    }
+    // Resumed, the holder has to send again; and now nothing comes of either.
+    relay.configure(now + Duration::from_secs(100), 0, setup(4000));
+    relay.handle_second(now + Duration::from_secs(131));
+    assert_eq!(silent(&mut relay), 2);
+}
+
+#[test]
+fn rtcp_of_another_port_of_the_host_is_bound_like_rtp() {
+    let now = start();
+    let mut relay = two_legs(now);
+    assert_eq!(rtcp(&mut relay, now, 0, address(5001)), Verdict::Drop, "nobody is latched yet");
+    packet(&mut relay, now, address(4000));
+    let sent = |to| Verdict::Send { slot: 0, port: Port::Rtcp, to: address(to), len: 8 };
+    assert_ne!(rtcp(&mut relay, now, 0, address(0)), sent(4001));
+    assert_ne!(rtcp(&mut relay, now, 0, address(5001)), Verdict::Drop);
+    assert_eq!(rtcp(&mut relay, now, 0, address(5002)), Verdict::Drop, "a neighbour behind the same NAT");
+    assert_eq!(rtcp(&mut relay, now, 1, address(4003)), sent(5001));
+    assert_ne!(rtcp(&mut relay, now, 0, address(4001)), Verdict::Drop, "the described address may always");
+    assert_eq!(rtcp(&mut relay, now, 1, address(4003)), sent(4001));
+}
+
+#[test]
+fn a_source_that_cannot_be_answered_is_a_stranger() {
+    let now = start();
+    let mut relay = two_legs(now);
+    let many = [address(0), "0.0.0.0:5".parse().unwrap(), "224.0.0.1:5".parse().unwrap()];
+    for source in many.into_iter().chain(["255.255.255.255:5".parse().unwrap()]) {
+        assert_eq!(packet(&mut relay, now, source), Verdict::Drop, "{source}");
+        assert_eq!(rtcp(&mut relay, now, 0, source), Verdict::Drop, "{source}");
+    }
+    assert_ne!(packet(&mut relay, now, address(77)), Verdict::Drop, "and keeps nobody out");
+}
+
+#[test]
+fn a_reoffer_with_the_same_keys_keeps_the_rollover() {
+    let key =
+        |n| SdesKey { tag: 1, suite: SrtpSuite::AesCm128HmacSha1_80, key_salt: postern_types::Secret::new([n; 30]) };
+    let secure = |tag| {
+        let [srtp_in, srtp_out] = [1, 2].map(|n| Some(SdesKey { tag, ..key(n) }));
+        Box::new(StreamSetup { srtp_in, srtp_out, ..*setup(4000) })
+    };
+    let now = start();
+    let mut relay = two_legs(now);
+    relay.configure(now, 0, secure(1));
+    let (mut protect, mut open) = (SrtpContext::outbound(&key(1)).unwrap(), SrtpContext::inbound(&key(2)).unwrap());
+    for n in 65_500..65_700u32 {
+        let mut room = [0; 400];
+        room[..2].copy_from_slice(&[0x80, 8]);
+        room[2..4].copy_from_slice(&(n as u16).to_be_bytes());
+        let mut other = room;
+        let len = protect.protect_rtp(&mut room, 172).unwrap();
+        let verdict = relay.handle_input(now, 0, Port::Rtp, address(4000), &mut room, len);
+        assert_eq!(verdict, Verdict::Send { slot: 1, port: Port::Rtp, to: address(4002), len: 172 }, "{n}");
+        let verdict = relay.handle_input(now, 1, Port::Rtp, address(4002), &mut other, 172);
+        assert_eq!(verdict, Verdict::Send { slot: 0, port: Port::Rtp, to: address(4000), len: 182 }, "{n}");
+        assert_eq!(open.unprotect_rtp(&mut other, 182), Ok(172), "{n}");
+        // After the wrap, with another tag, as a phone may choose.
+        if n == 65_600 {
+            relay.configure(now, 0, secure(2));
+        }
+    }
+}
+
+#[test]
+fn prompts_are_cut_as_each_leg_asked() {
+    let prompt = Arc::new(Prompt { samples: vec![1000; 8000].into() });
+    for (ptime_ms, len) in [(10, 92), (20, 172), (30, 252), (60, 492), (0, 92), (200, 492)] {
+        let mut now = start();
+        let mut relay = two_legs(now);
+        relay.configure(now, 0, Box::new(StreamSetup { ptime_ms, ..*setup(4000) }));
+        relay.play(now, 0, PlayId(1), prompt.clone(), 1);
+        let mut room = [0; 600];
+        for _ in 0..10 {
+            let verdict = relay.poll_play(now, &mut room);
+            assert_eq!(verdict, Some(Verdict::Send { slot: 0, port: Port::Rtp, to: address(4000), len }));
+            let next = relay.next_deadline().unwrap();
+            assert_eq!((next - now).as_micros() as usize, (len - 12) * 125);
+            now = next;
+        }
+    }
 }

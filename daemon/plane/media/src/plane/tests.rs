@@ -1,0 +1,109 @@
+use std::{collections::BTreeSet, time::SystemTime};
+
+use postern_config::NoFiles;
+use postern_types::UnixMicros;
+
+use super::*;
+
+const LIMIT: Duration = Duration::from_secs(20);
+
+#[allow(clippy::disallowed_methods, reason = "tests read the clock")]
+fn now() -> Now {
+    Now { instant: Instant::now(), wall: UnixMicros::from_system(SystemTime::now()) }
+}
+
+/// A plane of two workers with eight port pairs from `first` on, and so many legs.
+fn plane(first: u16, legs: u128) -> MediaPlane {
+    let yaml = format!(
+        "appliance: {{name: test, state_folder: /, runtime_folder: /}}\n\
+         realms: {{lo: {{signaling: [\"127.0.0.1:45060\"], media: {{addresses: [127.0.0.1], ports: {first}-{}}}}}}}\n\
+         media: {{workers: [0, 1], quarantine: 0ms}}\n",
+        first + 15
+    );
+    let config = postern_config::load("test.yaml", &yaml, &NoFiles).expect("a configuration").0;
+    let mut plane = MediaPlane::start(&config, Bell::new().unwrap()).unwrap();
+    for leg in 0..legs {
+        plane.command(now(), MediaCommand::Open { leg: CallSid(leg), realm: RealmName::new("lo"), ipv6: false });
+        let event = plane.poll_event();
+        assert!(matches!(event, Some(MediaEvent::Opened { .. })), "{event:?}");
+    }
+    plane
+}
+
+/// Ends a worker as a panic or a broken ring would: on its own, unasked by the plane.
+fn kill(plane: &mut MediaPlane, worker: usize) {
+    let handle = &plane.workers[worker].handle;
+    handle.shared.stop.store(true, Ordering::Relaxed);
+    handle.bell.ring();
+}
+
+/// The legs of the next events that `pick` takes, so many.
+fn legs(plane: &mut MediaPlane, count: usize, pick: fn(&MediaEvent) -> bool) -> BTreeSet<CallSid> {
+    let limit = now().instant + LIMIT;
+    let mut found = BTreeSet::new();
+    while found.len() < count {
+        let event = plane.poll_event().filter(pick);
+        assert!(event.as_ref().and_then(leg_of).is_none_or(|leg| found.insert(leg)), "told twice: {event:?}");
+        assert!(now().instant < limit, "{found:?} {:?}", plane.status());
+        thread::yield_now();
+    }
+    found
+}
+
+fn close_all(plane: &mut MediaPlane, count: u128) {
+    for leg in 0..count {
+        plane.command(now(), MediaCommand::Close { leg: CallSid(leg) });
+    }
+    let closed = legs(plane, count as usize, |event| matches!(event, MediaEvent::Closed { .. }));
+    assert_eq!(closed.len(), count as usize);
+    let status = plane.status();
+    assert_eq!((status.streams, status.ports_used), (0, 0));
+    assert!(plane.slots.iter().all(Option::is_none));
+}
+
+fn is_timed_out(event: &MediaEvent) -> bool {
+    matches!(event, MediaEvent::TimedOut { .. })
+}
+
+#[test]
+fn legs_of_a_worker_that_ended_are_told_and_can_be_closed() {
+    let mut plane = plane(47_000, 4);
+    let lost: BTreeSet<_> = plane.slots.iter().flatten().filter(|s| s.worker == 0).map(|s| s.leg).collect();
+    assert_eq!(lost.len(), 2);
+    kill(&mut plane, 0);
+    assert_eq!(legs(&mut plane, 2, is_timed_out), lost);
+    assert_eq!((plane.status().workers_failed, plane.poll_event()), (1, None));
+    close_all(&mut plane, 4);
+    for leg in 10..13 {
+        plane.command(now(), MediaCommand::Open { leg: CallSid(leg), realm: RealmName::new("lo"), ipv6: false });
+    }
+    assert!(plane.slots.iter().flatten().all(|s| s.worker == 1), "the other worker takes what comes");
+}
+
+#[test]
+fn a_leg_that_moves_while_a_worker_ends_is_not_lost() {
+    for (dead, ports) in [(0, 47_100), (1, 47_200)] {
+        let mut plane = plane(ports, 2);
+        let at = |plane: &MediaPlane, leg| plane.slots[plane.legs[&CallSid(leg)] as usize].as_ref().map(|s| s.worker);
+        assert_ne!(at(&plane, 0), at(&plane, 1));
+        kill(&mut plane, dead);
+        plane.command(now(), MediaCommand::Bridge { a: CallSid(0), b: CallSid(1) });
+        let limit = now().instant + LIMIT;
+        while plane.failed() == 0 {
+            assert!(now().instant < limit);
+        }
+        assert!(!legs(&mut plane, 1, is_timed_out).is_empty());
+        close_all(&mut plane, 2);
+    }
+}
+
+#[test]
+fn rested_ports_are_free_again_without_a_new_call() {
+    let mut plane = plane(47_300, 3);
+    close_all(&mut plane, 3);
+    let limit = now().instant + LIMIT;
+    while plane.status().ports_free != 8 {
+        assert!(now().instant < limit, "{:?}", plane.status());
+        thread::yield_now();
+    }
+}
