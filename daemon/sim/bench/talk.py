@@ -10,7 +10,8 @@ from pathlib import Path
 
 SYSTEM_CPU = 0
 LOAD_CPU = 1
-# What is measured goes before whatever else this machine does, if we may say so.
+# What is measured goes before whatever else this machine does, if we may say so. The kernel weighs sessions against each
+# other by a niceness of their own (autogroups), so both are set.
 NICE = -15 if os.geteuid() == 0 else 0
 _alive = []
 
@@ -27,6 +28,9 @@ class Program:
         with open(self.log, "ab") as log:
             self.process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=log, start_new_session=True)
         self.pid = self.process.pid
+        session = Path(f"/proc/{self.pid}/autogroup")
+        if NICE and session.exists():
+            session.write_text(str(NICE))
         self._rest = b""
         _alive.append(self)
 
