@@ -15,7 +15,7 @@ mod load;
 mod support;
 
 use std::{
-    net::SocketAddr,
+    net::UdpSocket,
     time::{Duration, Instant},
 };
 
@@ -90,13 +90,10 @@ fn measured(options: &Options) -> serde_json::Value {
     for _ in 0..options.legs / 2 {
         let (a, b) = (house.leg(false, |_| {}), house.leg(false, |_| {}));
         house.command(MediaCommand::Bridge { a: a.id, b: b.id });
-        let (from, to): (_, SocketAddr) = (a.rtp, a.leg_rtp);
-        // Each path is one way; both legs of a call carry it, and every second call talks the other way.
-        paths.push(if paths.len() % 2 == 0 {
-            Path { from, to, answer: b.rtp }
-        } else {
-            Path { from: b.rtp, to: b.leg_rtp, answer: from }
-        });
+        // Each path is one way, and a call has two, or only one of its sockets would be connected.
+        let again = |socket: &UdpSocket| socket.try_clone().expect("a descriptor");
+        paths.push(Path { from: again(&a.rtp), to: a.leg_rtp, answer: again(&b.rtp) });
+        paths.push(Path { from: b.rtp, to: b.leg_rtp, answer: a.rtp });
     }
     let setup_us = setup_began.elapsed().as_micros() as f64 / options.legs as f64;
     // First packets latch; then the sockets are connected at the turn of a second.
@@ -104,6 +101,7 @@ fn measured(options: &Options) -> serde_json::Value {
     std::thread::sleep(Duration::from_millis(2500));
     let (paths, _) = warm.end();
     let before = (house.plane.status().packets_out, worker_cpu_ns());
+    let woken = wakes();
     let began = Instant::now();
     let load = Load::start(paths, options.kpps, options.load_cpu);
     let end = began + Duration::from_secs(options.seconds);
@@ -119,6 +117,7 @@ fn measured(options: &Options) -> serde_json::Value {
         "legs": options.legs,
         "kpps": packets as f64 / seconds / 1000.0,
         "cpu_ns_per_packet": (after.1 - before.1) / packets,
+        "packets_per_wake": packets as f64 / (wakes() - woken) as f64,
         "worker_cpu_percent": (after.1 - before.1) as f64 / seconds / 1e7,
         "setup_us_per_leg": setup_us,
         "rss_kb_start": memory_started - memory_before,
@@ -127,14 +126,25 @@ fn measured(options: &Options) -> serde_json::Value {
     })
 }
 
-/// CPU time of the media worker's thread, by its name.
+/// CPU time of the media worker's thread.
 fn worker_cpu_ns() -> u64 {
+    worker("schedstat", |text| text.split(' ').next().map(str::to_owned))
+}
+
+/// How often it has slept.
+fn wakes() -> u64 {
+    let line = |line: &&str| line.starts_with("voluntary_ctxt_switches");
+    worker("status", |text| text.lines().find(line)?.split_whitespace().last().map(str::to_owned))
+}
+
+/// A number from the kernel's files of the media worker's thread, which is known by its name.
+fn worker(file: &str, number: impl Fn(&str) -> Option<String>) -> u64 {
     let mut total = 0;
     for task in std::fs::read_dir("/proc/self/task").expect("procfs").flatten() {
         let path = task.path();
         let is_worker = std::fs::read_to_string(path.join("comm")).is_ok_and(|name| name.starts_with("media-"));
-        if is_worker && let Ok(schedstat) = std::fs::read_to_string(path.join("schedstat")) {
-            total += schedstat.split(' ').next().and_then(|ns| ns.parse::<u64>().ok()).unwrap_or(0);
+        if is_worker && let Ok(text) = std::fs::read_to_string(path.join(file)) {
+            total += number(&text).and_then(|number| number.parse::<u64>().ok()).unwrap_or(0);
         }
     }
     total
