@@ -206,24 +206,28 @@ impl fmt::Debug for Buffer {
     }
 }
 
-/// Zeroed, page-aligned memory.
+/// Zeroed, page-aligned memory, of which a page is taken only when it is first touched.
 struct Memory {
+    base: NonNull<u8>,
     start: NonNull<u8>,
     layout: Layout,
 }
 
 impl Memory {
     fn new(bytes: usize) -> io::Result<Self> {
-        let layout = Layout::from_size_align(bytes.max(PAGE), PAGE).map_err(io::Error::other)?;
+        // Aligned by hand within one page more: asked for aligned zeroes, the allocator would write every byte itself.
+        let layout = Layout::from_size_align(bytes.max(PAGE) + PAGE, align_of::<u64>()).map_err(io::Error::other)?;
         // SAFETY: the size is not zero.
-        let start = unsafe { alloc::alloc_zeroed(layout) };
-        NonNull::new(start).map(|start| Self { start, layout }).ok_or_else(|| io::ErrorKind::OutOfMemory.into())
+        let base = NonNull::new(unsafe { alloc::alloc_zeroed(layout) }).ok_or(io::ErrorKind::OutOfMemory)?;
+        // SAFETY: the next page border is less than a page away, and there is a page more than asked for.
+        let start = unsafe { base.add(base.align_offset(PAGE)) };
+        Ok(Self { base, start, layout })
     }
 }
 
 impl Drop for Memory {
     fn drop(&mut self) {
         // SAFETY: allocated in `new` with this layout, freed only here.
-        unsafe { alloc::dealloc(self.start.as_ptr(), self.layout) }
+        unsafe { alloc::dealloc(self.base.as_ptr(), self.layout) }
     }
 }
