@@ -16,7 +16,7 @@ use crate::{
     context::Context,
     leg::{Leg, Stream},
     negotiate,
-    reoffer::Reoffer,
+    reoffer::{Asker, Reoffer},
 };
 
 impl Call {
@@ -205,7 +205,7 @@ impl Call {
         let direction = leg.theirs.as_ref().map_or(Direction::SendRecv, |theirs| theirs.direction.reversed());
         let ours = Self::describe(leg, formats.clone(), telephone_event, direction);
         let before = self.leg_mut(first).and_then(|leg| leg.ours.replace(ours.clone()));
-        self.reoffer = Some(Reoffer { from: None, offer: None, to: first, before });
+        self.reoffer = Some(Reoffer { asker: Asker::Codec, to: first, before });
         cx.leg(LegCommand::Reoffer { leg: first, offer: Box::new(ours) });
         if let Some(other) = self.leg_mut(child) {
             other.agreed = negotiate::common(&other.agreed, &formats);
@@ -284,7 +284,9 @@ impl Call {
             self.configure(cx, other);
         }
         self.configure(cx, sid);
-        if first_time && sid == self.sid {
+        if !first_time {
+            self.told_in_ack(cx, sid, &answer);
+        } else if sid == self.sid {
             self.run_session(cx, now);
         }
     }

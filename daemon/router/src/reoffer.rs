@@ -17,14 +17,32 @@ use crate::{
 /// A new offer that is under way to the other party.
 #[derive(Debug)]
 pub struct Reoffer {
-    /// Who waits for the answer; none when we asked for ourselves.
-    pub from: Option<CallSid>,
-    /// What it offered.
-    pub offer: Option<AudioStream>,
+    /// Who waits for the answer.
+    pub asker: Asker,
     /// Who was asked.
     pub to: CallSid,
     /// What we had described to it before, and have again if it refuses.
     pub before: Option<AudioStream>,
+}
+
+/// Why the other party was asked.
+#[derive(Debug)]
+pub enum Asker {
+    /// The other leg offered this, and gets the answer.
+    Leg(CallSid, Box<AudioStream>),
+    /// We: whoever answered has another codec. Without it they cannot talk.
+    Codec,
+    /// We: the other leg changed its direction in an ACK, when it was too late to refuse.
+    Direction,
+}
+
+impl Asker {
+    fn leg(&self) -> Option<CallSid> {
+        match self {
+            Self::Leg(leg, _) => Some(*leg),
+            Self::Codec | Self::Direction => None,
+        }
+    }
 }
 
 impl Call {
@@ -39,10 +57,15 @@ impl Call {
             return refuse(cx, Cause::new(491, "the call is not set up"));
         };
         let Some(offer) = offer else {
-            // It asks for an offer: what holds now, offered again. Its answer comes with the ACK.
+            // It asks for an offer: what was agreed, offered again, its own hold left out, so that it can resume in this way. That
+            // of the other party stays. Its answer comes with the ACK.
             let telephone_event = leg.ours.as_ref().and_then(|ours| ours.telephone_event);
-            let direction = leg.theirs.as_ref().map_or(Direction::SendRecv, |theirs| theirs.direction.reversed());
+            let other = self.bridged_with(sid).and_then(|other| self.leg(other)).filter(|other| other.held);
+            let direction = other.and_then(|other| other.theirs.as_ref()).map_or(Direction::SendRecv, wanted);
             let ours = Self::describe(leg, leg.agreed.clone(), telephone_event, direction);
+            if let Some(leg) = self.leg_mut(sid) {
+                leg.ours = Some(ours.clone());
+            }
             return cx.leg(LegCommand::AnswerReoffer { leg: sid, answer: Box::new(ours) });
         };
         if let Err(cause) = leg.policy.srtp_of_offer(&offer) {
@@ -77,7 +100,7 @@ impl Call {
         let telephone_event = to.ours.as_ref().and_then(|ours| ours.telephone_event).or(offer.telephone_event);
         let ours = Self::describe(to, ours, telephone_event, direction);
         let before = self.leg_mut(other).and_then(|to| to.ours.replace(ours.clone()));
-        self.reoffer = Some(Reoffer { from: Some(sid), offer: Some(offer), to: other, before });
+        self.reoffer = Some(Reoffer { asker: Asker::Leg(sid, Box::new(offer)), to: other, before });
         cx.leg(LegCommand::Reoffer { leg: other, offer: Box::new(ours) });
     }
 
@@ -100,19 +123,16 @@ impl Call {
     /// The other party took it.
     pub fn on_reoffer_answered(&mut self, cx: &mut Context, now: Now, sid: CallSid, answer: AudioStream) {
         let Some(reoffer) = self.reoffer.take_if(|reoffer| reoffer.to == sid) else { return };
-        let asked = reoffer.from.zip(reoffer.offer);
         if let Err(cause) = self.take_answer(sid, &answer) {
             // It accepted nonsense; whoever asked keeps what it had.
-            let Some((from, _)) = asked else { return self.no_codec(cx, now, sid) };
-            self.tell(cx, from, facts::ReofferRefused { cause: cause.clone() });
-            return cx.leg(LegCommand::RejectReoffer { leg: from, cause });
+            return self.not_changed(cx, now, sid, reoffer.asker, cause);
         }
-        let Some((from, offer)) = asked else { return self.configure(cx, sid) };
+        let Asker::Leg(from, offer) = reoffer.asker else { return self.configure(cx, sid) };
         let agreed = self.leg(sid).map(|leg| leg.agreed.clone()).unwrap_or_default();
         let formats = negotiate::common(&offer.formats, &agreed);
         if formats.is_empty() {
             let cause = Cause::new(488, "the two parties have no codec in common");
-            return cx.leg(LegCommand::RejectReoffer { leg: from, cause });
+            return self.not_changed(cx, now, sid, Asker::Leg(from, offer), cause);
         }
         if let Some(other) = self.leg_mut(sid) {
             other.agreed = negotiate::common(&other.agreed, &formats);
@@ -127,10 +147,17 @@ impl Call {
         if let Some(leg) = self.leg_mut(sid) {
             leg.ours = reoffer.before;
         }
-        self.tell(cx, sid, facts::ReofferRefused { cause: cause.clone() });
-        match reoffer.from {
-            Some(from) => cx.leg(LegCommand::RejectReoffer { leg: from, cause }),
-            None => self.no_codec(cx, now, sid),
+        self.not_changed(cx, now, sid, reoffer.asker, cause);
+    }
+
+    /// The party that was asked does not change.
+    fn not_changed(&mut self, cx: &mut Context, now: Now, asked: CallSid, asker: Asker, cause: Cause) {
+        self.tell(cx, asked, facts::ReofferRefused { cause: cause.clone() });
+        match asker {
+            Asker::Leg(from, _) => cx.leg(LegCommand::RejectReoffer { leg: from, cause }),
+            Asker::Codec => self.no_codec(cx, now, asked),
+            // It goes on sending to somebody who does not listen: harmless.
+            Asker::Direction => {}
         }
     }
 
@@ -144,8 +171,8 @@ impl Call {
 
     /// A leg ended while an offer was under way.
     pub fn reoffer_over(&mut self, cx: &mut Context, sid: CallSid) {
-        let Some(reoffer) = self.reoffer.take_if(|r| r.to == sid || r.from == Some(sid)) else { return };
-        if let Some(from) = reoffer.from.filter(|from| *from != sid) {
+        let Some(reoffer) = self.reoffer.take_if(|r| r.to == sid || r.asker.leg() == Some(sid)) else { return };
+        if let Some(from) = reoffer.asker.leg().filter(|from| *from != sid) {
             cx.leg(LegCommand::RejectReoffer { leg: from, cause: Cause::new(488, "the other party left") });
         }
     }
@@ -168,15 +195,35 @@ impl Call {
         leg.agreed = formats.clone();
         let ours = Self::describe(leg, formats, offer.telephone_event.filter(|_| events), direction);
         leg.ours = Some(ours.clone());
-        let holds = !receives(offer);
-        let was = std::mem::replace(&mut leg.held, holds);
         self.configure(cx, sid);
         cx.leg(LegCommand::AnswerReoffer { leg: sid, answer: Box::new(ours) });
-        match (was, holds) {
-            (false, true) => self.tell(cx, sid, facts::LegHeld { direction: word(wanted(offer)).to_owned() }),
+        self.note_hold(cx, sid, offer);
+    }
+
+    /// Tells when a party's latest description holds the other, or no longer does.
+    fn note_hold(&mut self, cx: &mut Context, sid: CallSid, theirs: &AudioStream) {
+        let holds = !receives(theirs);
+        let Some(leg) = self.leg_mut(sid) else { return };
+        match (std::mem::replace(&mut leg.held, holds), holds) {
+            (false, true) => self.tell(cx, sid, facts::LegHeld { direction: word(wanted(theirs)).to_owned() }),
             (true, false) => self.tell(cx, sid, facts::LegResumed {}),
             _ => {}
         }
+    }
+
+    /// The ACK of an INVITE that asked for an offer brought the answer: the other party is told of the direction that is new to it.
+    pub fn told_in_ack(&mut self, cx: &mut Context, sid: CallSid, answer: &AudioStream) {
+        self.note_hold(cx, sid, answer);
+        let Some(other) = self.bridged_with(sid).filter(|_| self.reoffer.is_none()) else { return };
+        let Some(ours) = self.leg(other).and_then(|other| other.ours.clone()) else { return };
+        let direction = wanted(answer);
+        if ours.direction == direction {
+            return;
+        }
+        let ours = AudioStream { direction, ..ours };
+        let before = self.leg_mut(other).and_then(|other| other.ours.replace(ours.clone()));
+        self.reoffer = Some(Reoffer { asker: Asker::Direction, to: other, before });
+        cx.leg(LegCommand::Reoffer { leg: other, offer: Box::new(ours) });
     }
 }
 
