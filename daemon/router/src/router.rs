@@ -203,7 +203,14 @@ impl Router {
         &self.cx.presence
     }
 
-    /// Whether any table still knows of a call.
+    /// How many things are remembered for the sake of calls. Nothing when every call is over and its last callback is told or given up.
+    pub fn remembered(&self) -> usize {
+        let tables =
+            [self.calls.len(), self.timers.len(), self.cx.legs.len(), self.cx.requests.len(), self.cx.prompts.len()];
+        tables.iter().sum::<usize>() + self.cx.trunks.values().map(|legs| *legs as usize).sum::<usize>()
+    }
+
+    /// Whether any table still knows of a leg; a call that only waits for its callbacks may stay.
     #[cfg(test)]
     pub(crate) fn has_leftovers(&self) -> bool {
         !(self.cx.legs.is_empty() && self.cx.requests.is_empty() && self.cx.prompts.is_empty())

@@ -186,6 +186,11 @@ impl Switch {
         self.router.counters().legs == 0 && self.signaling.counters().legs == 0
     }
 
+    /// How many things the rooms remember for the sake of calls: what grows here while no call lives is a leak.
+    pub fn remembered(&self) -> usize {
+        self.signaling.remembered() + self.router.remembered()
+    }
+
     /// The number of the last event.
     pub fn last_seq(&self) -> u64 {
         self.sequencer.last()

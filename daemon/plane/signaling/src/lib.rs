@@ -212,6 +212,7 @@ impl Signaling {
                 Timer::NoAnswer(leg) => self.no_answer(now.instant, leg),
                 Timer::Answer(tag) => self.repeat_answer(now.instant, tag),
                 Timer::Settled(tag) => self.settled(tag),
+                Timer::Reinvited(key) => drop(self.clients.remove(&key)),
                 Timer::Registration(user) => {
                     self.expiries.remove(&user);
                     let changes = self.registrar.expire(now.instant, &user);
@@ -243,6 +244,14 @@ impl Signaling {
             overloaded: self.counters.overloaded + self.transactions.counters().full,
             ..self.counters.clone()
         }
+    }
+
+    /// How many things are remembered for the sake of calls: legs, dialogs, transactions and who waits for them. Nothing when every call
+    /// is over and the last timer has run out.
+    pub fn remembered(&self) -> usize {
+        let (clients, servers) = self.transactions.len();
+        let tables = [self.legs.len(), self.sides.len(), self.clients.len(), self.servers.len(), self.merged.len()];
+        tables.iter().sum::<usize>() + self.resolving.len() + clients + servers
     }
 
     /// Takes what the transactions have to say, until they are silent.

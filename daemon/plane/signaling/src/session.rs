@@ -7,7 +7,7 @@ use std::time::Instant;
 use postern_sip::{
     Method, Name, Request, Response, ResponseBuilder,
     dialog::{AnswerKeeper, Keep},
-    transaction::{ClientKey, Flow, ServerKey},
+    transaction::{ClientKey, Flow, ServerKey, T1_64},
 };
 use postern_types::{CallSid, Cause, EndedBy, leg::LegEvent, stream::AudioStream};
 
@@ -341,6 +341,7 @@ impl Signaling {
             if let Some(ack) = session.dialog.ack_again(&response) {
                 return self.transactions.send(to, ack);
             }
+            self.timers.set(now + T1_64, Timer::Reinvited(key));
             let OfferAnswer::Ours { invite, .. } = std::mem::replace(&mut session.offer_answer, OfferAnswer::Settled)
             else {
                 return;

@@ -6,6 +6,7 @@ use std::{
     time::{Duration, Instant},
 };
 
+use postern_sip::transaction::ClientKey;
 use postern_types::{CallSid, UserName};
 
 use crate::side::Tag;
@@ -19,6 +20,8 @@ pub(crate) enum Timer {
     Answer(Tag),
     /// No further answer to our first INVITE can come any more (RFC 6026: timer M).
     Settled(Tag),
+    /// The same for a later INVITE of ours.
+    Reinvited(ClientKey),
     /// A registration of this user may have run out.
     Registration(UserName),
 }

@@ -160,16 +160,19 @@ fn a_bye_ends_what_waits() {
 }
 
 #[test]
-fn a_cancelled_reinvite_keeps_the_session() {
+fn a_cancelled_reinvite_gets_the_other_partys_answer_all_the_same() {
     let mut world = World::new();
     let (leg, tag) = world.established();
-    let reinvite = in_dialog("INVITE", "c1", 2, &tag, "");
+    let reinvite = in_dialog("INVITE", "c1", 2, &tag, &with_sdp(HELD));
     world.recv(CARRIER, &reinvite);
     (world.sent, world.events) = Default::default();
-    world.recv(CARRIER, &reinvite.replace("INVITE sip", "CANCEL sip").replace("2 INVITE", "2 CANCEL"));
-    assert_eq!(world.lines(), ["SIP/2.0 200 OK", "SIP/2.0 487 Request Terminated"]);
+    let cancel = in_dialog("INVITE", "c1", 2, &tag, "");
+    world.recv(CARRIER, &cancel.replace("INVITE sip", "CANCEL sip").replace("2 INVITE", "2 CANCEL"));
+    assert_eq!(world.lines(), ["SIP/2.0 200 OK"]);
+    assert!(world.events.is_empty());
     world.command(LegCommand::AnswerReoffer { leg, answer: Box::new(ours(30000)) });
-    assert!(world.is_quiet());
+    assert_eq!(world.lines(), ["SIP/2.0 200 OK"]);
+    world.recv(CARRIER, &in_dialog("ACK", "c1", 2, &tag, ""));
     world.command(hangup(leg));
     assert!(world.one().starts_with("BYE "));
 }
@@ -223,4 +226,21 @@ fn requests_follow_the_route_that_proxies_recorded() {
     assert_eq!(world.sent[0].0, address("198.51.100.77:5090"));
     let bye = world.one();
     assert!(bye.starts_with("BYE sip:gw@198.51.100.10:5060") && header(&bye, "Route") == "<sip:198.51.100.77:5090;lr>");
+}
+
+#[test]
+fn nothing_of_a_changed_session_is_remembered() {
+    let mut world = World::new();
+    let (leg, _) = world.established();
+    for port in [30008, 30010] {
+        world.command(LegCommand::Reoffer { leg, offer: Box::new(ours(port)) });
+        let reinvite = world.last();
+        world.recv(CARRIER, &response(&reinvite, "200 OK", "", &with_sdp(SDP)));
+    }
+    world.command(hangup(leg));
+    let bye = world.last();
+    world.recv(CARRIER, &response(&bye, "200 OK", "", ""));
+    assert!(world.signaling.remembered() > 0);
+    world.pass(Duration::from_secs(70));
+    assert_eq!(world.signaling.remembered(), 0);
 }
