@@ -72,7 +72,7 @@ facts! {
     }
     /// It was decided what becomes of a call.
     CallRouted = "call.routed", "6530c7168478fe696af290eb72ee8291", Info {
-        /// `number`, `route`, `user` or `rest`: which table decided.
+        /// `number`, `route`, `user` or `rest`: which table decided; `document` for somebody a document names who cannot be dialed.
         table: String,
         /// The row that matched.
         entry: String,

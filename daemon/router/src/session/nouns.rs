@@ -1,6 +1,7 @@
 //! `<Dial>`: whom its nouns mean, and what came of it in the words of the platform.
 
 use postern_document::{Dial, Noun, StatusCallback, Verb};
+use postern_facts as facts;
 use postern_presence::Availability;
 use postern_types::{
     Cause, UserName,
@@ -27,7 +28,10 @@ impl Call {
         for noun in dial.nouns.iter().take(BRANCHES_MAX) {
             match self.branch_of(cx, noun) {
                 Ok(branch) => branches.push(branch),
-                Err(outcome) => failures.push(outcome),
+                Err(outcome) => {
+                    self.tell_refused(cx, noun_text(noun), &outcome);
+                    failures.push(outcome);
+                }
             }
         }
         let from = user_part(&shown).to_owned();
@@ -41,15 +45,19 @@ impl Call {
         dialing
     }
 
-    fn branch_of(&self, cx: &Context, noun: &Noun) -> Result<Branch, Outcome> {
+    fn branch_of(&self, cx: &mut Context, noun: &Noun) -> Result<Branch, Outcome> {
         let failed = |status, text| Outcome::failed("failed", Cause::new(status, text), None);
         let mut headers: Vec<(Box<str>, Box<str>)> = Vec::new();
         let (target, party, to, callback) = match noun {
             Noun::Number(number) => {
                 let decision = table::look_up(&cx.config, Caller::User, &number.number)
-                    .map_err(|_| failed(404, "no route for the number"))?;
-                let (target, party) = reach(decision.to)
-                    .ok_or_else(|| failed(501, "the number is an application's, and cannot be dialed"))?;
+                    .map_err(|why| Outcome::failed("failed", Cause::new(404, why), None))?;
+                // Two documents in one call would have no one who decides; a document reaches another by Redirect.
+                let (target, party) = reach(decision.to.clone())
+                    .ok_or_else(|| failed(501, "the number is an application's: use Redirect to its URL"))?;
+                let to = decision.to.to_string();
+                let (table, entry, why) = (decision.table.to_owned(), decision.entry, decision.why);
+                self.tell(cx, self.sid, facts::CallRouted { table, entry, to, why });
                 (target, party, number.number.clone(), &number.status_callback)
             }
             Noun::Client(client) => {
@@ -59,7 +67,10 @@ impl Call {
                     Availability::Busy { .. } => {
                         return Err(Outcome::failed("busy", Cause::new(486, "the user is in a call"), None));
                     }
-                    Availability::Gone => return Err(Outcome::failed("no-answer", Cause::NO_ANSWER, None)),
+                    Availability::Gone => {
+                        let cause = Cause { text: "no device is registered".into(), ..Cause::NO_ANSWER };
+                        return Err(Outcome::failed("no-answer", cause, None));
+                    }
                 }
                 let parameters = client.parameters.iter().take(HEADERS_MAX);
                 headers.extend(parameters.map(|(name, value)| (format!("X-{name}").into(), value.as_str().into())));
@@ -80,6 +91,12 @@ impl Call {
         };
         let subscription = callback.as_ref().and_then(|callback| self.subscription_of(callback));
         Ok(Branch { target, party, to, headers, subscription })
+    }
+
+    /// Somebody whom the document names is not dialed.
+    pub fn tell_refused(&self, cx: &mut Context, entry: String, outcome: &Outcome) {
+        let (table, why) = ("document".to_owned(), outcome.cause.to_string());
+        self.tell(cx, self.sid, facts::CallRouted { table, entry, to: "refused".into(), why });
     }
 
     fn subscription_of(&self, callback: &StatusCallback) -> Option<Subscription> {
@@ -120,17 +137,18 @@ pub fn outcome_fields(outcome: &Outcome) -> Fields {
     fields
 }
 
+fn noun_text(noun: &Noun) -> String {
+    match noun {
+        Noun::Number(number) => number.number.clone(),
+        Noun::Client(client) => format!("client:{}", client.identity),
+        Noun::Sip(sip) => sip.uri.clone(),
+    }
+}
+
 /// The essentials of a verb, for the fact: no URL with its query, no digit.
 pub fn detail(verb: &Verb) -> String {
     match verb {
-        Verb::Dial(dial) => {
-            let nouns = dial.nouns.iter().map(|noun| match noun {
-                Noun::Number(number) => number.number.clone(),
-                Noun::Client(client) => format!("client:{}", client.identity),
-                Noun::Sip(sip) => sip.uri.clone(),
-            });
-            nouns.collect::<Vec<_>>().join(", ")
-        }
+        Verb::Dial(dial) => dial.nouns.iter().map(noun_text).collect::<Vec<_>>().join(", "),
         Verb::Play(play) => crate::url::shown(&play.url),
         Verb::Gather(gather) => format!("{} prompts, {} s", gather.prompts.len(), gather.timeout.as_secs()),
         Verb::Pause(pause) => format!("{} s", pause.length.as_secs()),
