@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use postern_facts as facts;
 use postern_types::{
     AccountSid, CallSid, Cause, EndedBy, Now, UnixMicros,
-    leg::{LegCommand, LegEvent, Offered},
+    leg::{FORWARDS_MAX, LegCommand, LegEvent, Offered},
     media::{MediaCommand, MediaEvent},
 };
 
@@ -60,6 +60,10 @@ pub struct Call {
     pub jar: Jar,
     /// `X-` headers of the first INVITE, for the application.
     pub headers: Vec<(Box<str>, Box<str>)>,
+    /// Who sent the first leg on to us, for the application; empty when nobody said.
+    pub forwarded_from: Box<str>,
+    /// What the first leg may still pass, itself counted.
+    pub max_forwards: u8,
     /// Set by the first that released it.
     pub released: Option<(EndedBy, Cause)>,
     /// Its end was told.
@@ -111,6 +115,8 @@ impl Call {
         };
         let mut call = Self::empty(offered.leg, now);
         call.headers = offered.headers.clone();
+        call.forwarded_from = offered.forwarded_from.clone();
+        call.max_forwards = offered.max_forwards;
         call.add_leg(cx, leg);
         let fact = facts::CallOffered {
             party: offered.party.clone(),
@@ -137,6 +143,8 @@ impl Call {
             callbacks: Callbacks::default(),
             jar: Jar::default(),
             headers: Vec::new(),
+            forwarded_from: "".into(),
+            max_forwards: FORWARDS_MAX,
             released: None,
             ended: false,
             timer: None,
@@ -413,11 +421,12 @@ impl Call {
     }
 }
 
-/// A callee's final status as its caller may hear it. What is between the callee and us stays here: redirections, challenges, extensions,
-/// intervals, and dialogs and hops that are not the caller's.
+/// A callee's final status as its caller may hear it. What is between the callee and us stays here: challenges, extensions, intervals, and
+/// dialogs and hops that are not the caller's are our failure, 500. A callee that moved is not followed, and not reached: 480.
 fn for_caller(status: u16) -> u16 {
     match status {
-        300..=399 | 401 | 407 | 420..=423 | 481..=483 | 491 | 493 | 494 => 500,
+        300..=399 => 480,
+        401 | 407 | 420..=423 | 481..=483 | 491 | 493 | 494 => 500,
         other => other,
     }
 }

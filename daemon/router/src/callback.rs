@@ -144,8 +144,9 @@ impl Call {
             CallbackEvent::Answered => "in-progress",
             CallbackEvent::Completed => leg.status(),
         };
-        let headers: &[_] = if sid == self.sid { &self.headers } else { &[] };
-        let mut fields = request::standard(leg, status, headers);
+        let (headers, forwarded_from): (&[_], &str) =
+            if sid == self.sid { (&self.headers, &self.forwarded_from) } else { (&[], "") };
+        let mut fields = request::standard(leg, status, headers, forwarded_from);
         request::add(&mut fields, "CallbackSource", "call-progress-events");
         request::add(&mut fields, "SequenceNumber", feed.sequence);
         request::add(&mut fields, "Timestamp", rfc2822(now.wall));

@@ -165,8 +165,10 @@ impl Call {
                 return None;
             }
             let Some(branch) = dialing.next.pop_front() else { break };
-            let refused = self.dial_branch(cx, now, branch).err();
-            if let (Some(outcome), Some(dialing)) = (refused, &mut self.dialing) {
+            let to = branch.to.clone();
+            let Err(outcome) = self.dial_branch(cx, now, branch) else { continue };
+            self.tell_refused(cx, to, &outcome);
+            if let Some(dialing) = &mut self.dialing {
                 dialing.note(outcome);
             }
         }
@@ -222,7 +224,8 @@ impl Call {
         let mut offer = Self::describe(&leg, formats, telephone_event, direction);
         offer.ptime_ms = ptime_ms;
         let (target, headers) = (branch.target, branch.headers);
-        leg.dial = Some(Box::new(Dial { leg: sid, target, from, from_name, offer, timeout, headers }));
+        let max_forwards = self.max_forwards.saturating_sub(1);
+        leg.dial = Some(Box::new(Dial { leg: sid, target, from, from_name, offer, timeout, headers, max_forwards }));
         self.add_leg(cx, leg);
         if let Some(dialing) = &mut self.dialing {
             dialing.ringing.push(sid);

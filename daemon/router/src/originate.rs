@@ -3,7 +3,7 @@
 use postern_facts as facts;
 use postern_types::{
     AccountSid, CallSid, Cause, EndedBy, Now, Sid,
-    leg::{Dial, Party, Target},
+    leg::{Dial, FORWARDS_MAX, Party, Target},
     stream::Direction,
 };
 use std::time::Duration;
@@ -76,7 +76,8 @@ pub fn create(cx: &mut Context, now: Now, account: AccountSid, wanted: CreateCal
     leg.from = wanted.from.clone();
     Call::offer_key(&mut leg, cx);
     let offer = Call::describe(&leg, formats, Some(negotiate::TELEPHONE_EVENT), Direction::SendRecv);
-    let dial = Dial { leg: sid, target, from, from_name: "".into(), offer, timeout, headers: vec![] };
+    let (from_name, headers) = ("".into(), vec![]);
+    let dial = Dial { leg: sid, target, from, from_name, offer, timeout, headers, max_forwards: FORWARDS_MAX };
     leg.dial = Some(Box::new(dial));
 
     let mut call = Call::empty(sid, now);

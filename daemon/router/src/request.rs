@@ -32,8 +32,8 @@ pub fn add(fields: &mut Fields, name: &str, value: impl ToString) {
     fields.push((name.to_owned(), value.to_string()));
 }
 
-/// What every request tells of a leg.
-pub fn standard(leg: &Leg, status: &str, headers: &[(Box<str>, Box<str>)]) -> Fields {
+/// What every request tells of a leg; of a call's first one also what came with its INVITE.
+pub fn standard(leg: &Leg, status: &str, headers: &[(Box<str>, Box<str>)], forwarded_from: &str) -> Fields {
     let mut fields = Fields::new();
     add(&mut fields, "CallSid", leg.sid);
     if let Some(account) = leg.account {
@@ -46,6 +46,9 @@ pub fn standard(leg: &Leg, status: &str, headers: &[(Box<str>, Box<str>)]) -> Fi
     add(&mut fields, "Direction", leg.origin.name());
     if !leg.from_name.is_empty() {
         add(&mut fields, "CallerName", &leg.from_name);
+    }
+    if !forwarded_from.is_empty() {
+        add(&mut fields, "ForwardedFrom", forwarded_from);
     }
     if let Some(parent) = leg.parent {
         add(&mut fields, "ParentCallSid", parent);

@@ -16,6 +16,8 @@ use crate::{
 
 /// Extra headers on one leg at most, in either direction.
 pub const HEADERS_MAX: usize = 32;
+/// What a call's Max-Forwards is at its origin (RFC 3261 8.1.1.6), and the most that is believed of a caller's.
+pub const FORWARDS_MAX: u8 = 70;
 
 /// Who stands at the far end of a leg.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -53,6 +55,11 @@ pub struct Offered {
     pub from_name: Box<str>,
     /// User part of the Request-URI: a number or a user's name.
     pub to: Box<str>,
+    /// Who sent the call on to us, user part of the latest Diversion (RFC 5806) or History-Info (RFC 7044) entry; empty when nobody said.
+    pub forwarded_from: Box<str>,
+    /// How many elements it may still pass, 1..=[`FORWARDS_MAX`] (RFC 3261 8.1.1.6). A leg that is dialed for it gets one less, so that
+    /// two boxes that route to each other do not do so for ever.
+    pub max_forwards: u8,
     /// Its session description; none when the INVITE had no SDP (delayed offer: the answer must then be our offer).
     pub offer: Option<AudioStream>,
     /// `X-` headers, name and value, for the application.
@@ -205,6 +212,8 @@ pub struct Dial {
     pub timeout: Duration,
     /// Further headers (`X-…`, at most [`HEADERS_MAX`]).
     pub headers: Vec<(Box<str>, Box<str>)>,
+    /// Its Max-Forwards: one less than that of the call it is dialed for, else [`FORWARDS_MAX`].
+    pub max_forwards: u8,
 }
 
 /// What the router wants of signaling.

@@ -115,6 +115,7 @@ fn main() {
             offer: ours.clone(),
             timeout: Duration::from_secs(30),
             headers: vec![],
+            max_forwards: offered.max_forwards - 1,
         })));
         let invite = bench.sent.pop().expect("an INVITE").1;
         bench.recv(callee, &response(&invite, "180 Ringing", ""));

@@ -66,8 +66,7 @@ impl Signaling {
             Target::Trunk { trunk, .. } => Some(trunk.clone()),
             _ => None,
         };
-        let calls_max = trunk.as_ref().and_then(|t| self.places.config.trunks.get(t)).and_then(|t| t.calls_max);
-        if self.legs.len() >= LEGS_MAX || trunk.as_ref().is_some_and(|t| self.legs.is_trunk_full(t, calls_max)) {
+        if self.legs.len() >= LEGS_MAX {
             self.counters.overloaded += 1;
             let cause = Cause::new(503, "as many calls as are allowed");
             return self.tell(LegEvent::Failed { leg: sid, by: EndedBy::Postern, cause });
@@ -180,7 +179,7 @@ impl Signaling {
         let call_id = format!("{:016x}{:016x}", self.random(), self.random());
         let mut request = RequestBuilder::new(Method::Invite, &way.uri)
             .via("UDP", advertised, &self.new_branch())
-            .max_forwards(70)
+            .max_forwards(dial.max_forwards)
             .header(Name::From, &format!("{};tag={tag}", build::name_addr(&headers::tidy(&dial.from_name), &from)))
             .header(Name::To, &format!("<{}>", way.to))
             .header(Name::CallId, &call_id)
@@ -188,6 +187,10 @@ impl Signaling {
             .header(Name::Contact, &contact(advertised))
             .header(Name::Allow, ALLOW)
             .header(Name::UserAgent, PRODUCT);
+        // RFC 3325 9.1: a trunk is trusted, and many bill and route by the assertion alone. Who is not to be shown is not asserted.
+        if matches!(dial.target, Target::Trunk { .. }) && !user.is_empty() && !user.eq_ignore_ascii_case("anonymous") {
+            request = request.header(Name::PAssertedIdentity, &format!("<{from}>"));
+        }
         for (name, value) in headers::allowed_extra(&dial.headers) {
             request = request.other(name, value);
         }
@@ -255,9 +258,12 @@ impl Signaling {
                 }
                 200..=299 => self.on_answer(now, tag, &response, flow),
                 _ => {
-                    let wanted = side.leg.is_some() && matches!(response.status, 401 | 407);
+                    let challenged = matches!(response.status, 401 | 407);
+                    let (wanted, has_password) = (side.leg.is_some() && challenged, side.credentials.is_some());
                     if !wanted || !self.try_again(now, tag, &response) {
-                        self.side_failed(now, tag, EndedBy::Peer, headers::cause_of(&response));
+                        let cause = headers::cause_of(&response);
+                        let cause = if challenged { explained(cause, has_password) } else { cause };
+                        self.side_failed(now, tag, EndedBy::Peer, cause);
                     }
                 }
             },
@@ -381,6 +387,16 @@ impl Signaling {
             self.fail(now, sid, by, best);
         }
     }
+}
+
+/// A challenge that was the end, in words that tell whom to ask.
+fn explained(cause: Cause, has_password: bool) -> Cause {
+    let why = if has_password {
+        "our username and password were refused"
+    } else {
+        "wants a password, and none is configured"
+    };
+    Cause { text: format!("{}: {why}", cause.text).into(), ..cause }
 }
 
 /// RFC 3261 16.7 step 6, for devices of one person: what a person did tells more than what a network did.

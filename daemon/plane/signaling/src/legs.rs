@@ -70,11 +70,6 @@ impl Legs {
     pub(crate) fn len(&self) -> usize {
         self.legs.len()
     }
-
-    /// Whether one more leg of this trunk would be too many.
-    pub(crate) fn is_trunk_full(&self, trunk: &TrunkName, max: Option<u32>) -> bool {
-        max.is_some_and(|max| self.of_trunk.get(trunk).copied().unwrap_or(0) >= max)
-    }
 }
 
 impl Signaling {

@@ -14,7 +14,7 @@ use postern_sip::{
 };
 use postern_types::{
     CallSid, Cause, EndedBy, Sid, TrunkName, UserName,
-    leg::{LegEvent, Offered, Party},
+    leg::{FORWARDS_MAX, LegEvent, Offered, Party},
     stream::AudioStream,
 };
 
@@ -51,8 +51,7 @@ impl Signaling {
             Who::Trunk(trunk) => Some(trunk.clone()),
             Who::User(_) => None,
         };
-        let calls_max = trunk.as_ref().and_then(|t| self.places.config.trunks.get(t)).and_then(|t| t.calls_max);
-        let full = self.legs.len() >= LEGS_MAX || trunk.as_ref().is_some_and(|t| self.legs.is_trunk_full(t, calls_max));
+        let full = self.legs.len() >= LEGS_MAX;
         let offer = match self.first_look(now, key, &request, tag, merged_id) {
             Some(_) if full => {
                 self.counters.overloaded += 1;
@@ -76,6 +75,11 @@ impl Signaling {
             from,
             from_name: from_name.into(),
             to: headers::user_of(&request.uri()),
+            forwarded_from: headers::forwarded_from(&request.headers),
+            max_forwards: match request.headers.number(Name::MaxForwards) {
+                Some(Ok(left)) => left.min(FORWARDS_MAX.into()) as u8,
+                _ => FORWARDS_MAX,
+            },
             offer: offer.as_ref().map(|o| o.audio.clone()),
             headers: headers::extra(&request.headers),
             source: flow.remote,
@@ -227,27 +231,16 @@ impl Signaling {
     }
 
     /// The caller gave up. The CANCEL is answered already.
+    ///
+    /// That of a later INVITE has no effect: the other party has the offer and may have accepted it, and a 487 now would leave the two
+    /// with different sessions (RFC 6141 3.4). The INVITE gets the other party's answer, as if the CANCEL had crossed it.
     pub(crate) fn on_cancelled(&mut self, now: Instant, key: ServerKey, cancel: &Request) {
         let Some(&tag) = self.servers.get(&key) else { return };
-        let Some(side) = self.sides.get_mut(&tag) else { return };
-        match &mut side.state {
-            State::Offered(offered) => {
-                let invite = offered.invite.clone();
-                let cause = headers::cause_in(&cancel.headers, Cause::CANCELLED);
-                self.reply(now, key, &invite, 487, tag);
-                self.ended(tag, EndedBy::Peer, cause);
-            }
-            State::Up(session) => {
-                let OfferAnswer::Theirs { request, .. } =
-                    std::mem::replace(&mut session.offer_answer, OfferAnswer::Settled)
-                else {
-                    return;
-                };
-                self.servers.remove(&key);
-                self.reply(now, key, &request, 487, tag);
-            }
-            State::Calling(_) => {}
-        }
+        let Some(Side { state: State::Offered(offered), .. }) = self.sides.get(&tag) else { return };
+        let invite = offered.invite.clone();
+        let cause = headers::cause_in(&cancel.headers, Cause::CANCELLED);
+        self.reply(now, key, &invite, 487, tag);
+        self.ended(tag, EndedBy::Peer, cause);
     }
 
     /// Names an INVITE over all ways that it may come by. The seed keeps strangers from making two collide.
@@ -282,9 +275,10 @@ pub(crate) fn description(headers: &Headers, body: &[u8]) -> Result<Option<poste
     })
 }
 
-/// RFC 3325 9.1: a trunk is trusted to assert who calls. `anonymous` and the like stay as they are.
+/// RFC 3325 9.1: a trunk is trusted to assert who calls. A caller that wants to be withheld (RFC 3323 4.2, RFC 3325 9.3) is whom its
+/// From shows, mostly `anonymous`: the assertion was for the trunk's own network, and what we take we pass on to the callee.
 fn caller_of(fields: &Headers) -> Box<str> {
-    let asserted = fields.asserted_identities().next().and_then(Result::ok);
+    let asserted = fields.asserted_identities().next().and_then(Result::ok).filter(|_| !headers::is_withheld(fields));
     let address = asserted.or_else(|| fields.from().ok());
     address.and_then(|a| a.uri().ok()).map(|uri| headers::user_of(&uri)).unwrap_or_default()
 }

@@ -383,6 +383,7 @@ pub(crate) fn dial(leg: CallSid, target: Target) -> LegCommand {
         offer: ours(30002),
         timeout: Duration::from_secs(20),
         headers: vec![("X-Note".into(), "one\r\nEvil: two".into()), ("Via".into(), "no".into())],
+        max_forwards: 42,
     }))
 }
 

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use postern_facts::Fact;
 use postern_types::{
     Cause, EndedBy, UserName,
     leg::{LegCommand, Target},
@@ -196,4 +197,36 @@ fn a_caller_answered_in_another_codec_changes_over() {
             assert_eq!(world.request().url, "http://app.example.net/done");
         }
     }
+}
+
+#[test]
+fn whom_a_document_names_in_vain_is_told_with_the_reason() {
+    let mut world = World::new();
+    let table = [
+        ("<Number>+15552000001</Number>", "501 the number is an application's: use Redirect to its URL"),
+        ("<Number>7</Number>", "404 no number, user or route for it among 3 routes"),
+        ("<Client>alice</Client>", "480 no device is registered"),
+    ];
+    for (noun, want) in table {
+        call(&mut world, &format!("<Dial action='/done' answerOnBridge='true'>{noun}</Dial>"));
+        let status = if want.starts_with("480") { "no-answer" } else { "failed" };
+        assert_eq!(field(&world.request(), "DialCallStatus"), Some(status), "{noun}");
+        let routed = world.fact(|fact| match fact {
+            Fact::CallRouted(routed) => Some((routed.table.clone(), routed.to.clone(), routed.why.clone())),
+            _ => None,
+        });
+        assert_eq!(routed, Some(("document".to_owned(), "refused".to_owned(), want.to_owned())), "{noun}");
+    }
+}
+
+#[test]
+fn a_number_in_a_document_is_routed_as_a_users() {
+    let mut world = World::new();
+    world.devices("alice", 1);
+    call(&mut world, "<Dial answerOnBridge='true'><Number>+15551000001</Number><Number>0015551234</Number></Dial>");
+    let (user, trunk) = (world.dialed(), world.dialed());
+    assert_eq!(user.target, Target::User { user: UserName::new("alice") });
+    assert!(matches!(&trunk.target, Target::Trunk { number, .. } if &**number == "+15551234"));
+    // The call came with 9 left.
+    assert_eq!((user.max_forwards, trunk.max_forwards), (8, 8));
 }

@@ -51,6 +51,7 @@ fn the_application_is_asked_with_the_calls_parameters() {
         ("Direction", "inbound"),
         ("CallerName", "Caller"),
         ("SipHeader_X-Ticket", "77"),
+        ("ForwardedFrom", "+15558888888"),
     ] {
         assert_eq!(field(&request, name), Some(want), "{name}");
     }

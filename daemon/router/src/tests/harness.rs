@@ -287,6 +287,8 @@ impl World {
             from: from.into(),
             from_name: "Caller".into(),
             to: to.into(),
+            forwarded_from: "+15558888888".into(),
+            max_forwards: 9,
             offer,
             headers: vec![("X-Ticket".into(), "77".into())],
             source: SocketAddr::from(([198, 51, 100, 9], 5060)),

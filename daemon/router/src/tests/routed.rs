@@ -201,6 +201,50 @@ fn hold_and_resume_go_through_and_are_told() {
 }
 
 #[test]
+fn hold_that_is_told_in_an_ack_reaches_the_other_party() {
+    let mut world = World::new();
+    let caller = world.invite(trunk_party(), "+15551000001", Some(stream(1, &g711())));
+    let dial = world.dialed();
+    world.answer(dial.leg, stream(2, &g711()));
+    world.said();
+    for (wants, told) in [(Direction::SendOnly, "leg.held"), (Direction::SendRecv, "leg.resumed")] {
+        world.leg(LegEvent::Reoffered { leg: caller, offer: None });
+        let Some(LegCommand::AnswerReoffer { answer, .. }) = world.commands.pop_front() else { panic!("no offer") };
+        assert_eq!(answer.direction, Direction::SendRecv, "it may resume in this way, too");
+        let chosen = postern_types::stream::AudioStream { direction: wants, ..stream(1, &g711()) };
+        world.leg(LegEvent::Confirmed { leg: caller, answer: Some(Box::new(chosen)) });
+        let Some(LegCommand::Reoffer { leg, offer }) = world.commands.pop_front() else { panic!("not passed on") };
+        assert_eq!((leg, offer.direction, world.count(told)), (dial.leg, wants, 1));
+        let answer = postern_types::stream::AudioStream { direction: wants.reversed(), ..stream(2, &g711()) };
+        world.leg(LegEvent::ReofferAnswered { leg: dial.leg, answer: Box::new(answer) });
+        assert!(world.said().is_empty());
+    }
+    // Nothing is new to the other: nothing is said.
+    world.leg(LegEvent::Reoffered { leg: caller, offer: None });
+    world.leg(LegEvent::Confirmed { leg: caller, answer: Some(Box::new(stream(1, &g711()))) });
+    assert_eq!(world.said(), ["answer reoffer"]);
+}
+
+#[test]
+fn what_is_between_the_callee_and_us_stays_there() {
+    for (callee, caller) in
+        [(302, 480), (401, 500), (407, 500), (422, 500), (481, 500), (404, 404), (486, 486), (603, 603)]
+    {
+        let mut world = World::new();
+        world.invite(trunk_party(), "+15551000001", Some(stream(1, &g711())));
+        let dial = world.dialed();
+        world.fail(dial.leg, callee);
+        assert_eq!(world.said(), [format!("hangup {caller}")], "{callee}");
+        assert_eq!(
+            world.record(dial.leg).cause.as_ref().map(|cause| cause.status),
+            Some(callee),
+            "the fact says what was"
+        );
+        world.assert_empty();
+    }
+}
+
+#[test]
 fn a_refused_change_goes_back_and_the_session_stays() {
     let mut world = World::new();
     let caller = world.invite(trunk_party(), "+15551000001", Some(stream(1, &g711())));

@@ -182,22 +182,40 @@ fn the_same_invite_by_another_way_is_a_loop() {
 }
 
 #[test]
-fn a_full_trunk_is_told_to_come_later() {
+fn a_trunks_legs_are_counted_and_the_router_decides_how_many_it_may_have() {
     let mut world = World::new();
     let small = "198.51.100.20:5060";
-    world.recv(small, &invite("c1", 1));
-    let LegEvent::Offered(offered) = world.event() else { panic!() };
-    assert_eq!(world.signaling.counters().trunk_legs.get("small"), Some(&1));
-    world.sent.clear();
-    world.recv(small, &invite("c2", 1));
-    assert!(world.one().starts_with("SIP/2.0 503"));
-    let dialed = CallSid(9);
-    world.command(dial(dialed, Target::Trunk { trunk: TrunkName::new("small"), number: "1".into() }));
-    assert!(matches!(world.event(), LegEvent::Failed { cause: Cause { status: 503, .. }, .. }));
-    world.command(hangup(offered.leg));
-    world.events.clear();
-    world.recv(small, &invite("c3", 1));
-    assert!(matches!(world.event(), LegEvent::Offered(_)), "the room is free again");
+    for (call, legs) in [("c1", 1), ("c2", 2)] {
+        world.recv(small, &invite(call, 1));
+        assert!(matches!(world.event(), LegEvent::Offered(_)), "offered, so that its refusal is a fact");
+        assert_eq!(world.signaling.counters().trunk_legs.get("small"), Some(&legs));
+    }
+}
+
+#[test]
+fn how_far_a_call_may_still_go_is_told() {
+    for (header, left) in
+        [("Max-Forwards: 70", 70), ("Max-Forwards: 3", 3), ("Max-Forwards: 255", 70), ("X-None: 1", 70)]
+    {
+        let offered = World::new().offered(&invite("c1", 1).replace("Max-Forwards: 70", header));
+        assert_eq!(offered.max_forwards, left, "{header}");
+    }
+}
+
+#[test]
+fn who_forwarded_the_call_is_told() {
+    let table = [
+        ("X-None: 1", ""),
+        ("Diversion: <sip:+15550123@a.example>;reason=user-busy, <sip:+15550124@b.example>", "+15550123"),
+        ("Diversion: <tel:+15550125>;reason=unconditional", "+15550125"),
+        ("History-Info: <sip:+15550126@a.example>;index=1, <sip:+15550100@b.example;cause=302>;index=1.1", "+15550126"),
+        ("History-Info: <sip:+15550100@b.example>;index=1", ""),
+        ("Diversion: nonsense", ""),
+    ];
+    for (header, want) in table {
+        let offered = World::new().offered(&invite("c1", 1).replace("X-Trace: abc", header));
+        assert_eq!(&*offered.forwarded_from, want, "{header}");
+    }
 }
 
 #[test]
@@ -219,7 +237,18 @@ fn a_trunk_that_must_prove_itself_is_challenged() {
 fn the_asserted_identity_of_a_trunk_is_who_calls() {
     let mut world = World::new();
     let offered = world.offered(
-        &invite("c1", 1).replace("X-Trace: abc", "P-Asserted-Identity: <sip:+15550177@carrier.example>\nPrivacy: id"),
+        &invite("c1", 1).replace("X-Trace: abc", "P-Asserted-Identity: <sip:+15550177@carrier.example>\nPrivacy: none"),
     );
     assert_eq!(&*offered.from, "+15550177");
+}
+
+#[test]
+fn a_withheld_number_is_not_passed_on() {
+    for privacy in ["id", "user;id", "critical; Header"] {
+        let text = invite("c1", 1).replace("sip:+15550199@198.51.100.10>", "sip:anonymous@anonymous.invalid>").replace(
+            "X-Trace: abc",
+            &format!("P-Asserted-Identity: <sip:+15550177@carrier.example>\nPrivacy: {privacy}"),
+        );
+        assert_eq!(&*World::new().offered(&text).from, "anonymous", "{privacy}");
+    }
 }
