@@ -124,6 +124,15 @@ impl Media {
         open
     }
 
+    /// Lets a leg fall silent for as long as is allowed; false when it has no stream.
+    pub fn time_out(&mut self, leg: CallSid) -> bool {
+        let open = self.streams.contains_key(&leg);
+        if open {
+            self.events.push_back(MediaEvent::TimedOut { leg, silent: Duration::from_secs(30) });
+        }
+        open
+    }
+
     /// When something will be told by itself.
     pub fn next_deadline(&self) -> Option<Instant> {
         self.streams.values().filter_map(|stream| stream.play.map(|(_, at)| at)).min()

@@ -285,6 +285,12 @@ impl Phone {
         self.calls.iter().flat_map(Call::deadlines).chain(self.transactions.next_deadline()).min()
     }
 
+    /// Puts its latest call that talks on hold, or resumes it; false when none talks.
+    pub fn reoffer_latest(&mut self, now: Instant, direction: &str) -> bool {
+        let latest = self.calls.iter().rposition(|call| call.stage == Stage::Answered);
+        latest.map(|at| self.reoffer(now, at, direction)).is_some()
+    }
+
     /// Calls that are not over.
     pub fn live(&self) -> usize {
         self.calls.iter().filter(|call| !call.is_over()).count()

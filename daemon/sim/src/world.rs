@@ -118,6 +118,20 @@ impl World {
         open
     }
 
+    /// Lets a leg's party fall silent.
+    pub fn fall_silent(&mut self, leg: CallSid) -> bool {
+        let open = self.media.time_out(leg);
+        self.settle();
+        open
+    }
+
+    /// Every live leg, the oldest first.
+    pub fn live_legs(&mut self) -> Vec<CallRecord> {
+        let Reply::Calls(mut records) = self.ask(Request::LiveCalls { account: None }) else { return Vec::new() };
+        records.sort_by_key(|record| (record.created, record.sid));
+        records
+    }
+
     /// Lets `span` pass.
     pub fn run(&mut self, span: Duration) {
         let until = self.now.instant + span;
@@ -271,6 +285,10 @@ impl World {
         let status = self.status();
         assert_eq!((status.calls, status.legs), (0, 0), "seed {seed}: calls or legs live on");
         assert_eq!(self.media.open_now(), 0, "seed {seed}: streams are still open");
+        // RFC 3261 17: the last transaction is forgotten 32 s after its last message.
+        self.run(Duration::from_secs(70));
+        assert_eq!(self.switch.remembered(), 0, "seed {seed}: something is remembered of calls that are over");
+        self.assert_callbacks();
         let mut begun: BTreeMap<CallSid, i32> = BTreeMap::new();
         let mut legs: BTreeMap<CallSid, i32> = BTreeMap::new();
         for event in &self.events {
@@ -306,6 +324,31 @@ impl World {
         assert_eq!(recorded, told, "seed {seed}: records and legs differ");
         for (n, event) in self.events.iter().enumerate() {
             assert_eq!(event.seq, n as u64 + 1, "seed {seed}: event numbers have holes");
+        }
+    }
+
+    /// Whoever was told of a leg's progress was told in order, and of its end exactly once and last.
+    fn assert_callbacks(&self) {
+        let seed = self.seed;
+        let mut told: BTreeMap<(&str, &str), Vec<(u32, &str)>> = BTreeMap::new();
+        for taken in &self.servers.taken {
+            let number = taken.param("SequenceNumber").and_then(|number| number.parse().ok());
+            let (Some(number), Some(sid), Some(status)) = (number, taken.param("CallSid"), taken.param("CallStatus"))
+            else {
+                continue;
+            };
+            told.entry((sid, &taken.url)).or_default().push((number, status));
+        }
+        for ((sid, url), mut notes) in told {
+            // What was not taken is told again.
+            notes.dedup();
+            let is_end = |status: &str| ["completed", "busy", "no-answer", "failed", "canceled"].contains(&status);
+            for (n, (number, _)) in notes.iter().enumerate() {
+                assert_eq!(*number, n as u32, "seed {seed}: {url} is told of {sid} out of order: {notes:?}");
+            }
+            let ends = notes.iter().filter(|(_, status)| is_end(status)).count();
+            let last = notes.last().is_some_and(|(_, status)| is_end(status));
+            assert!(ends == 1 && last, "seed {seed}: {url} is told of {sid}: {notes:?}");
         }
     }
 

@@ -2,8 +2,9 @@
 
 use std::time::Duration;
 
+use postern_config::{CallbackEvent, HttpMethod};
 use postern_facts::Fact;
-use postern_router::rest::{CreateCall, Instructions, UpdateCall};
+use postern_router::rest::{CreateCall, Instructions, StatusCallback, UpdateCall};
 use postern_sim::{
     World,
     application::Answer,
@@ -14,6 +15,8 @@ use postern_switch::{Reply, Request};
 use rand::{RngExt, SeedableRng, rngs::StdRng};
 
 const CARRIER: &str = "127.0.0.11:5060";
+/// A second carrier.
+const BETA: &str = "127.0.0.12:5060";
 const BOX_CARRIER: &str = "127.0.0.2:5060";
 const BOX_PHONES: &str = "127.0.0.3:5060";
 const ALICE: &str = "127.0.0.21:5060";
@@ -27,6 +30,7 @@ realms:
   phones: { signaling: ["127.0.0.3:5060"], media: { addresses: ["127.0.0.3"], ports: 20000-20999 }, registrations: true }
 trunks:
   acme: { realm: carrier, address: "127.0.0.11:5060", codecs: [PCMA, PCMU] }
+  beta: { realm: carrier, address: "127.0.0.12:5060", calls_max: 20 }
 users:
   alice: { password: secret-a }
   bob: { password: secret-b }
@@ -35,6 +39,7 @@ numbers:
   "+15550002": { application: greeting }
   "+15550003": { application: dialer }
 routes:
+  - { name: transit, from: { trunk: acme }, prefix: "+44", to: { trunk: beta }, timeout: 30s }
   - { name: pstn, from: users, prefix: "+", to: { trunk: acme }, timeout: 30s }
 accounts:
   main: { sid: AC00000000000000000000000000000001, token: not-to-be-seen }
@@ -259,7 +264,9 @@ fn a_dead_slow_or_wrong_primary_falls_over_and_the_caller_hears_nothing_of_it() 
     for (primary, code) in primaries {
         let (mut world, carrier, _) = good();
         world.servers.serve("http://app.example/greeting", vec![primary]);
-        world.servers.serve("http://spare.example/greeting", vec![Answer::document("<Play>/hello.wav</Play><Hangup/>")]);
+        world
+            .servers
+            .serve("http://spare.example/greeting", vec![Answer::document("<Play>/hello.wav</Play><Hangup/>")]);
         world.with(carrier, |phone, now| phone.call(now, "+15550002"));
         world.run(2 * MINUTE);
         let spare = world.servers.taken.iter().find(|taken| taken.url.starts_with("http://spare")).expect(code);
@@ -336,26 +343,139 @@ fn a_new_configuration_is_for_calls_that_come() {
     world.assert_at_rest();
 }
 
+#[test]
+fn a_carriers_call_goes_out_over_another_carrier() {
+    let (mut world, carrier, _) = good();
+    let beta = world.phone("+442071838750", "", BETA, BOX_CARRIER);
+    world.phones[beta].habits.hang_up_after = Some(Duration::from_secs(5));
+    world.with(carrier, |phone, now| phone.call(now, "+442071838750"));
+    world.run(MINUTE);
+    assert_eq!(world.phones[carrier].calls[0].stage, Stage::Over(200));
+    assert_eq!(world.phones[beta].calls[0].stage, Stage::Over(200));
+    let out = world.sent_to(BETA.parse().unwrap());
+    assert!(out.contains("Max-Forwards: 69\r\n"), "one less than came in");
+    assert!(out.contains("P-Asserted-Identity: <sip:+15559999@127.0.0.2>\r\n"), "a trunk is told who calls");
+    world.assert_at_rest();
+}
+
+#[test]
+fn a_full_trunk_refuses_in_words() {
+    let (mut world, carrier, _) = good();
+    world.configure(&YAML.replace("calls_max: 20", "calls_max: 1"));
+    let beta = world.phone("+442071838750", "", BETA, BOX_CARRIER);
+    for _ in 0..2 {
+        world.with(carrier, |phone, now| phone.call(now, "+442071838750"));
+        world.run(Duration::from_secs(10));
+    }
+    assert_eq!(world.phones[carrier].calls[1].stage, Stage::Over(503));
+    let end = world.facts("call.ended").pop().map(|event| event.fact.clone());
+    let Some(Fact::CallEnded(end)) = end else { panic!("an end") };
+    assert_eq!(end.cause.text, "the trunk has no room for a further call");
+    world.with(beta, |phone, now| phone.hang_up(now, 0));
+    world.run(MINUTE);
+    world.assert_at_rest();
+}
+
+/// A random moment's doings besides calls: digits, hold from one or both sides, silence, REST, registrations, reloads.
+fn weather(world: &mut World, chance: &mut StdRng, phones: &[usize; 4]) {
+    let legs = world.live_legs();
+    let leg = (!legs.is_empty()).then(|| legs[chance.random_range(0..legs.len())].sid);
+    let account = ACCOUNT.parse().unwrap();
+    let verbs =
+        ["<Hangup/>", "<Pause/>", "<Play>/a.wav</Play>", "<Gather/>", "<Dial>+442071838750</Dial>", "<Nonsense/>"];
+    let document = |chance: &mut StdRng| {
+        let verbs: String = (0..3).map(|_| verbs[chance.random_range(0..verbs.len())]).collect();
+        Instructions::Document(format!("<Response>{verbs}</Response>"))
+    };
+    let direction = |chance: &mut StdRng| ["sendonly", "sendrecv", "inactive"][chance.random_range(0..3)];
+    match (chance.random_range(0..10), leg) {
+        (0, Some(leg)) => {
+            for digit in "42#".chars() {
+                world.press(leg, digit);
+            }
+        }
+        (1, Some(leg)) => _ = world.fall_silent(leg),
+        (2, Some(sid)) => {
+            let update = match chance.random_range(0..3) {
+                0 => UpdateCall::Cancel,
+                1 => UpdateCall::Complete,
+                _ => UpdateCall::Redirect(document(chance)),
+            };
+            world.ask(Request::UpdateCall { account, sid, update: Box::new(update) });
+        }
+        (3, _) => {
+            let to = ["client:alice", "+442071838750", "client:bob"][chance.random_range(0..3)];
+            let call = CreateCall {
+                to: to.into(),
+                from: "+15550002".into(),
+                instructions: document(chance),
+                timeout_s: 20,
+                status_callback: Some(StatusCallback {
+                    url: "http://app.example/made".into(),
+                    method: HttpMethod::Post,
+                    events: vec![CallbackEvent::Ringing, CallbackEvent::Completed],
+                }),
+            };
+            world.ask(Request::CreateCall { account, call: Box::new(call) });
+        }
+        (4, _) => {
+            // Both at once: glare.
+            let direction = direction(chance);
+            for phone in phones {
+                world.with(*phone, |phone, now| phone.reoffer_latest(now, direction));
+            }
+        }
+        (5, _) => {
+            let (phone, direction) = (phones[chance.random_range(0..4)], direction(chance));
+            world.with(phone, |phone, now| phone.reoffer_latest(now, direction));
+        }
+        (6, _) => {
+            let (phone, expires) = (phones[chance.random_range(1..3)], [0, 60, 3600][chance.random_range(0..3)]);
+            world.with(phone, |phone, now| phone.register(now, expires));
+        }
+        (7, _) => {
+            let other = YAML.replace("calls_max: 20", "calls_max: 1").replace("+15550003", "+15550004");
+            world.configure(if chance.random_bool(0.5) { &other } else { YAML });
+        }
+        (8, Some(sid)) => _ = world.ask(Request::Hangup { sid }),
+        _ => {}
+    }
+}
+
 /// Many calls with random habits through a bad network: whatever happens, every story has one end and everything comes back.
 fn storm(seed: u64) {
     let mut chance = StdRng::seed_from_u64(seed ^ 0x5703);
     let (mut world, carrier, alice) = world(seed, Faults::BAD);
     let tablet = world.phone("alice", "secret-a", ALICE_TABLET, BOX_PHONES);
+    let beta = world.phone("+442071838750", "", BETA, BOX_CARRIER);
+    let phones = [carrier, alice, tablet, beta];
     world.with(tablet, |phone, now| phone.register(now, 3600));
     world.media.peers_send = chance.random_bool(0.8);
-    let slow = |ms: u64| {
-        Answer::Document(
-            Duration::from_millis(ms),
-            200,
-            "text/xml",
-            "<Response><Dial><Client>alice</Client></Dial></Response>".into(),
-        )
+    let slow = |ms: u64, verbs: &str| {
+        Answer::Document(Duration::from_millis(ms), 200, "text/xml", format!("<Response>{verbs}</Response>"))
     };
-    world.servers.serve("http://app.example/dialer", vec![slow(chance.random_range(0..20_000))]);
-    world.servers.serve("http://app.example/greeting", vec![Answer::Refused, Answer::status(500), slow(3000)]);
+    let told = "statusCallback='/noun' statusCallbackEvent='initiated ringing answered completed'";
+    let dial =
+        format!("<Dial action='/after'><Client {told}>alice</Client><Number {told}>+442071838750</Number></Dial>");
+    let gather =
+        "<Gather numDigits='2' timeout='4' action='/after'><Play>/a.wav</Play></Gather><Redirect>/after</Redirect>";
+    world.servers.serve("http://app.example/dialer", vec![slow(chance.random_range(0..20_000), &dial)]);
+    world.servers.serve(
+        "http://app.example/greeting",
+        vec![Answer::Refused, slow(50, gather), Answer::status(500), slow(3000, &dial)],
+    );
+    world
+        .servers
+        .serve("http://spare.example/greeting", vec![slow(50, "<Dial><Client>alice</Client></Dial>"), Answer::Silent]);
+    world.servers.serve("http://app.example/after", vec![slow(50, &dial), Answer::Silent, slow(50, "<Hangup/>")]);
+    let subscriber =
+        vec![Answer::status(204), Answer::Silent, Answer::status(500), Answer::status(204), Answer::status(404)];
+    for url in ["status", "noun", "made"] {
+        world.servers.serve(&format!("http://app.example/{url}"), subscriber.clone());
+    }
     let span = |chance: &mut StdRng, max: u64| Duration::from_millis(chance.random_range(0..max));
     for _ in 0..12 {
-        for phone in [carrier, alice, tablet] {
+        for phone in phones {
             let some = |chance: &mut StdRng, p: f64, max: u64| chance.random_bool(p).then(|| span(chance, max));
             let reaction = match chance.random_range(0..6) {
                 0 => Reaction::Ring,
@@ -371,21 +491,26 @@ fn storm(seed: u64) {
                 refuses_offers: chance.random_bool(0.2),
             };
         }
-        match chance.random_range(0..5) {
+        match chance.random_range(0..6) {
             0 => _ = world.with(alice, |phone, now| phone.call(now, "+442071838750")),
             1 => _ = world.with(carrier, |phone, now| phone.call(now, "+15550002")),
             2 => _ = world.with(carrier, |phone, now| phone.call(now, "+15550003")),
+            3 => _ = world.with(carrier, |phone, now| phone.call(now, "+442071838750")),
             _ => _ = world.with(carrier, |phone, now| phone.call(now, "+15550001")),
         }
-        world.run(span(&mut chance, 10_000));
+        for _ in 0..chance.random_range(0..4) {
+            world.run(span(&mut chance, 4_000));
+            weather(&mut world, &mut chance, &phones);
+        }
+        world.run(span(&mut chance, 4_000));
     }
     // Parties whose BYE was lost for good are noticed by nobody but the media plane, which has no packets here: end what is left as the
     // appliance does when it stops, then let every timer run out.
     world.run(Duration::from_secs(200));
-    for sid in world.facts("call.offered").iter().filter_map(|event| event.subject.call).collect::<Vec<_>>() {
-        world.ask(Request::Hangup { sid });
+    for record in world.live_legs() {
+        world.ask(Request::Hangup { sid: record.sid });
     }
-    world.run(Duration::from_secs(200));
+    world.run(Duration::from_secs(300));
     world.assert_at_rest();
 }
 
