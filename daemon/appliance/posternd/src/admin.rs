@@ -19,8 +19,8 @@ use crate::{
 
 /// Reads and checks a configuration file.
 pub fn read(file: &Path) -> Result<(Config, Vec<Diagnostic>), Refused> {
-    let text =
-        std::fs::read_to_string(file).map_err(|error| Refused::Unreadable(format!("{}: {error}", file.display())))?;
+    let text = postern_config::read_document(file)
+        .map_err(|error| Refused::Unreadable(format!("{}: {error}", file.display())))?;
     postern_config::load(&file.display().to_string(), &text, &SystemEnvironment).map_err(Refused::Mistakes)
 }
 

@@ -5,7 +5,7 @@
 //! `reader` walks it by the one table of keys (`table`), each section in its own file, and `check` compares what sections say
 //! together. serde_yaml only writes ([`Config::to_yaml`]): when reading it knows no places and accepts equal keys.
 //!
-//! Not here: the file itself. The text is given, and files that it names are read through [`Environment`].
+//! [`load`] reads no file: the text is given ([`read_document`]), and files that it names are read through [`Environment`].
 
 #![forbid(unsafe_code)]
 
@@ -46,7 +46,7 @@ pub use self::{
     control_plane::ControlPlane,
     diagnostic::{Also, Colour, Diagnostic, Severity},
     document::document,
-    environment::{Environment, FILE_BYTES_MAX, NoFiles, SystemEnvironment},
+    environment::{DOCUMENT_BYTES_MAX, Environment, FILE_BYTES_MAX, NoFiles, SystemEnvironment, read_document},
     log::{Log, LogLevel, LogTarget},
     media::Media,
     number::{Destination, NumberRoute},
