@@ -1,6 +1,6 @@
 """Runs everything, prints it, writes docs/performance.json and the figures in docs/PERFORMANCE.md.
 
-make bench [ARGS='--quick']   --quick: a minute, fewer legs and repetitions, nothing is written into docs
+make bench [ARGS='--quick']   --quick: about a minute, fewer legs and repetitions, nothing is written into docs
                               --only relay|signaling: that part, nothing is written into docs
                               --gates: exit 1 when a gate is missed
 """
@@ -17,7 +17,7 @@ from types import SimpleNamespace
 from . import machine, relay, report, signaling
 
 FULL = SimpleNamespace(legs=[200, 2000, 4000], turns=3, seconds=3.0, held=2000, search_seconds=2.0, search_steps=5, call_seconds=5.0)
-QUICK = SimpleNamespace(legs=[200, 2000], turns=1, seconds=1.5, held=500, search_seconds=1.0, search_steps=3, call_seconds=2.0)
+QUICK = SimpleNamespace(legs=[200, 2000], turns=1, seconds=1.5, held=500, search_seconds=1.0, search_steps=2, call_seconds=1.5)
 DOCS = Path(__file__).resolve().parents[3] / "docs"
 
 

@@ -54,11 +54,18 @@ class Bench:
         self.load.ask({"aim": system.open(legs, self.peer, FIRST)})
         self.opened = Memory(system.pid)
 
-    def run(self, what, seconds, lead_in=LEAD_IN_S):
+    def begin(self, what, seconds, lead_in=LEAD_IN_S):
         self.system.program.wake()
-        result = self.load.ask({"run": what, "pid": self.system.pid, "lead_in": lead_in, "seconds": seconds}, seconds + lead_in + 30)
+        self.load.write({"run": what, "pid": self.system.pid, "lead_in": lead_in, "seconds": seconds})
+
+    def end(self):
+        result = self.load.read()
         self.system.program.sleep()
         return result
+
+    def run(self, what, seconds):
+        self.begin(what, seconds)
+        return self.end()
 
     def stop(self):
         self.load.stop()
@@ -86,7 +93,9 @@ def measure(folder, binaries, plan, say):
 def _measure_one(benches, legs, plan, say):
     runs = {bench.system.name: {"flood": [], "rate": []} for bench in benches}
     for bench in benches:
-        bench.run(WARM_RATE, 0.5, WARM_S)
+        bench.begin(WARM_RATE, 0.5, WARM_S)
+    for bench in benches:
+        bench.end()
     for turn in range(plan.turns):
         for what in ("flood", "rate"):
             for bench in benches:
