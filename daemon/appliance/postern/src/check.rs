@@ -24,14 +24,17 @@ pub(crate) fn run(file: &Path, effective: bool, as_json: bool) -> Result<(), Fai
         eprint!("{}", rendered(findings));
         match config {
             Some(config) if effective => _ = write(&config.to_yaml()),
-            Some(_) => _ = write(&format!("{}: well\n", file.display())),
+            Some(_) => _ = write(&format!("{}: no mistakes\n", file.display())),
             None => {}
         }
     }
     match config {
         Some(_) => Ok(()),
         None if as_json => Err(Failure::Problem(String::new())),
-        None => Err(Failure::Problem(format!("{} cannot be used: {} found", file.display(), findings.len()))),
+        None => {
+            let (count, noun) = (findings.len(), if findings.len() == 1 { "mistake" } else { "mistakes" });
+            Err(Failure::Problem(format!("{} cannot be used: {count} {noun}", file.display())))
+        }
     }
 }
 
@@ -47,7 +50,7 @@ pub(crate) fn socket_of(file: &Path) -> Result<PathBuf, Failure> {
 }
 
 fn load(file: &Path) -> Result<Outcome, Failure> {
-    let text = std::fs::read_to_string(file)
+    let text = postern_config::read_document(file)
         .map_err(|error| Failure::Problem(format!("{} cannot be read: {error}", file.display())))?;
     Ok(postern_config::load(&file.display().to_string(), &text, &SystemEnvironment))
 }

@@ -131,7 +131,11 @@ async fn refused(response: reqwest::Response) -> Failure {
 /// A mistake in the file, as the daemon's own reading told it.
 fn mistake(told: &Value) -> String {
     let text = |name: &str| told[name].as_str().unwrap_or_default().to_owned();
-    let mut line = format!("{}:{}:{}: {}", text("file"), told["line"], told["column"], text("message"));
+    let mut line = match told["line"].as_u64() {
+        Some(line) => format!("{}:{line}:{}: {}", text("file"), told["column"], text("message")),
+        // The file itself could not be read.
+        None => text("message"),
+    };
     if let Some(hint) = told["hint"].as_str() {
         line.push_str(&format!("\n      = hint: {hint}"));
     }

@@ -37,7 +37,8 @@ fn among(calls: &[Value], text: &str) -> Result<String, String> {
     let wanted = bare(text);
     let of_it = |call: &&Value| ["from", "to"].iter().any(|name| bare(&field(call, name)) == wanted);
     match calls.iter().filter(of_it).max_by_key(|call| call["created"].as_u64()) {
-        Some(call) => Ok(field(call, "sid")),
+        // A leg that the call dialed stands for the call: to hang it up alone would leave the caller to the call's program.
+        Some(call) => Ok(call["parent"].as_str().map_or_else(|| field(call, "sid"), str::to_owned)),
         None => Err(format!("no call from or to {text} among the live ones and the latest {SEARCHED}")),
     }
 }
@@ -54,10 +55,15 @@ mod tests {
             json!({"sid": "CAab3", "from": "alice", "to": "+1555", "created": 3}),
             json!({"sid": "CAab2", "from": "1555", "to": "bob", "created": 2}),
             json!({"sid": "CAff1", "from": "+1666", "to": "bob", "created": 1}),
+            json!({"sid": "CAff2", "parent": "CAff1", "from": "+1666", "to": "carol", "created": 1}),
         ];
-        for (text, want) in
-            [("CAf", Some("CAff1")), ("CAab2", Some("CAab2")), ("1555", Some("CAab3")), ("bob", Some("CAab2"))]
-        {
+        for (text, want) in [
+            ("CAff1", Some("CAff1")),
+            ("carol", Some("CAff1")),
+            ("CAab2", Some("CAab2")),
+            ("1555", Some("CAab3")),
+            ("bob", Some("CAab2")),
+        ] {
             assert_eq!(among(&calls, text).ok().as_deref(), want, "{text}");
         }
         assert!(among(&calls, "CAab").unwrap_err().contains("2 calls"));

@@ -3,41 +3,44 @@
 use std::fmt::Write;
 
 use comfy_table::{Table, presets::NOTHING};
+use postern_facts::text::took;
 use postern_types::UnixMicros;
 use serde_json::Value;
 
-use crate::say::{by, cause, clock, ms, negotiated, party, phrase, text};
+use crate::say::{cause, date, negotiated, party, phrase, text};
 
-/// Which way a rung goes.
+/// Columns before a rung's words.
+const MARGIN: usize = 31;
+/// Words are not squeezed into less than this, however narrow the terminal.
+const WORDS_MIN: usize = 24;
+
+/// Where a rung stands, and which way it goes.
 #[derive(Clone, Copy, PartialEq)]
 enum Rung {
     CallerToUs,
     UsToCaller,
     UsToCallee,
     CalleeToUs,
+    /// About one leg, without a direction.
+    OnCaller,
+    OnCallee,
+    /// About the call.
     Ours,
 }
 
-/// The whole story.
-pub(crate) fn render(told: &Value) -> String {
+/// The whole story, in lines no longer than `width` where one is given.
+pub(crate) fn render(told: &Value, width: Option<usize>) -> String {
     let legs = told["legs"].as_array().map_or(&[][..], Vec::as_slice);
     let facts = told["facts"].as_array().map_or(&[][..], Vec::as_slice);
     let call = told["call"].as_str().unwrap_or_default();
     let first = legs.iter().find(|leg| leg["sid"] == call);
     let start = first.map(|leg| &leg["created"]).or(facts.first().map(|fact| &fact["at"]));
     let start = UnixMicros(start.and_then(Value::as_u64).unwrap_or(0));
-    // Each leg beyond the first has a number, in the order in which they came up.
-    let mut others: Vec<&str> = legs.iter().filter_map(|leg| leg["sid"].as_str()).filter(|sid| *sid != call).collect();
-    for sid in facts.iter().filter_map(|fact| fact["leg"].as_str()) {
-        if sid != call && !others.contains(&sid) {
-            others.push(sid);
-        }
-    }
+    let names = Names::new(call, legs, facts);
 
     let mut out = String::new();
     header(&mut out, call, first, start);
-    _ = writeln!(out, "\n      ms  {:<9}{:^9}{:>9}", "caller", "postern", "callee");
-    let offered = facts.iter().any(|fact| fact["type"] == "call.offered");
+    _ = writeln!(out, "\n      ms {:<9}{:^9}{:>9}", names.of_first, "postern", "callee");
     let mut digits = std::collections::BTreeMap::<&str, u64>::new();
     for fact in facts {
         let kind = fact["type"].as_str().unwrap_or_default();
@@ -48,26 +51,65 @@ pub(crate) fn render(told: &Value) -> String {
             "media.quality" => {}
             _ => {
                 let after = UnixMicros(fact["at"].as_u64().unwrap_or(0)).since(start).as_millis();
-                let name = whose(leg, call, &others);
-                let rung = drawn(rung(kind, leg == call, offered, &fact["data"]));
-                let words = if name.is_empty() {
-                    phrase(kind, &fact["data"])
-                } else {
-                    format!("{name}: {}", phrase(kind, &fact["data"]))
+                let rung = drawn(rung(kind, leg == call, names.offered, &fact["data"]));
+                let words = match names.numbered(leg) {
+                    Some(name) => format!("{name}: {}", phrase(kind, &fact["data"])),
+                    None => phrase(kind, &fact["data"]),
                 };
-                _ = writeln!(out, "{after:>8}  {rung}  {words}");
+                let mut rows = wrapped(&words, width).into_iter();
+                _ = writeln!(out, "{after:>8} {rung}  {}", rows.next().unwrap_or_default());
+                for row in rows {
+                    _ = writeln!(out, "{:>8} {}    {row}", "", drawn_empty());
+                }
             }
         }
     }
     if facts.is_empty() {
-        out.push_str("          nothing was kept of what happened; the record follows\n");
+        out.push_str("         nothing was kept of what happened; the record follows\n");
     }
     for (leg, count) in &digits {
-        _ = writeln!(out, "\n{count} digits from {}", named(leg, call, &others));
+        let noun = if *count == 1 { "digit" } else { "digits" };
+        _ = writeln!(out, "\n{count} {noun} from the {}", names.of(leg));
     }
-    ending(&mut out, facts, first);
-    audio(&mut out, legs, facts, call, &others);
+    ending(&mut out, facts, first, &names);
+    for leg in legs {
+        about(&mut out, leg, facts, &names, width);
+    }
+    figures(&mut out, legs, facts, &names);
     out
+}
+
+/// What the legs are called: `caller` or, when we called first, `called`; then `callee`, or `callee 1`, `callee 2`, ….
+struct Names<'a> {
+    call: &'a str,
+    of_first: &'static str,
+    offered: bool,
+    /// Each leg beyond the first, in the order in which they came up.
+    others: Vec<&'a str>,
+}
+
+impl<'a> Names<'a> {
+    fn new(call: &'a str, legs: &'a [Value], facts: &'a [Value]) -> Self {
+        let mut others: Vec<&str> = Vec::new();
+        let of_facts = facts.iter().filter_map(|fact| fact["leg"].as_str());
+        for sid in of_facts.chain(legs.iter().filter_map(|leg| leg["sid"].as_str())) {
+            if sid != call && !others.contains(&sid) {
+                others.push(sid);
+            }
+        }
+        let created = facts.iter().any(|fact| fact["type"] == "call.created");
+        Self { call, of_first: if created { "called" } else { "caller" }, offered: !created, others }
+    }
+
+    /// The name in front of a rung's words, when the rung does not say it already.
+    fn numbered(&self, leg: &str) -> Option<String> {
+        let at = self.others.iter().position(|sid| *sid == leg)?;
+        (self.others.len() > 1).then(|| format!("callee {}", at + 1))
+    }
+
+    fn of(&self, leg: &str) -> String {
+        if leg == self.call { self.of_first.into() } else { self.numbered(leg).unwrap_or_else(|| "callee".into()) }
+    }
 }
 
 fn header(out: &mut String, call: &str, first: Option<&Value>, start: UnixMicros) {
@@ -79,7 +121,7 @@ fn header(out: &mut String, call: &str, first: Option<&Value>, start: UnixMicros
     };
     _ = writeln!(
         out,
-        "from {}{name} to {}, {} ({})",
+        "from {}{name} to {}, {}, {}",
         text(leg, "from"),
         text(leg, "to"),
         text(leg, "direction"),
@@ -87,16 +129,18 @@ fn header(out: &mut String, call: &str, first: Option<&Value>, start: UnixMicros
     );
     let status = text(leg, "status");
     let talk = match (leg["answered"].as_u64(), leg["ended"].as_u64()) {
-        (Some(answered), Some(ended)) => format!(", {} of talk", ms(ended.saturating_sub(answered) / 1000)),
+        (Some(answered), Some(ended)) => format!(", {} of talk", took(ended.saturating_sub(answered) / 1000)),
         _ => String::new(),
     };
-    _ = writeln!(out, "at {} UTC, {status}{talk}", clock(start));
+    _ = writeln!(out, "{} UTC, {status}{talk}", date(start));
 }
 
 fn rung(kind: &str, of_first: bool, offered: bool, data: &Value) -> Rung {
     // The first leg called in, or was made by us: then we speak first on it, too.
-    let (towards_us, from_us) =
-        if of_first { (Rung::CallerToUs, Rung::UsToCaller) } else { (Rung::CalleeToUs, Rung::UsToCallee) };
+    let (towards_us, from_us, on) = match of_first {
+        true => (Rung::CallerToUs, Rung::UsToCaller, Rung::OnCaller),
+        false => (Rung::CalleeToUs, Rung::UsToCallee, Rung::OnCallee),
+    };
     match kind {
         "call.offered" | "leg.held" | "leg.resumed" | "media.latched" | "media.foreign" => towards_us,
         "leg.dialed" => from_us,
@@ -104,74 +148,129 @@ fn rung(kind: &str, of_first: bool, offered: bool, data: &Value) -> Rung {
         "leg.ringing" | "leg.answered" | "leg.reoffer_refused" => towards_us,
         "leg.ended" if data["by"] == "peer" => towards_us,
         "leg.ended" | "play.started" => from_us,
+        _ if kind.starts_with("leg.") || kind.starts_with("media.") || kind.starts_with("play.") => on,
         _ => Rung::Ours,
     }
 }
 
 fn drawn(rung: Rung) -> &'static str {
     match rung {
-        Rung::CallerToUs => "   |------->|        |",
-        Rung::UsToCaller => "   |<-------|        |",
-        Rung::UsToCallee => "   |        |------->|",
-        Rung::CalleeToUs => "   |        |<-------|",
-        Rung::Ours => "   |        *        |",
+        Rung::CallerToUs => "  |------->|        |",
+        Rung::UsToCaller => "  |<-------|        |",
+        Rung::UsToCallee => "  |        |------->|",
+        Rung::CalleeToUs => "  |        |<-------|",
+        Rung::OnCaller => "  |   *    |        |",
+        Rung::OnCallee => "  |        |    *   |",
+        Rung::Ours => "  |        *        |",
     }
 }
 
-/// The leg in front of a rung's words, when the rung does not say it already.
-fn whose(leg: &str, call: &str, others: &[&str]) -> String {
-    match others.iter().position(|sid| *sid == leg) {
-        Some(at) if others.len() > 1 && leg != call => format!("callee {}", at + 1),
-        _ => String::new(),
-    }
+fn drawn_empty() -> &'static str {
+    "  |        |        |"
 }
 
-fn named(leg: &str, call: &str, others: &[&str]) -> String {
-    match others.iter().position(|sid| *sid == leg) {
-        _ if leg == call => "caller".into(),
-        Some(at) if others.len() > 1 => format!("callee {}", at + 1),
-        _ => "callee".into(),
+/// Words in rows that fit beside the ladder; the rows after the first are two columns shorter.
+fn wrapped(words: &str, width: Option<usize>) -> Vec<String> {
+    let Some(width) = width else { return vec![words.to_owned()] };
+    let room = width.saturating_sub(MARGIN + 2).max(WORDS_MIN);
+    let mut rows = vec![String::new()];
+    for word in words.split(' ') {
+        let row = rows.last_mut().expect("there is one from the start");
+        if !row.is_empty() && row.chars().count() + 1 + word.chars().count() > room {
+            rows.push(word.to_owned());
+            continue;
+        }
+        if !row.is_empty() {
+            row.push(' ');
+        }
+        row.push_str(word);
     }
+    rows
 }
 
-fn ending(out: &mut String, facts: &[Value], first: Option<&Value>) {
+fn ending(out: &mut String, facts: &[Value], first: Option<&Value>, names: &Names) {
     let end = facts.iter().rfind(|fact| fact["type"] == "call.ended").map(|fact| &fact["data"]);
     let end = end.or(first.filter(|leg| leg["ended"].is_u64()));
-    match end {
-        Some(end) => {
-            let word = text(end, if end["by"].is_string() { "by" } else { "ended_by" });
-            _ = writeln!(out, "\nreleased by {} ({word}): {}", by(end), cause(end));
+    let Some(end) = end else {
+        out.push_str("\nlive\n");
+        return;
+    };
+    // Seen from the first leg.
+    let who = match end["by"].as_str().or(end["ended_by"].as_str()) {
+        Some("peer") => format!("the {}", names.of_first),
+        Some("other_party") => "the callee".into(),
+        Some("router") => "the call's program or route".into(),
+        Some("operator") => "an operator".into(),
+        Some("postern") => "this appliance".into(),
+        _ => "somebody".into(),
+    };
+    _ = writeln!(out, "\nreleased by {who}: {}", cause(end));
+}
+
+/// A leg's lines: who, its name at the other end, what was agreed, and what is odd about its audio.
+fn about(out: &mut String, leg: &Value, facts: &[Value], names: &Names, width: Option<usize>) {
+    let sid = leg["sid"].as_str().unwrap_or_default();
+    let of_it = |fact: &&Value| fact["leg"].as_str().unwrap_or(names.call) == sid;
+    let mut told = vec![format!("{}: {}, {sid}", names.of(sid), party(&leg["party"]))];
+    let call_id = facts.iter().filter(of_it).find_map(|fact| fact["data"]["sip_call_id"].as_str());
+    if let Some(call_id) = call_id.filter(|call_id| !call_id.is_empty()) {
+        told.push(format!("SIP Call-ID {}", postern_facts::text::plain(call_id)));
+    }
+    if leg["media"].is_object() {
+        told.push(format!("audio {}", negotiated(&leg["media"])));
+    }
+    let report = report(leg, facts);
+    let expected = leg["media"].is_object() && leg["media"]["direction"].as_str().is_none_or(|d| d.starts_with("send"));
+    if expected && report["packets_received"] == 0 {
+        told.push(format!(
+            "no audio was ever received from it (it said {}): a firewall or a wrong address on that side, or it sent nothing",
+            text(&leg["media"], "remote")
+        ));
+    }
+    for (at, line) in told.iter().enumerate() {
+        // As beside the ladder, but from the second column.
+        let room = width.map(|width| width + MARGIN - 2);
+        for (row, words) in wrapped(line, room).iter().enumerate() {
+            let indent = if row > 0 {
+                "    "
+            } else if at > 0 {
+                "  "
+            } else {
+                ""
+            };
+            _ = writeln!(out, "{indent}{words}");
         }
-        None => out.push_str("\nlive\n"),
     }
 }
 
-fn audio(out: &mut String, legs: &[Value], facts: &[Value], call: &str, others: &[&str]) {
+/// The latest figures of a leg: the final ones, or those of the moment.
+fn report<'a>(leg: &'a Value, facts: &'a [Value]) -> &'a Value {
+    let last = facts.iter().rfind(|fact| fact["type"] == "media.quality" && fact["leg"] == leg["sid"]);
+    last.map_or(&leg["quality"], |fact| &fact["data"]["report"])
+}
+
+fn figures(out: &mut String, legs: &[Value], facts: &[Value], names: &Names) {
     let mut table = Table::new();
     table.load_style(NOTHING);
-    table.set_header(["LEG", "AUDIO", "RECEIVED", "SENT", "LOST", "LOSS", "JITTER", "MOS"]);
+    table.set_header(["LEG", "CODEC", "RECEIVED", "SENT", "LOST", "DROPPED", "JITTER", "MOS", "FIRST RTP"]);
     let mut rows = 0;
-    for leg in legs {
-        let sid = leg["sid"].as_str().unwrap_or_default();
-        let name = named(sid, call, others);
-        if leg["media"].is_object() {
-            _ = writeln!(out, "{name:<9} {}", negotiated(&leg["media"]));
-        }
-        let last = facts.iter().rfind(|fact| fact["type"] == "media.quality" && fact["leg"] == sid);
-        let report = last.map(|fact| &fact["data"]["report"]).unwrap_or(&leg["quality"]);
+    // A leg that never agreed on audio has no figures worth a row.
+    for leg in legs.iter().filter(|leg| leg["media"].is_object()) {
+        let report = report(leg, facts);
         let Some(received) = report["packets_received"].as_u64() else { continue };
-        let lost = report["packets_lost"].as_u64().unwrap_or(0);
+        let n = |name: &str| report[name].as_u64().unwrap_or(0);
+        let lost = n("packets_lost");
         let loss = if received + lost == 0 { 0.0 } else { 100.0 * lost as f64 / (received + lost) as f64 };
-        let mos = report["mos"].as_f64().map_or("-".into(), |mos| format!("{mos:.2}"));
         table.add_row([
-            name,
+            names.of(leg["sid"].as_str().unwrap_or_default()),
             text(&leg["media"], "codec"),
             received.to_string(),
             text(report, "packets_sent"),
-            lost.to_string(),
-            format!("{loss:.1}%"),
+            format!("{lost} ({loss:.1}%)"),
+            (n("dropped_foreign") + n("dropped_bad")).to_string(),
             format!("{:.1} ms", report["jitter_ms"].as_f64().unwrap_or(0.0)),
-            mos,
+            report["mos"].as_f64().map_or("-".into(), |mos| format!("{mos:.2}")),
+            report["first_packet_ms"].as_u64().map_or("never".into(), took),
         ]);
         rows += 1;
     }

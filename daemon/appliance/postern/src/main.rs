@@ -133,12 +133,12 @@ async fn run(arguments: Arguments) -> Result<(), Failure> {
         }
         Command::Calls { finished } => {
             let calls = client.get(&format!("/v1/calls?finished={finished}")).await?;
-            print(json, &calls, show::calls)
+            print(json, &calls, |calls| show::calls(calls, width()))
         }
         Command::Explain { call } => {
             let sid = find::call(&client, &call).await?;
             let told = client.get(&format!("/v1/calls/{sid}")).await?;
-            print(json, &told, ladder::render)
+            print(json, &told, |told| ladder::render(told, width()))
         }
         Command::Events { types, call, follow, tail } => {
             let call = match call {
@@ -155,7 +155,7 @@ async fn run(arguments: Arguments) -> Result<(), Failure> {
         }
         Command::Reload => {
             let done = client.post("/v1/reload").await?;
-            print(json, &done, |_| "the configuration is applied; calls go on\n".into())
+            print(json, &done, show::reloaded)
         }
     }
 }
@@ -195,6 +195,11 @@ fn print(json: bool, value: &Value, render: impl Fn(&Value) -> String) -> Result
     // A reader that left, as `head` does, wants no more: that is no failure.
     _ = write(&text);
     Ok(())
+}
+
+/// Columns of the terminal; none when the reader is no terminal, which has lines as long as they come.
+fn width() -> Option<usize> {
+    comfy_table::Table::new().width().map(usize::from)
 }
 
 fn write(text: &str) -> std::io::Result<()> {

@@ -6,7 +6,7 @@ use comfy_table::{Table, presets::NOTHING};
 use postern_types::UnixMicros;
 use serde_json::Value;
 
-use crate::say::{clock, party, text};
+use crate::say::{clock, party, short, text};
 
 /// `postern status`.
 pub(crate) fn status(s: &Value) -> String {
@@ -37,7 +37,7 @@ pub(crate) fn status(s: &Value) -> String {
     );
     for trunk in s["trunks"].as_array().into_iter().flatten() {
         let limit = trunk["calls_max"].as_u64().map_or(String::new(), |max| format!(" of {max}"));
-        _ = writeln!(out, "trunk      {}: {}{limit} legs", text(trunk, "name"), trunk["calls"]);
+        _ = writeln!(out, "trunk      {}: {}{limit} live", text(trunk, "name"), trunk["calls"]);
     }
     _ = writeln!(
         out,
@@ -59,45 +59,72 @@ pub(crate) fn status(s: &Value) -> String {
         "events     last {}; {} readers, {} lost to them",
         s["events_seq"], s["streams"]["readers"], s["streams"]["overflowed"]
     );
+    match text(delivery, "link") {
+        link if link == "none" => {
+            _ = writeln!(out, "link       no control plane; {} bytes in the spool", delivery["spool_bytes"])
+        }
+        link => {
+            _ = writeln!(
+                out,
+                "link       {link}; {} events waiting, {} bytes in the spool, {} published",
+                delivery["spool_waiting"], delivery["spool_bytes"], delivery["published"]
+            );
+        }
+    }
     _ = writeln!(
         out,
-        "link       {}; {} waiting ({} bytes), {} published",
-        text(delivery, "link"),
-        delivery["spool_waiting"],
-        delivery["spool_bytes"],
-        delivery["published"]
-    );
-    _ = writeln!(
-        out,
-        "store      {} records; {} journal lines dropped",
+        "store      {} call records; {} journal lines dropped",
         delivery["records"], delivery["journal_dropped"]
     );
     out
 }
 
-/// `postern calls`.
-pub(crate) fn calls(answer: &Value) -> String {
+/// What a reload came to.
+pub(crate) fn reloaded(done: &Value) -> String {
+    let mut told = String::from("the configuration is applied; calls go on\n");
+    let waiting: Vec<_> = done["needs_restart"].as_array().into_iter().flatten().filter_map(Value::as_str).collect();
+    if !waiting.is_empty() {
+        _ = writeln!(told, "not before a restart: {}", waiting.join(", "));
+    }
+    for warning in done["warnings"].as_array().into_iter().flatten() {
+        _ = writeln!(told, "warning: line {}: {}", warning["line"], text(warning, "message"));
+    }
+    told
+}
+
+/// `postern calls`: a row a leg, those that a call dialed under it. A narrow terminal gets less of each.
+pub(crate) fn calls(answer: &Value, width: Option<usize>) -> String {
     let calls = answer["calls"].as_array().map_or(&[][..], Vec::as_slice);
     if calls.is_empty() {
         return "no calls\n".into();
     }
+    let whole = drawn(calls, false);
+    let widest = whole.lines().map(|line| line.chars().count()).max().unwrap_or(0);
+    if width.is_some_and(|width| widest > width) { drawn(calls, true) } else { whole }
+}
+
+fn drawn(calls: &[Value], narrow: bool) -> String {
     let mut table = Table::new();
     table.load_style(NOTHING);
-    table.set_header(["SID", "STARTED", "STATUS", "DIRECTION", "FROM", "TO", "PARTY", "CODEC"]);
+    let mut head = vec!["SID", "STARTED", "STATUS", "FROM", "TO", "PARTY", "CODEC"];
+    if !narrow {
+        head.insert(3, "DIRECTION");
+    }
+    table.set_header(head);
     for call in calls {
         let started = clock(UnixMicros(call["created"].as_u64().unwrap_or(0)));
         let [sid, status, direction, from, to] =
             ["sid", "status", "direction", "from", "to"].map(|name| text(call, name));
-        table.add_row([
-            sid,
-            started,
-            status,
-            direction,
-            from,
-            to,
-            party(&call["party"]),
-            text(&call["media"], "codec"),
-        ]);
+        let codec = text(&call["media"], "codec");
+        let mut row = vec![sid, started, status, from, to, party(&call["party"]), codec];
+        if narrow {
+            row[0] = short(&row[0]).to_owned();
+            row[1].truncate(8);
+            row[6] = row[6].split('/').next().unwrap_or_default().to_owned();
+        } else {
+            row.insert(3, direction);
+        }
+        table.add_row(row);
     }
     let lines: Vec<_> = table.lines().map(|line| line.trim().to_owned()).collect();
     lines.join("\n") + "\n"

@@ -9,7 +9,7 @@ macro_rules! facts {
     )*) => {
         $(
             $(#[doc = $doc])+
-            #[derive(Debug, Clone, PartialEq, serde::Serialize)]
+            #[derive(Debug, Clone, PartialEq, serde::Serialize, serde::Deserialize)]
             pub struct $variant {
                 $( $(#[doc = $fdoc])+ pub $field: $ty, )*
             }
@@ -22,7 +22,7 @@ macro_rules! facts {
         )*
 
         /// Any fact. Serialized as `{"type": NAME, "data": {…}}`.
-        #[derive(Debug, Clone, PartialEq, serde::Serialize)]
+        #[derive(Debug, Clone, PartialEq, serde::Serialize, serde::Deserialize)]
         #[serde(tag = "type", content = "data")]
         pub enum Fact {
             $( $(#[doc = $doc])+ #[serde(rename = $name)] $variant(Box<$variant>), )*

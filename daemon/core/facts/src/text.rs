@@ -1,11 +1,25 @@
 //! Each fact as a phrase for a person: the journal's MESSAGE, the lines of `postern events`, the rungs of `explain`.
 
-use postern_types::{cause::EndedBy, leg::Party};
+use postern_types::{
+    cause::EndedBy,
+    leg::Party,
+    stream::{Direction, Negotiated},
+};
 
 use crate::Fact;
 
-/// One line, no full stop, without the ids: they stand beside it.
+/// One line, no full stop, without the ids: they stand beside it. Strangers choose some of these words: what a terminal
+/// could obey is taken out.
 pub fn sentence(fact: &Fact) -> String {
+    plain(&worded(fact))
+}
+
+/// Without control characters.
+pub fn plain(text: &str) -> String {
+    text.chars().map(|c| if c.is_control() { '?' } else { c }).collect()
+}
+
+fn worded(fact: &Fact) -> String {
     match fact {
         Fact::ApplianceStarted(f) if f.calls_lost > 0 => {
             format!("{} {} is up; {} were cut by its previous end", f.name, f.version, count(f.calls_lost, "call"))
@@ -21,38 +35,39 @@ pub fn sentence(fact: &Fact) -> String {
             None => format!("call from {} to {}, {}", shown(&f.from), f.to, party(&f.party)),
         },
         Fact::CallCreated(f) => format!("call from {} to {} made by {}", shown(&f.from), f.to, f.by),
-        Fact::CallRouted(f) => format!("goes to {}: {} {} ({})", f.to, f.table, f.entry, f.why),
+        Fact::CallRouted(f) if f.to == "refused" => format!("refused: {}", f.why),
+        Fact::CallRouted(f) => format!("goes to {} by {} {}: {}", f.to, f.table, f.entry, f.why),
         Fact::LegDialed(f) => {
             format!("dialing {} ({}) as {}, for {} s at most", f.to, party(&f.party), shown(&f.from), f.timeout_s)
         }
         Fact::LegRinging(f) if f.early_media => format!("rings with early media ({})", f.status),
         Fact::LegRinging(f) => format!("rings ({})", f.status),
-        Fact::LegAnswered(f) => format!("answered after {}", seconds(f.after_ms)),
-        Fact::LegNegotiated(f) => {
-            let (media, protection) = (&f.media, f.media.srtp.as_deref().unwrap_or("plain RTP"));
-            format!("audio {}, {protection}, {} here, {} there", media.codec, media.local, media.remote)
-        }
+        Fact::LegAnswered(f) => format!("answered after {}", took(f.after_ms)),
+        Fact::LegNegotiated(f) => negotiated(&f.media),
         Fact::LegHeld(f) => format!("puts the other party on hold ({})", f.direction),
         Fact::LegResumed(_) => "resumes".into(),
         Fact::ReofferRefused(f) => format!("change of the session refused: {}", f.cause),
+        // Never answered.
+        Fact::LegEnded(f) if f.duration_ms == 0 => format!("{} by {}: {}", f.status, ended_by(f.by), f.cause),
         Fact::LegEnded(f) => {
-            format!("leg {} by {} after {}: {}", f.status, ended_by(f.by), seconds(f.duration_ms), f.cause)
+            format!("{} by {} after {} of talk: {}", f.status, ended_by(f.by), took(f.duration_ms), f.cause)
         }
         Fact::CallEnded(f) => format!(
             "call ended by {} after {} with {}: {}",
-            ended_by(f.by),
-            seconds(f.total_ms),
+            match f.by {
+                EndedBy::Peer => "its first party",
+                by => ended_by(by),
+            },
+            took(f.total_ms),
             count(f.legs, "leg"),
             f.cause
         ),
-        Fact::MediaLatched(f) if f.as_described => {
-            format!("first RTP after {} from {}, as described", seconds(f.after_ms), f.source)
-        }
         Fact::MediaLatched(f) => {
-            format!("first RTP after {} from {}, not the described address", seconds(f.after_ms), f.source)
+            let how = if f.as_described { "as described" } else { "not as described: NAT?" };
+            format!("first RTP from {} ({how}), {} after opening", f.source, took(f.after_ms))
         }
         Fact::MediaForeign(f) => format!("{} from {} dropped", count(f.packets, "foreign packet"), f.source),
-        Fact::MediaTimedOut(f) => format!("no audio for {}", seconds(f.silent_ms)),
+        Fact::MediaTimedOut(f) => format!("no audio for {}", took(f.silent_ms)),
         Fact::MediaRefused(f) => format!("no stream: {}", f.why),
         Fact::DigitReceived(f) => format!("a digit by {}", f.via),
         Fact::PlayStarted(f) => format!("playing {}", f.url),
@@ -70,8 +85,11 @@ pub fn sentence(fact: &Fact) -> String {
             )
         }
         Fact::AppRequested(f) => format!("asking {} ({}, {})", f.url, f.method, f.purpose),
-        Fact::AppResponded(f) => format!("{} answered {} in {} ms: {}", f.url, f.status, f.took_ms, shown(&f.verbs)),
-        Fact::AppFailed(f) => format!("{} failed with {}: {}; {}", f.url, f.code, f.why, f.then),
+        Fact::AppResponded(f) => {
+            let verbs = if f.verbs.is_empty() { "no verbs" } else { &f.verbs };
+            format!("{} answered {} after {}: {verbs}", f.url, f.status, took(f.took_ms))
+        }
+        Fact::AppFailed(f) => format!("{} failed with {}: {}; then: {}", f.url, f.code, f.why, f.then),
         Fact::VerbStarted(f) if f.detail.is_empty() => format!("<{}>", f.verb),
         Fact::VerbStarted(f) => format!("<{}> {}", f.verb, f.detail),
         Fact::CallbackDelivered(f) => {
@@ -124,9 +142,38 @@ pub fn ended_by(by: EndedBy) -> &'static str {
     match by {
         EndedBy::Peer => "its party",
         EndedBy::OtherParty => "the other party",
-        EndedBy::Router => "the call's program",
+        EndedBy::Router => "the call's program or route",
         EndedBy::Operator => "an operator",
         EndedBy::Postern => "this appliance",
+    }
+}
+
+/// `PCMA/8000, 20 ms, digits as 101, plain RTP; 10.0.0.1:4000 here, 10.0.0.2:5000 there`.
+pub fn negotiated(media: &Negotiated) -> String {
+    let mut told = format!("{}, {} ms", media.codec, media.ptime_ms);
+    if let Some(payload_type) = media.telephone_event {
+        told.push_str(&format!(", digits as {payload_type}"));
+    }
+    match &media.srtp {
+        Some(suite) => told.push_str(&format!(", SRTP {suite}")),
+        None => told.push_str(", plain RTP"),
+    }
+    // The flow as the peer asked for it.
+    told.push_str(match media.direction {
+        Direction::SendRecv => "",
+        Direction::SendOnly => ", it only sends",
+        Direction::RecvOnly => ", it only receives",
+        Direction::Inactive => ", silent both ways",
+    });
+    format!("{told}; {} here, {} there", media.local, media.remote)
+}
+
+/// A span for a person: `7 ms`, `12.3 s`, `61 min 5 s`.
+pub fn took(ms: u64) -> String {
+    match ms {
+        0..1000 => format!("{ms} ms"),
+        1000..120_000 => format!("{}.{} s", ms / 1000, ms % 1000 / 100),
+        _ => format!("{} min {} s", ms / 60_000, ms / 1000 % 60),
     }
 }
 
@@ -136,10 +183,6 @@ fn count(number: u64, noun: &str) -> String {
 
 fn tries(number: u32) -> String {
     format!("{number} {}", if number == 1 { "try" } else { "tries" })
-}
-
-fn seconds(ms: u64) -> String {
-    format!("{}.{:03} s", ms / 1000, ms % 1000)
 }
 
 fn shown(text: &str) -> &str {
@@ -169,7 +212,7 @@ mod tests {
             ),
             (
                 CallEnded { by: EndedBy::Peer, cause: Cause::NORMAL, total_ms: 61_007, legs: 1 }.into(),
-                "call ended by its party after 61.007 s with 1 leg: 200 normal clearing",
+                "call ended by its first party after 61.0 s with 1 leg: 200 normal clearing",
             ),
             (
                 QualityMeasured { report: StreamReport::default() }.into(),
