@@ -45,8 +45,8 @@ pub struct MediaPlane {
     bridges: Vec<(u32, u32)>,
     events: VecDeque<MediaEvent>,
     commands_lost: u64,
-    /// Workers whose end was noticed.
-    buried: usize,
+    /// A worker has ended, and streams may be of it that were not told.
+    unmourned: bool,
 }
 
 struct Worker {
@@ -54,6 +54,8 @@ struct Worker {
     /// Bounded by [`MediaPlane::tell`].
     waiting: VecDeque<Command>,
     streams: usize,
+    /// It has ended, and all that it said was heard.
+    over: bool,
 }
 
 struct Stream {
@@ -126,7 +128,7 @@ impl MediaPlane {
                 seed: random.hash_one(cpu),
                 wake: wake.try_clone()?,
             };
-            Ok(Worker { handle: worker::start(start)?, waiting: VecDeque::new(), streams: 0 })
+            Ok(Worker { handle: worker::start(start)?, waiting: VecDeque::new(), streams: 0, over: false })
         });
         let mut plane = Self {
             workers: workers.collect::<io::Result<_>>()?,
@@ -139,7 +141,7 @@ impl MediaPlane {
             bridges: Vec::new(),
             events: VecDeque::new(),
             commands_lost: 0,
-            buried: 0,
+            unmourned: false,
         };
         plane.take_realms(config);
         Ok(plane)
@@ -207,7 +209,7 @@ impl MediaPlane {
                 if let Some(stream) = self.stream(slot) {
                     stream.closing = Some(now.instant);
                 }
-                self.bury_failed();
+                self.look_for_lost();
             }
         }
     }
@@ -270,7 +272,7 @@ impl MediaPlane {
         }
         self.bridges.push((a, b));
         self.build_bridges();
-        self.bury_failed();
+        self.look_for_lost();
     }
 
     /// Sends a leg to another worker: a packet never leaves its worker, so both legs of a bridge live on one.
@@ -329,11 +331,8 @@ impl MediaPlane {
     /// Streams of a worker that ended by itself: the open ones are told as timed out, the closing ones are closed without
     /// figures.
     fn bury_failed(&mut self) {
-        if self.failed() == 0 {
-            return;
-        }
         for at in 0..self.slots.len() {
-            let Some(stream) = self.slots[at].as_mut().filter(|s| self.workers[s.home].has_failed()) else { continue };
+            let Some(stream) = self.slots[at].as_mut().filter(|s| self.workers[s.home].over) else { continue };
             let leg = stream.leg;
             if let Some(asked) = stream.closing {
                 self.closed(at as u32, asked);
@@ -344,8 +343,9 @@ impl MediaPlane {
         }
     }
 
-    fn failed(&self) -> usize {
-        self.workers.iter().filter(|worker| worker.has_failed()).count()
+    /// After a change that may concern a worker that ended. The looking is left to `poll_event`.
+    fn look_for_lost(&mut self) {
+        self.unmourned |= self.workers.iter().any(|worker| worker.over);
     }
 
     fn closed(&mut self, slot: u32, at: Instant) {
@@ -365,10 +365,8 @@ impl MediaPlane {
                 return Some(event);
             }
             self.workers.iter_mut().for_each(Worker::flush);
-            let Some(up) = self.workers.iter().find_map(|worker| worker.handle.events.try_recv().ok()) else {
-                // Last, so that what a worker said before its end is heard first.
-                let failed = self.failed();
-                if failed == std::mem::replace(&mut self.buried, failed) {
+            let Some(up) = self.hear() else {
+                if !std::mem::take(&mut self.unmourned) {
                     return None;
                 }
                 self.bury_failed();
@@ -392,6 +390,19 @@ impl MediaPlane {
         }
     }
 
+    /// The next word of a worker. One that has ended is over only when its last word was heard: a slot that it closed
+    /// must not be taken for the one of the next stream.
+    fn hear(&mut self) -> Option<Up> {
+        for worker in &mut self.workers {
+            let ended = worker.has_failed();
+            if let Ok(up) = worker.handle.events.try_recv() {
+                return Some(up);
+            }
+            self.unmourned |= ended && !std::mem::replace(&mut worker.over, ended);
+        }
+        None
+    }
+
     fn arrived(&mut self, slot: u32, parts: Option<(Box<crate::leg::Leg>, Sockets)>) {
         let Some(stream) = self.stream(slot) else { return };
         let (worker, held) = (stream.worker, stream.held.take().unwrap_or_default());
@@ -401,7 +412,7 @@ impl MediaPlane {
         }
         held.into_iter().for_each(|command| self.tell(worker, command));
         self.build_bridges();
-        self.bury_failed();
+        self.look_for_lost();
     }
 
     /// How the plane is.
