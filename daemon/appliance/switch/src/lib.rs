@@ -181,9 +181,11 @@ impl Switch {
         [self.signaling.next_deadline(), self.router.next_deadline()].into_iter().flatten().min()
     }
 
-    /// Whether no leg is alive: a daemon that stops need not wait longer.
+    /// Whether no call is alive, and its end was told: a daemon that stops need not wait longer.
     pub fn is_idle(&self) -> bool {
-        self.router.counters().legs == 0 && self.signaling.counters().legs == 0
+        // A call outlives its legs until the last figures of their audio came.
+        let router = self.router.counters();
+        router.calls == 0 && router.legs == 0 && self.signaling.counters().legs == 0
     }
 
     /// How many things the rooms remember for the sake of calls: what grows here while no call lives is a leak.
