@@ -1,7 +1,8 @@
 //! The durable order of events: what to write to which file, and what a file means after a crash.
 //!
 //! Segments are append-only files of framed events, named by their first number. Records enter in batches: one append,
-//! one sync, then the batch counts as kept (group commit). A cursor file of two slots, written in turn, holds the
+//! then the batch is kept, which means: the process may be killed. A sync follows within 200 ms, for many batches at once:
+//! from then on the power may fail too. A cursor file of two slots, written in turn, holds the
 //! number up to which the control plane has acknowledged. Nothing here touches a file: [`Spool::poll`] says which
 //! operations to do, [`recover`] reads what a crash left. Every append names its offset, so that a failed commit is
 //! repeated as it stands.

@@ -96,7 +96,7 @@ impl Files {
         Ok(Self { commits, reads })
     }
 
-    /// Does the operations in order; answers when all are durable, or at the first that fails.
+    /// Does the operations in order; answers when all are done, or at the first that fails.
     pub async fn commit(&self, ops: Vec<FileOp>) -> Result<(), FileError> {
         let (done, wait) = oneshot::channel();
         let gone = |_| FileError { file: "spool".into(), why: "the file thread has ended".into() };

@@ -1,7 +1,10 @@
-//! The spool's plan put onto files: every event is durable before anybody outside sees it.
+//! The spool's plan put onto files: every event is kept before anybody outside sees it.
 //!
-//! The switch pushes events into a bounded queue. One task makes their JSON, commits whatever has come since the last
-//! commit as one group, and then shows them: to the event streams (by a callback) and to the link (by
+//! Kept means written to the file: a daemon that is killed loses nothing that was seen. What was written is synced within
+//! 200 ms; only a loss of power or of the kernel can take that much, and its numbers are then given again.
+//!
+//! The switch pushes events into a bounded queue. One task makes their JSON, writes whatever has come since the last
+//! write as one group, and then shows them: to the event streams (by a callback) and to the link (by
 //! [`Spool::after`]). While the disk refuses, events stay in memory, bounded, and are shown after the first failure: the
 //! streams go on, and what a crash would lose is told to nobody who counts on it, for the link reads only what is kept.
 
@@ -12,7 +15,7 @@ use std::{
         Arc, Mutex, MutexGuard, PoisonError,
         atomic::{AtomicU64, Ordering},
     },
-    time::Instant,
+    time::{Duration, Instant},
 };
 
 use postern_events::{
@@ -32,6 +35,10 @@ const QUEUE_MAX: usize = 16_384;
 
 /// Events taken from the queue at once.
 const TAKE_MAX: usize = 1024;
+
+/// Groups follow each other at this distance, so that a busy switch wakes nobody with each event. An event after a pause
+/// is written at once.
+const WRITE_EVERY: Duration = Duration::from_millis(20);
 
 /// A segment in memory: its size and one record beyond it.
 const SEGMENT_READ_MAX: usize = (8 << 20) + plan::RECORD_MAX + plan::FRAME_BYTES;
@@ -55,13 +62,15 @@ pub struct Spool {
     queue: mpsc::Sender<Arc<Event>>,
     shared: Arc<Shared>,
     kept: watch::Receiver<u64>,
+    synced: watch::Receiver<u64>,
 }
 
 struct Shared {
     state: Mutex<State>,
     files: Files,
     folder: PathBuf,
-    acknowledged: Notify,
+    /// The plan has something new to do, though no event came.
+    nudged: Notify,
     overflowed: AtomicU64,
 }
 
@@ -124,16 +133,25 @@ impl Opened {
     pub fn start(self, files: Files, report: Report, show: impl Fn(Arc<Written>) + Send + 'static) -> Spool {
         let (queue, events) = mpsc::channel(QUEUE_MAX);
         let (kept_sender, kept) = watch::channel(self.state.plan.last_kept());
+        let (synced_sender, synced) = watch::channel(self.state.plan.last_kept());
         let shared = Arc::new(Shared {
             state: Mutex::new(self.state),
             files,
             folder: self.folder,
-            acknowledged: Notify::new(),
+            nudged: Notify::new(),
             overflowed: AtomicU64::new(0),
         });
-        let task = Task { shared: shared.clone(), report, show, kept: kept_sender, shown: 0, is_failing: false };
+        let task = Task {
+            shared: shared.clone(),
+            report,
+            show,
+            kept: kept_sender,
+            synced: synced_sender,
+            shown: 0,
+            is_failing: false,
+        };
         tokio::spawn(task.run(events));
-        Spool { queue, shared, kept }
+        Spool { queue, shared, kept, synced }
     }
 
     /// The spool's folder, for [`Files::start`].
@@ -184,7 +202,7 @@ impl Spool {
     /// The control plane has everything up to `seq`.
     pub fn acknowledge(&self, seq: u64) {
         self.shared.state().plan.acknowledge(seq);
-        self.shared.acknowledged.notify_one();
+        self.shared.nudged.notify_one();
     }
 
     /// Up to here the control plane has everything.
@@ -207,10 +225,16 @@ impl Spool {
         self.shared.overflowed.load(Ordering::Relaxed) + self.shared.state().plan.refused()
     }
 
-    /// Waits until number `seq` is kept, for the end of the daemon; `patience` bounds it when the disk refuses.
-    pub async fn flush(&self, seq: u64, patience: std::time::Duration) {
-        let mut kept = self.kept();
-        let _ = tokio::time::timeout(patience, kept.wait_for(|last| *last >= seq)).await;
+    /// Waits until number `seq` is kept and synced, for the end of the daemon; `patience` bounds it when the disk refuses.
+    pub async fn flush(&self, seq: u64, patience: Duration) {
+        let (mut kept, mut synced) = (self.kept(), self.synced.clone());
+        let durable = async {
+            let _ = kept.wait_for(|last| *last >= seq).await;
+            self.shared.state().plan.sync_soon(Instant::now());
+            self.shared.nudged.notify_one();
+            let _ = synced.wait_for(|last| *last >= seq).await;
+        };
+        let _ = tokio::time::timeout(patience, durable).await;
     }
 }
 
@@ -226,6 +250,8 @@ struct Task<F> {
     report: Report,
     show: F,
     kept: watch::Sender<u64>,
+    /// The newest number that a loss of power cannot take.
+    synced: watch::Sender<u64>,
     /// The newest number that was shown.
     shown: u64,
     is_failing: bool,
@@ -235,6 +261,7 @@ impl<F: Fn(Arc<Written>) + Send> Task<F> {
     async fn run(mut self, mut events: mpsc::Receiver<Arc<Event>>) {
         let mut fresh = Vec::with_capacity(TAKE_MAX);
         let mut is_open = true;
+        let mut next_write = tokio::time::Instant::now();
         while is_open {
             let deadline = self.shared.state().plan.next_deadline();
             let wait = async {
@@ -245,8 +272,19 @@ impl<F: Fn(Arc<Written>) + Send> Task<F> {
             };
             tokio::select! {
                 taken = events.recv_many(&mut fresh, TAKE_MAX) => is_open = taken > 0,
-                () = self.shared.acknowledged.notified() => {}
+                () = self.shared.nudged.notified() => {}
                 () = wait => {}
+            }
+            if !fresh.is_empty() {
+                if is_open {
+                    tokio::time::sleep_until(next_write).await;
+                    while fresh.len() < QUEUE_MAX
+                        && let Ok(event) = events.try_recv()
+                    {
+                        fresh.push(event);
+                    }
+                }
+                next_write = tokio::time::Instant::now() + WRITE_EVERY;
             }
             self.take(&mut fresh);
             self.commit_all().await;
@@ -255,10 +293,13 @@ impl<F: Fn(Arc<Written>) + Send> Task<F> {
 
     fn take(&mut self, fresh: &mut Vec<Arc<Event>>) {
         let mut refused = Vec::new();
-        for event in fresh.drain(..) {
-            let written = Arc::new(Written::of(&event));
-            if self.shared.state().plan.append(written.clone()).is_err() {
-                refused.push(written);
+        let written: Vec<_> = fresh.drain(..).map(|event| Arc::new(Written::of(&event))).collect();
+        {
+            let mut state = self.shared.state();
+            for event in written {
+                if state.plan.append(event.clone()).is_err() {
+                    refused.push(event);
+                }
             }
         }
         if self.is_failing || !refused.is_empty() {
@@ -286,10 +327,13 @@ impl<F: Fn(Arc<Written>) + Send> Task<F> {
                         let mut state = self.shared.state();
                         state.plan.commit_done();
                         commit.events.iter().for_each(|event| state.recent.push(event.clone()));
+                        self.synced.send_replace(state.plan.last_synced());
                         state.plan.last_kept()
                     };
                     self.is_failing = false;
-                    self.kept.send_replace(last);
+                    if !commit.events.is_empty() {
+                        self.kept.send_replace(last);
+                    }
                 }
                 Err(error) => {
                     self.shared.state().plan.commit_failed(Instant::now());
@@ -332,7 +376,7 @@ fn repair(folder: &Path, op: &plan::FileOp) -> Result<(), FileError> {
             let result = fs::remove_file(&path);
             (path, result)
         }
-        // Cutting makes it durable.
+        // Cutting synced it already.
         plan::FileOp::Sync { .. } | plan::FileOp::Write { .. } | plan::FileOp::WriteCursor { .. } => return Ok(()),
     };
     result.map_err(|error| FileError { file: path, why: error.to_string() })

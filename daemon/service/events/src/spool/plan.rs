@@ -22,6 +22,10 @@ const PENDING_MAX: usize = 16 << 20;
 /// A cursor by itself is written at most this often; a repeat after a crash is recognised by its id.
 const CURSOR_EVERY: Duration = Duration::from_millis(500);
 
+/// What is kept is synced at most this much later. Disks take 0.3 to 10 ms for it whatever the amount, so that one for
+/// each batch would be most of an event's cost.
+const SYNC_EVERY: Duration = Duration::from_millis(200);
+
 /// After a failed commit.
 const RETRY_AFTER: Duration = Duration::from_secs(1);
 
@@ -73,7 +77,7 @@ pub enum FileOp {
         /// What.
         bytes: Arc<[u8]>,
     },
-    /// Make what was written durable; for a new file also its name.
+    /// Make what was written durable.
     Sync {
         /// Which.
         segment: SegmentId,
@@ -106,6 +110,8 @@ pub struct Commit {
     pub ops: Vec<FileOp>,
     /// The events that are kept when it is done, oldest first.
     pub events: Vec<Arc<Written>>,
+    /// Up to this number events are synced when it is done.
+    pub syncs_to: Option<u64>,
 }
 
 /// The disk is behind and memory is full: the event is not spooled.
@@ -138,7 +144,16 @@ pub struct Spool {
     is_watched: bool,
     trimmed: VecDeque<Gap>,
     last_kept: u64,
+    /// What was written since the last sync, and when the next is due.
+    unsynced: Option<Unsynced>,
+    last_synced: u64,
     refused: u64,
+}
+
+#[derive(Debug, Clone, Copy)]
+struct Unsynced {
+    segment: SegmentId,
+    due: Instant,
 }
 
 #[derive(Debug)]
@@ -147,6 +162,8 @@ struct UnderWay {
     /// The segment as it is after the commit.
     segment: Option<Segment>,
     deletes: usize,
+    /// When it was planned.
+    since: Instant,
     is_out: bool,
 }
 
@@ -173,6 +190,8 @@ impl Spool {
             is_watched,
             trimmed: VecDeque::new(),
             last_kept: last_kept.max(acked),
+            unsynced: None,
+            last_synced: last_kept.max(acked),
             refused: 0,
         }
     }
@@ -213,32 +232,41 @@ impl Spool {
             return Some(under_way.commit.clone());
         }
         let is_cursor_time = self.is_cursor_due && self.cursor_at.is_none_or(|at| now >= at);
-        if self.pending.is_empty() && !is_cursor_time {
+        let is_sync_time = self.unsynced.is_some_and(|unsynced| now >= unsynced.due);
+        if self.pending.is_empty() && !is_cursor_time && !is_sync_time {
             return None;
         }
-        let mut commit = Commit { ops: Vec::new(), events: Vec::new() };
+        let mut commit = Commit { ops: Vec::new(), events: Vec::new(), syncs_to: None };
+        if is_sync_time {
+            self.sync(&mut commit);
+        }
         let segment = self.write_pending(&mut commit);
         let deletes = self.plan_deletes(segment, &mut commit);
-        if self.is_cursor_due {
+        // Also ahead of the events' own sync: the next start then goes on behind what was acknowledged.
+        if is_cursor_time {
             self.is_cursor_due = false;
             self.cursor_at = Some(now + CURSOR_EVERY);
             self.generation += 1;
             let (at, bytes) = frame::cursor_slot(self.generation, self.acked);
             commit.ops.push(FileOp::WriteCursor { at, bytes });
         }
-        self.commit = Some(UnderWay { commit: commit.clone(), segment, deletes, is_out: true });
+        self.commit = Some(UnderWay { commit: commit.clone(), segment, deletes, since: now, is_out: true });
         Some(commit)
     }
 
     /// The commit that is out was done.
     pub fn commit_done(&mut self) {
         let Some(done) = self.commit.take() else { return };
+        self.last_synced = done.commit.syncs_to.unwrap_or(self.last_synced);
         if let Some(segment) = done.segment {
             match self.segments.back_mut() {
                 Some(last) if last.id == segment.id => *last = segment,
                 _ => self.segments.push_back(segment),
             }
             self.last_kept = segment.last;
+            // Those before it in the same segment have waited longer already.
+            let due = done.since + SYNC_EVERY;
+            self.unsynced.get_or_insert(Unsynced { segment: segment.id, due });
         }
         for _ in 0..done.deletes {
             let Some(gone) = self.segments.pop_front() else { break };
@@ -263,8 +291,17 @@ impl Spool {
         match &self.commit {
             Some(under_way) if under_way.is_out => None,
             Some(_) => self.retry_at,
-            None if self.is_cursor_due => self.cursor_at,
-            None => None,
+            None => {
+                let cursor = self.cursor_at.filter(|_| self.is_cursor_due);
+                cursor.into_iter().chain(self.unsynced.map(|unsynced| unsynced.due)).min()
+            }
+        }
+    }
+
+    /// The next sync is due now: somebody waits for it.
+    pub fn sync_soon(&mut self, now: Instant) {
+        if let Some(unsynced) = &mut self.unsynced {
+            unsynced.due = now;
         }
     }
 
@@ -283,7 +320,7 @@ impl Spool {
         self.acked
     }
 
-    /// The newest number that is durable.
+    /// The newest number that is written: it survives the process, and after the next sync the power.
     pub fn last_kept(&self) -> u64 {
         self.last_kept
     }
@@ -303,7 +340,7 @@ impl Spool {
         self.refused
     }
 
-    /// Events that are not durable yet, oldest first.
+    /// Events that are not kept yet, oldest first.
     pub fn unkept(&self) -> impl Iterator<Item = &Arc<Written>> {
         let under_way = self.commit.iter().flat_map(|under_way| &under_way.commit.events);
         under_way.chain(&self.pending)
@@ -311,7 +348,18 @@ impl Spool {
 
     /// Whether everything that came is durable, the cursor too.
     pub fn is_idle(&self) -> bool {
-        self.commit.is_none() && self.pending.is_empty() && !self.is_cursor_due
+        self.commit.is_none() && self.pending.is_empty() && !self.is_cursor_due && self.unsynced.is_none()
+    }
+
+    /// The newest number that a loss of power cannot take.
+    pub fn last_synced(&self) -> u64 {
+        self.last_synced
+    }
+
+    fn sync(&mut self, commit: &mut Commit) {
+        let unsynced = self.unsynced.take();
+        commit.syncs_to = Some(self.last_kept);
+        commit.ops.extend(unsynced.map(|unsynced| FileOp::Sync { segment: unsynced.segment }));
     }
 
     fn newest(&self) -> u64 {
@@ -323,7 +371,11 @@ impl Spool {
         let first = self.pending.front()?.seq;
         let current = self.segments.back().copied().filter(|last| last.bytes < self.limits.segment_bytes);
         let mut segment = current.unwrap_or(Segment { id: SegmentId(first), last: first, bytes: 0 });
-        let mut bytes = Vec::new();
+        if self.unsynced.is_some_and(|unsynced| unsynced.segment != segment.id) {
+            // A closed segment is whole before the next one begins: a loss of power leaves no hole.
+            self.sync(commit);
+        }
+        let mut bytes = Vec::with_capacity(self.pending_bytes.min(BATCH_MAX));
         while let Some(event) = self.pending.front() {
             let size = frame::FRAME_BYTES + event.json.len();
             let is_full = bytes.len() + size > BATCH_MAX
@@ -340,7 +392,6 @@ impl Spool {
         let at = segment.bytes;
         segment.bytes += bytes.len() as u64;
         commit.ops.push(FileOp::Write { segment: segment.id, at, bytes: bytes.into() });
-        commit.ops.push(FileOp::Sync { segment: segment.id });
         Some(segment)
     }
 

@@ -110,6 +110,43 @@ fn events_are_kept_in_order_and_the_numbers_go_on() {
 }
 
 #[test]
+fn many_writes_share_a_sync_and_a_closed_segment_is_synced_before_the_next_begins() {
+    let (now, mut disk) = (start(), Disk::default());
+    let limits = SpoolLimits { bytes_max: 100_000, segment_bytes: 1000 };
+    let mut spool = disk.recover(limits, false).spool;
+    let (mut syncs, mut writes, mut dirty) = (0, 0, None);
+    for seq in 1..=30 {
+        spool.append(event(seq)).unwrap();
+        let commit = spool.poll(now).unwrap();
+        for op in &commit.ops {
+            match op {
+                FileOp::Write { segment, .. } => {
+                    assert!(dirty.is_none_or(|dirty| dirty == *segment), "{seq}");
+                    (writes, dirty) = (writes + 1, Some(*segment));
+                }
+                FileOp::Sync { segment } => {
+                    assert_eq!(dirty.take(), Some(*segment));
+                    syncs += 1;
+                }
+                other => panic!("{other:?}"),
+            }
+        }
+        disk.apply(&commit, &mut usize::MAX.clone());
+        spool.commit_done();
+        assert_eq!(spool.last_kept(), seq, "kept once written");
+    }
+    assert_eq!((writes, syncs), (30, disk.segments.len() - 1));
+    let due = spool.next_deadline().unwrap();
+    assert!(due > now && due <= now + Duration::from_millis(200) && !spool.is_idle());
+    assert_eq!(spool.poll(now), None);
+    let last = spool.poll(due).unwrap();
+    assert!(matches!(&*last.ops, [FileOp::Sync { .. }]) && last.events.is_empty());
+    spool.commit_done();
+    assert!(spool.is_idle());
+    assert_eq!((last.syncs_to, spool.last_synced()), (Some(30), 30));
+}
+
+#[test]
 fn a_failed_commit_is_repeated_as_it_stands() {
     let (now, mut disk) = (start(), Disk::default());
     let mut spool = disk.recover(small(), false).spool;
@@ -221,7 +258,7 @@ proptest! {
         let mut back = disk.recover(limits, true);
         prop_assert!(back.last >= committed);
         prop_assert!(back.spool.acknowledged() <= back.last);
-        let repairs = Commit { ops: std::mem::take(&mut back.repairs), events: Vec::new() };
+        let repairs = Commit { ops: std::mem::take(&mut back.repairs), events: Vec::new(), syncs_to: None };
         disk.apply(&repairs, &mut usize::MAX.clone());
         let next = back.last + 1;
         back.spool.append(event(next)).unwrap();

@@ -117,3 +117,63 @@ fn a_file_of_a_later_release_is_refused() {
     let error = Store::start(folder.path(), 10, Arc::new(|_| {})).err().unwrap();
     assert!(error.0.contains("later release"), "{error}");
 }
+
+#[tokio::test]
+async fn a_file_of_the_first_layout_is_brought_over() {
+    let folder = TestFolder::new("layout1");
+    let file = Connection::open(folder.path().join("calls.db")).unwrap();
+    file.execute_batch(
+        "CREATE TABLE calls (
+            sid TEXT PRIMARY KEY, parent TEXT, account TEXT, caller TEXT NOT NULL, called TEXT NOT NULL,
+            status TEXT NOT NULL, created INTEGER NOT NULL, ended INTEGER, record TEXT NOT NULL
+        ) WITHOUT ROWID;
+        CREATE INDEX calls_by_time ON calls (created, sid);
+        CREATE INDEX calls_by_account ON calls (account, created, sid);
+        CREATE INDEX calls_by_parent ON calls (parent);
+        CREATE TABLE ladders (
+            call TEXT NOT NULL, first_seq INTEGER NOT NULL, lines TEXT NOT NULL, PRIMARY KEY (call, first_seq)
+        ) WITHOUT ROWID;
+        PRAGMA user_version = 1;",
+    )
+    .unwrap();
+    let (old, parent) = (record(8), record(7));
+    for record in [&old, &parent] {
+        file.execute(
+            "INSERT INTO calls VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)",
+            params![
+                record.sid.to_string(),
+                record.parent.map(|sid| sid.to_string()),
+                record.account.map(|sid| sid.to_string()),
+                record.from,
+                record.to,
+                record.status,
+                micros(record.created),
+                record.ended.map(micros),
+                serde_json::to_string(record).unwrap(),
+            ],
+        )
+        .unwrap();
+    }
+    file.execute("INSERT INTO ladders VALUES (?1, 3, '{\"seq\":3}\n')", [old.sid.to_string()]).unwrap();
+    drop(file);
+    let store = start(&folder, 100);
+    assert_eq!((store.records(), store.find(old.sid).await.unwrap()), (2, Some(old.clone())));
+    let query = RecordQuery { parent: Some(parent.sid), account: old.account, limit: 9, ..RecordQuery::default() };
+    assert_eq!(store.list(query).await.unwrap(), std::slice::from_ref(&old));
+    assert_eq!(store.facts(old.sid).await.unwrap()[0]["seq"], 3);
+}
+
+#[tokio::test]
+async fn a_newer_version_of_a_record_takes_its_place_and_nobody_is_counted_twice() {
+    let folder = TestFolder::new("newer");
+    let store = start(&folder, 100);
+    for status in ["in-progress", "completed"] {
+        store.put(CallRecord { status: status.into(), ..record(7) });
+        assert!(store.flush(Duration::from_secs(10)));
+    }
+    assert_eq!(store.records(), 1);
+    let all = store.list(RecordQuery { limit: 9, ..RecordQuery::default() }).await.unwrap();
+    assert_eq!(all.iter().map(|record| &*record.status).collect::<Vec<_>>(), ["completed"]);
+    assert!(store.delete(CallSid(7)).await.unwrap());
+    assert_eq!(store.records(), 0);
+}
