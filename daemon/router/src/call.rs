@@ -235,7 +235,9 @@ impl Call {
                 }
             }
             MediaEvent::TimedOut { leg, silent } => {
-                if self.leg(leg).is_some_and(Leg::is_live) {
+                // A caller that only listens while it rings is not gone; a worker that is gone says zero.
+                let counts = |leg: &Leg| leg.is_live() && (leg.answered.is_some() || silent.is_zero());
+                if self.leg(leg).is_some_and(counts) {
                     self.tell(cx, leg, facts::MediaTimedOut { silent_ms: silent.as_millis() as u64 });
                     self.end(cx, now, EndedBy::Postern, Cause::MEDIA_TIMEOUT);
                 }

@@ -160,8 +160,8 @@ pub enum MediaEvent {
         /// Which.
         play: PlayId,
     },
-    /// Nothing was received for the configured time though the peer should send and hear; or nothing more can be
-    /// received, because the stream's media worker ended.
+    /// Nothing was received for the configured time though the peer should send and hear; told again for each further
+    /// such time. Or nothing more can be received, because the stream's media worker ended: then `silent` is zero.
     TimedOut {
         /// Whose.
         leg: CallSid,

@@ -59,7 +59,7 @@ pub struct Leg {
     pub(crate) figures: StreamReport,
     /// Since when silence counts: the last packet, or the description that began to expect some.
     pub(crate) heard: Instant,
-    pub(crate) timed_out: bool,
+    pub(crate) silence_told: Option<Instant>,
     pub(crate) foreign: Foreign,
     /// Packets counted at the last second's turn, to know who is silent and whose report is news.
     pub(crate) received_before: u64,
@@ -96,7 +96,7 @@ impl Leg {
             digits: Digits::default(),
             figures: StreamReport::default(),
             heard: now,
-            timed_out: false,
+            silence_told: None,
             foreign: Foreign::default(),
             received_before: 0,
             sent_before: 0,
@@ -122,7 +122,7 @@ impl Leg {
         self.crypto.configure(&setup);
         self.play_format = PlayFormat::of(&setup);
         self.heard = now;
-        self.timed_out = false;
+        self.silence_told = None;
         self.setup = Some(setup);
     }
 

@@ -449,8 +449,9 @@ impl Relay {
             let Some(leg) = leg(legs, slot) else { continue };
             leg.tell_foreign(now).into_iter().for_each(|event| tell(events, counts, event));
             let silent = now.saturating_duration_since(leg.heard);
-            if leg.must_send() && !leg.timed_out && silent >= limits.timeout {
-                leg.timed_out = true;
+            let told = leg.silence_told.map_or(silent, |at| now.saturating_duration_since(at));
+            if leg.must_send() && silent >= limits.timeout && told >= limits.timeout {
+                leg.silence_told = Some(now);
                 tell(events, counts, MediaEvent::TimedOut { leg: leg.id, silent });
             }
             let (received, sent) = (leg.figures.packets_received, leg.figures.packets_sent);

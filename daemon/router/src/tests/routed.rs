@@ -326,6 +326,19 @@ fn srtp_by_policy() {
 }
 
 #[test]
+fn a_caller_that_is_silent_while_it_rings_keeps_its_call() {
+    let mut world = World::new();
+    let caller = world.invite(trunk_party(), "+15551000001", Some(stream(1, &g711())));
+    let dial = world.dialed();
+    world.event(MediaEvent::TimedOut { leg: caller, silent: Duration::from_secs(30) });
+    assert_eq!(world.count("call.ended"), 0);
+    world.answer(dial.leg, stream(2, &g711()));
+    world.event(MediaEvent::TimedOut { leg: caller, silent: Duration::from_secs(30) });
+    assert_eq!(world.record(caller).cause, Some(Cause::MEDIA_TIMEOUT));
+    world.assert_empty();
+}
+
+#[test]
 fn silence_no_ports_and_full_trunks_end_calls() {
     let mut world = World::new();
     let caller = world.invite(trunk_party(), "+15551000001", Some(stream(1, &g711())));

@@ -81,7 +81,7 @@ fn a_settled_leg_is_connected_and_a_silent_one_let_go() {
 }
 
 #[test]
-fn reports_come_when_something_changed_and_silence_is_told_once() {
+fn reports_come_when_something_changed_and_silence_is_told_again_each_period() {
     let now = start();
     let mut relay = two_legs(now);
     packet(&mut relay, now, address(4000));
@@ -92,7 +92,11 @@ fn reports_come_when_something_changed_and_silence_is_told_once() {
     }
     let reports = events.iter().filter(|e| matches!(e, MediaEvent::Report { .. })).count();
     let silent = events.iter().filter(|e| matches!(e, MediaEvent::TimedOut { .. })).count();
-    assert_eq!((reports, silent), (2, 2), "each leg once: one received, one was sent");
+    assert_eq!(
+        (reports, silent),
+        (2, 6),
+        "each leg reports once: one received, one was sent; each is silent for three periods"
+    );
 }
 
 #[test]
