@@ -131,10 +131,6 @@ impl Thread {
                 self.take(now, event);
                 self.carry(now, drivers);
             }
-            while let Some(event) = self.media.poll_event() {
-                self.switch.handle_input(now, Input::Media(event));
-                self.carry(now, drivers);
-            }
             while let Ok(asked) = questions.try_recv() {
                 self.next_token += 1;
                 let token = Token(self.next_token);
@@ -154,6 +150,11 @@ impl Thread {
             }
             if self.switch.next_deadline().is_some_and(|at| at <= now.instant) {
                 self.switch.handle_timeout(now);
+                self.carry(now, drivers);
+            }
+            // Last: this also sends the turn's commands to the workers, which wakes each at most once.
+            while let Some(event) = self.media.poll_event() {
+                self.switch.handle_input(now, Input::Media(event));
                 self.carry(now, drivers);
             }
             if stop_by.is_some_and(|by| by <= now.instant || self.switch.is_idle()) {
@@ -190,7 +191,7 @@ impl Thread {
                 }
                 Output::Media(command) => {
                     self.media.command(now, command);
-                    while let Some(event) = self.media.poll_event() {
+                    while let Some(event) = self.media.poll_answer() {
                         self.switch.handle_input(now, Input::Media(event));
                     }
                 }

@@ -325,7 +325,12 @@ impl MediaPlane {
         } else {
             worker.waiting.push_back(command);
         }
-        worker.flush();
+    }
+
+    /// The next answer to a command that needed no worker: `Opened`, `OpenFailed`. For a caller that will ask
+    /// [`MediaPlane::poll_event`] at the end of its turn, so that a worker is woken once a turn and not for each command.
+    pub fn poll_answer(&mut self) -> Option<MediaEvent> {
+        self.events.pop_front()
     }
 
     /// Streams of a worker that ended by itself: the open ones are told as timed out, the closing ones are closed without
