@@ -190,7 +190,7 @@ impl Thread {
                     }
                 }
                 Output::Media(command) => {
-                    self.media.command(now, command);
+                    self.media.queue(now, command);
                     while let Some(event) = self.media.poll_answer() {
                         self.switch.handle_input(now, Input::Media(event));
                     }

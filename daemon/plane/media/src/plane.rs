@@ -159,6 +159,7 @@ impl MediaPlane {
         for worker in 0..self.workers.len() {
             self.tell(worker, Command::Limits(limits(config)));
         }
+        self.workers.iter_mut().for_each(Worker::flush);
     }
 
     fn take_realms(&mut self, config: &Config) {
@@ -178,8 +179,15 @@ impl MediaPlane {
         self.realms = config.realms.iter().map(|(name, realm)| (name.clone(), realm.clone())).collect();
     }
 
-    /// Takes a command. A command for a leg that is not open is ignored.
+    /// Carries a command out and tells its worker at once.
     pub fn command(&mut self, now: Now, command: MediaCommand) {
+        self.queue(now, command);
+        self.workers.iter_mut().for_each(Worker::flush);
+    }
+
+    /// Takes a command; its worker is told by the next [`MediaPlane::poll_event`]. A command for a leg that is not open is
+    /// ignored.
+    pub fn queue(&mut self, now: Now, command: MediaCommand) {
         match command {
             MediaCommand::Open { leg, realm, ipv6 } => {
                 if self.legs.contains_key(&leg) {
@@ -327,8 +335,8 @@ impl MediaPlane {
         }
     }
 
-    /// The next answer to a command that needed no worker: `Opened`, `OpenFailed`. For a caller that will ask
-    /// [`MediaPlane::poll_event`] at the end of its turn, so that a worker is woken once a turn and not for each command.
+    /// The next answer to a command that needed no worker: `Opened`, `OpenFailed`. With [`MediaPlane::queue`] for a caller
+    /// that asks [`MediaPlane::poll_event`] at the end of its turn: a worker is then woken once a turn, not for each command.
     pub fn poll_answer(&mut self) -> Option<MediaEvent> {
         self.events.pop_front()
     }
