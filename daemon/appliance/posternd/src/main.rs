@@ -5,11 +5,6 @@ use std::{path::PathBuf, process::ExitCode};
 use clap::Parser;
 use posternd::{admin, daemon};
 
-/// A call makes and frees some hundred small pieces on one thread and frees some on others; the system's allocator takes twice
-/// as long for that.
-#[global_allocator]
-static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
-
 /// Postern, an edge session border controller: the daemon.
 ///
 /// Runs in the foreground, with or without systemd, with or without root. SIGHUP reloads the configuration; SIGTERM and SIGINT

@@ -116,7 +116,11 @@ def _run(path, prefix):
     with open(path + ".part", "wb", buffering=1 << 20) as out:
         out.write(struct.pack("<IHHiIII", 0xA1B2C3D4, 2, 4, 0, 0, SNAP, 1))
         os.rename(path + ".part", path)
-        while True:
+        until = None
+        while until is None or time.monotonic() < until:
+            # What was sent before the end was asked for is in the socket by then; others' traffic may never pause.
+            if until is None and asked_to_end.is_set():
+                until = time.monotonic() + 1
             try:
                 frame, address = sniffer.recvfrom(SNAP)
             except TimeoutError:
