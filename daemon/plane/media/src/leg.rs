@@ -161,7 +161,15 @@ impl Leg {
         if setup.remote_rtcp == setup.remote_rtp {
             return self.latch.destination().filter(|_| is_usable(&setup.remote_rtp)).map(|to| (to, true));
         }
-        Some(setup.remote_rtcp).filter(is_usable).map(|described| (self.rtcp_source.unwrap_or(described), false))
+        Some(setup.remote_rtcp).filter(is_usable).map(|described| (self.rtcp_bound().unwrap_or(described), false))
+    }
+
+    /// Where RTCP of its own port comes from, as long as that is the described address or the host that RTP is latched
+    /// to: who held the latch before the party came holds nothing after it.
+    pub(crate) fn rtcp_bound(&self) -> Option<SocketAddr> {
+        let described = self.setup.as_ref().map(|setup| setup.remote_rtcp);
+        let host = self.latch.source().map(|latched| latched.ip());
+        self.rtcp_source.filter(|source| Some(*source) == described || Some(source.ip()) == host)
     }
 
     /// Whether the peer should be sending.

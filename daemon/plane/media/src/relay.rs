@@ -486,8 +486,8 @@ impl Leg {
         let Some(setup) = self.setup.as_ref().filter(|_| is_usable(&source)) else { return false };
         match (port, self.latch.source()) {
             (Port::Rtp, latched) => latched == Some(source),
-            (Port::Rtcp, _) if source == setup.remote_rtcp || self.rtcp_source == Some(source) => true,
-            (Port::Rtcp, Some(latched)) => source.ip() == latched.ip() && self.rtcp_source.is_none(),
+            (Port::Rtcp, _) if source == setup.remote_rtcp || self.rtcp_bound() == Some(source) => true,
+            (Port::Rtcp, Some(latched)) => source.ip() == latched.ip() && self.rtcp_bound().is_none(),
             (Port::Rtcp, None) => false,
         }
     }
