@@ -65,17 +65,7 @@ impl Router {
 
     /// Something happened on a leg's stream.
     pub fn handle_media(&mut self, now: Now, event: MediaEvent) {
-        let leg = match &event {
-            MediaEvent::Opened { leg, .. }
-            | MediaEvent::OpenFailed { leg, .. }
-            | MediaEvent::Latched { leg, .. }
-            | MediaEvent::Foreign { leg, .. }
-            | MediaEvent::Digit { leg, .. }
-            | MediaEvent::PlayEnded { leg, .. }
-            | MediaEvent::TimedOut { leg, .. }
-            | MediaEvent::Report { leg, .. }
-            | MediaEvent::Closed { leg, .. } => *leg,
-        };
+        let leg = event.leg();
         if matches!(event, MediaEvent::Opened { .. }) && !self.cx.legs.contains_key(&leg) {
             // Its leg is gone: the stream must not stay open.
             return self.cx.media(MediaCommand::Close { leg });

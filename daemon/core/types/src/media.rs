@@ -184,6 +184,23 @@ pub enum MediaEvent {
     },
 }
 
+impl MediaEvent {
+    /// The leg that this is about.
+    pub fn leg(&self) -> CallSid {
+        match self {
+            Self::Opened { leg, .. }
+            | Self::OpenFailed { leg, .. }
+            | Self::Latched { leg, .. }
+            | Self::Foreign { leg, .. }
+            | Self::Digit { leg, .. }
+            | Self::PlayEnded { leg, .. }
+            | Self::TimedOut { leg, .. }
+            | Self::Report { leg, .. }
+            | Self::Closed { leg, .. } => *leg,
+        }
+    }
+}
+
 /// Figures of one leg's stream. "Received" is from the peer, "sent" is to it.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct StreamReport {

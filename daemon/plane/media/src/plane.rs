@@ -388,7 +388,7 @@ impl MediaPlane {
             match up {
                 Up::Event(event) => {
                     // What was under way when the leg was closed is of no use any more.
-                    if leg_of(&event).is_some_and(|leg| self.legs.contains_key(&leg)) {
+                    if self.legs.contains_key(&event.leg()) {
                         return Some(event);
                     }
                 }
@@ -513,20 +513,6 @@ impl Worker {
 
 fn limits(config: &Config) -> Limits {
     Limits { latch_window: config.media.latch_window, timeout: config.media.timeout }
-}
-
-fn leg_of(event: &MediaEvent) -> Option<CallSid> {
-    Some(match event {
-        MediaEvent::Opened { leg, .. }
-        | MediaEvent::OpenFailed { leg, .. }
-        | MediaEvent::Latched { leg, .. }
-        | MediaEvent::Foreign { leg, .. }
-        | MediaEvent::Digit { leg, .. }
-        | MediaEvent::PlayEnded { leg, .. }
-        | MediaEvent::TimedOut { leg, .. }
-        | MediaEvent::Report { leg, .. }
-        | MediaEvent::Closed { leg, .. } => *leg,
-    })
 }
 
 #[cfg(test)]

@@ -43,7 +43,7 @@ fn legs(plane: &mut MediaPlane, count: usize, pick: fn(&MediaEvent) -> bool) -> 
     let mut found = BTreeSet::new();
     while found.len() < count {
         let event = plane.poll_event().filter(pick);
-        assert!(event.as_ref().and_then(leg_of).is_none_or(|leg| found.insert(leg)), "told twice: {event:?}");
+        assert!(event.as_ref().map(MediaEvent::leg).is_none_or(|leg| found.insert(leg)), "told twice: {event:?}");
         assert!(now().instant < limit, "{found:?} {:?}", plane.status());
         thread::yield_now();
     }
