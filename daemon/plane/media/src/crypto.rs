@@ -16,10 +16,15 @@ enum Guard {
     /// No key: packets pass as they are.
     #[default]
     Plain,
-    /// With a key.
-    Keyed { key: SdesKey, context: SrtpContext },
+    /// With a key. Apart, because legs without one should not carry the room for it.
+    Keyed(Box<Keyed>),
     /// A key that the cipher refused: nothing passes, rather than in the clear.
     Shut,
+}
+
+struct Keyed {
+    key: SdesKey,
+    context: SrtpContext,
 }
 
 /// The packet failed authentication, was replayed, or there is no usable key.
@@ -37,8 +42,8 @@ impl Crypto {
     pub fn open(&mut self, room: &mut [u8], len: usize, rtcp: bool) -> Result<usize, Refused> {
         match &mut self.inbound {
             Guard::Plain => Ok(len),
-            Guard::Keyed { context, .. } if rtcp => context.unprotect_rtcp(room, len).map_err(|_| Refused),
-            Guard::Keyed { context, .. } => context.unprotect_rtp(room, len).map_err(|_| Refused),
+            Guard::Keyed(with) if rtcp => with.context.unprotect_rtcp(room, len).map_err(|_| Refused),
+            Guard::Keyed(with) => with.context.unprotect_rtp(room, len).map_err(|_| Refused),
             Guard::Shut => Err(Refused),
         }
     }
@@ -47,8 +52,8 @@ impl Crypto {
     pub fn protect(&mut self, room: &mut [u8], len: usize, rtcp: bool) -> Result<usize, Refused> {
         match &mut self.outbound {
             Guard::Plain => Ok(len),
-            Guard::Keyed { context, .. } if rtcp => context.protect_rtcp(room, len).map_err(|_| Refused),
-            Guard::Keyed { context, .. } => context.protect_rtp(room, len).map_err(|_| Refused),
+            Guard::Keyed(with) if rtcp => with.context.protect_rtcp(room, len).map_err(|_| Refused),
+            Guard::Keyed(with) => with.context.protect_rtp(room, len).map_err(|_| Refused),
             Guard::Shut => Err(Refused),
         }
     }
@@ -60,10 +65,10 @@ impl Guard {
             *self = Self::Plain;
             return;
         };
-        if matches!(self, Self::Keyed { key: before, .. } if (before.suite, &before.key_salt) == (key.suite, &key.key_salt))
-        {
+        let is_same = |before: &SdesKey| (before.suite, &before.key_salt) == (key.suite, &key.key_salt);
+        if matches!(self, Self::Keyed(with) if is_same(&with.key)) {
             return;
         }
-        *self = make(key).map_or(Self::Shut, |context| Self::Keyed { key: key.clone(), context });
+        *self = make(key).map_or(Self::Shut, |context| Self::Keyed(Box::new(Keyed { key: key.clone(), context })));
     }
 }

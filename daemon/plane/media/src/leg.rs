@@ -24,15 +24,66 @@ pub(crate) const FOREIGN_EVERY: Duration = Duration::from_secs(1);
 /// Payload type that stands for "none" in [`Leg::map`].
 pub(crate) const UNMAPPED: u8 = 0xff;
 
-/// What a payload type of a peer is.
+/// What a payload type of a peer is. One byte with its clock, for each leg has a table of all types.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Kind {
     /// Not negotiated.
     Unknown,
-    /// Audio with this clock, Hz.
-    Audio(u32),
+    /// Audio with this clock.
+    Audio(Clock),
     /// telephone-event.
     Event,
+}
+
+/// RTP clocks of audio (RFC 3551 table 4, and those of later codecs).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Clock {
+    Hz8000,
+    Hz11025,
+    Hz12000,
+    Hz16000,
+    Hz22050,
+    Hz24000,
+    Hz32000,
+    Hz44100,
+    Hz48000,
+    Hz90000,
+    /// No codec's: jitter is not measured by it.
+    Other,
+}
+
+impl Clock {
+    fn of(hz: u32) -> Self {
+        match hz {
+            8000 => Self::Hz8000,
+            11025 => Self::Hz11025,
+            12000 => Self::Hz12000,
+            16000 => Self::Hz16000,
+            22050 => Self::Hz22050,
+            24000 => Self::Hz24000,
+            32000 => Self::Hz32000,
+            44100 => Self::Hz44100,
+            48000 => Self::Hz48000,
+            90000 => Self::Hz90000,
+            _ => Self::Other,
+        }
+    }
+
+    pub(crate) fn hz(self) -> Option<u32> {
+        Some(match self {
+            Self::Hz8000 => 8000,
+            Self::Hz11025 => 11025,
+            Self::Hz12000 => 12000,
+            Self::Hz16000 => 16000,
+            Self::Hz22050 => 22050,
+            Self::Hz24000 => 24000,
+            Self::Hz32000 => 32000,
+            Self::Hz44100 => 44100,
+            Self::Hz48000 => 48000,
+            Self::Hz90000 => 90000,
+            Self::Other => return None,
+        })
+    }
 }
 
 /// The stream of one leg. Worker and simulated world own it through [`crate::Relay`].
@@ -110,10 +161,10 @@ impl Leg {
         }
         self.kinds = [Kind::Unknown; 128];
         // Comfort noise has a static type that descriptions often leave out (RFC 3389 4).
-        self.kinds[13] = Kind::Audio(8000);
+        self.kinds[13] = Kind::Audio(Clock::Hz8000);
         for format in setup.formats.iter().chain([&setup.format]) {
             if let Some(kind) = self.kinds.get_mut(usize::from(format.payload_type)) {
-                *kind = Kind::Audio(format.clock_hz);
+                *kind = Kind::Audio(Clock::of(format.clock_hz));
             }
         }
         if let Some(kind) = setup.telephone_event.and_then(|pt| self.kinds.get_mut(usize::from(pt))) {
@@ -211,5 +262,20 @@ impl Leg {
             report.mos = Some(quality::mos(&setup.format.codec, loss_percent, f64::from(report.jitter_ms)));
         }
         report
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_clock_is_what_it_was_made_of_and_a_plain_leg_stays_small() {
+        for hz in [8000, 11025, 12000, 16000, 22050, 24000, 32000, 44100, 48000, 90000] {
+            assert_eq!(Clock::of(hz).hz(), Some(hz));
+        }
+        assert_eq!(Clock::of(0).hz(), None);
+        // Two of these and their sockets are what a call takes: see docs/PERFORMANCE.md.
+        assert!(size_of::<Leg>() <= 1024, "{}", size_of::<Leg>());
     }
 }

@@ -304,7 +304,7 @@ impl Relay {
         leg.figures.bytes_received += len as u64;
         leg.heard = now;
         let timing = match kind {
-            Kind::Audio(clock_hz) => Some((header.timestamp, clock_hz)),
+            Kind::Audio(clock) => clock.hz().map(|hz| (header.timestamp, hz)),
             Kind::Event | Kind::Unknown => None,
         };
         leg.reception.update(header.ssrc, header.sequence, timing, now);
