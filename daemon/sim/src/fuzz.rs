@@ -21,6 +21,7 @@ const INPUT_MAX: usize = 65_535;
 /// Every parser that reads what a peer or a person wrote.
 pub const TARGETS: &[Target] = &[
     Target { name: "sip message", run: postern_sip::fuzz::message, seeds: &[INVITE, ANSWER, REGISTER] },
+    Target { name: "sip stream", run: postern_sip::fuzz::stream, seeds: &[STREAM, ANSWER] },
     Target {
         name: "sip uri",
         run: postern_sip::fuzz::uri,
@@ -155,6 +156,9 @@ const REGISTER: &[u8] = b"REGISTER sip:127.0.0.3 SIP/2.0\r\nVia: SIP/2.0/UDP 127
 To: <sip:alice@127.0.0.3>\r\nCall-ID: r\r\nCSeq: 2 REGISTER\r\nContact: <sip:alice@127.0.0.21>;expires=300;+sip.instance=\"<urn:uuid:0>\"\r\n\
 Authorization: Digest username=\"alice\", realm=\"postern\", nonce=\"n\", uri=\"sip:127.0.0.3\", response=\"0\", qop=auth, nc=00000001, cnonce=\"c\"\r\n\
 Expires: 300\r\nMax-Forwards: 70\r\nContent-Length: 0\r\n\r\n";
+
+const STREAM: &[u8] = b"\r\n\r\nOPTIONS sip:a@b SIP/2.0\r\nCall-ID: x\r\nContent-Length: 0\r\n\r\n\r\nSIP/2.0 200 OK\r\nl:\r\n 4\r\n\r\nbodyMESSAGE sip:a@b SIP/2.0\r\n\
+Content-Type: text/plain\r\nl : 2\r\nContent-Length: 2\r\n\r\nhi\r\n\r\n";
 
 const SDP: &[u8] = b"v=0\r\no=alice 2890844526 2890844526 IN IP6 2001:db8::1\r\ns=-\r\nc=IN IP4 192.0.2.1/127\r\nt=0 0\r\na=sendonly\r\n\
 m=audio 49170 RTP/SAVP 0 8 97 101\r\na=rtpmap:97 opus/48000/2\r\na=fmtp:97 useinbandfec=1\r\na=rtpmap:101 telephone-event/8000\r\na=fmtp:101 0-16\r\n\

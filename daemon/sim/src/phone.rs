@@ -207,7 +207,7 @@ impl Phone {
     /// Takes a datagram.
     pub fn handle_datagram(&mut self, now: Instant, source: SocketAddr, bytes: &[u8]) {
         if let Ok(message) = Message::parse(bytes) {
-            self.transactions.receive(now, Flow { local: self.address, remote: source }, message);
+            self.transactions.receive(now, Flow::udp(self.address, source), message);
         }
     }
 
@@ -274,7 +274,7 @@ impl Phone {
                 }
                 Output::Response { key, response, .. } => self.on_response(now, key, response),
                 Output::Stray { .. } | Output::NoAck { .. } => {}
-                Output::TimedOut { key } => self.on_final(key, 408),
+                Output::TimedOut { key } | Output::Undelivered { key } => self.on_final(key, 408),
             }
         }
         None
@@ -489,7 +489,7 @@ impl Phone {
         let proofs = digest::answer(response, request.method.as_str(), &uri, credentials, cnonce, false).ok()?;
         let cseq = request.headers.cseq().map(|cseq| cseq.number).unwrap_or(1) + 1;
         let branch = self.branch();
-        let mut next = RequestBuilder::retry(request, self.address, &branch, cseq, &[]);
+        let mut next = RequestBuilder::retry(request, self.address.into(), &branch, cseq, &[]);
         for (name, value) in proofs {
             next = next.header(name, &value);
         }
@@ -529,7 +529,7 @@ impl Phone {
         let (branch, tag, call_id) = (self.branch(), self.rng.random::<u32>(), self.rng.random::<u64>());
         let uri = Uri::parse(uri).expect("made of a number and an address");
         RequestBuilder::new(method, &uri)
-            .via("UDP", self.address, &branch)
+            .via(self.address, &branch)
             .header(Name::From, &format!("<sip:{}@{}>;tag={tag:x}", self.name, self.address.ip()))
             .header(Name::To, to)
             .header(Name::CallId, &format!("{call_id:x}@{}", self.address.ip()))
@@ -561,7 +561,7 @@ impl Phone {
     }
 
     fn flow(&self) -> Flow {
-        Flow { local: self.address, remote: self.border }
+        Flow::udp(self.address, self.border)
     }
 
     fn branch(&mut self) -> String {

@@ -14,6 +14,7 @@ pub mod queue;
 pub mod secret;
 pub mod stream;
 pub mod time;
+pub mod transport;
 
 pub use cause::{Cause, EndedBy};
 pub use id::{AccountSid, AppName, CallSid, RealmName, RequestId, Sid, TrunkName, UserName};
@@ -21,3 +22,4 @@ pub use number::E164;
 pub use queue::BoundedQueue;
 pub use secret::Secret;
 pub use time::{Now, UnixMicros};
+pub use transport::{ConnectionId, Transport};

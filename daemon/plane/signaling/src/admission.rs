@@ -230,7 +230,7 @@ impl Signaling {
         let remote = build::response_address(&request).unwrap_or(flow.remote);
         // Never to another host than it came from, or we could be pointed at a victim.
         if remote.ip() == flow.remote.ip() {
-            self.send(Flow { local: flow.local, remote }, response.wire());
+            self.send(Flow { remote, ..flow }, response.wire());
         }
     }
 

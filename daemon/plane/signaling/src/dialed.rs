@@ -178,7 +178,7 @@ impl Signaling {
         let mut ours = OurDescription::new(self.random());
         let call_id = format!("{:016x}{:016x}", self.random(), self.random());
         let mut request = RequestBuilder::new(Method::Invite, &way.uri)
-            .via("UDP", advertised, &self.new_branch())
+            .via(advertised, &self.new_branch())
             .max_forwards(dial.max_forwards)
             .header(Name::From, &format!("{};tag={tag}", build::name_addr(&headers::tidy(&dial.from_name), &from)))
             .header(Name::To, &format!("<{}>", way.to))
@@ -195,7 +195,7 @@ impl Signaling {
             request = request.other(name, value);
         }
         let invite = request.body(SDP, ours.write(&dial.offer, None)).build();
-        let flow = Flow { local: way.endpoint.local, remote: way.remote };
+        let flow = Flow::udp(way.endpoint.local, way.remote);
         let Some(key) = self.request(now, flow, invite.clone(), Client::Invite(tag)) else {
             self.counters.overloaded += 1;
             return;
@@ -425,7 +425,7 @@ pub(crate) fn authorized(
         digest::answer(response, request.method.as_str(), request.uri_str(), credentials, cnonce, again).ok()?;
     // Each challenge replaces the credentials of its kind; those for a proxy stay when the server behind it asks.
     let replaced: Vec<Name> = values.iter().map(|(name, _)| *name).collect();
-    let mut retry = RequestBuilder::retry(request, advertised, branch, cseq, &replaced);
+    let mut retry = RequestBuilder::retry(request, advertised.into(), branch, cseq, &replaced);
     for (name, value) in &values {
         retry = retry.header(*name, value);
     }

@@ -159,7 +159,7 @@ impl Signaling {
     /// Takes a datagram that came from `source` to our endpoint `local`.
     pub fn handle_datagram(&mut self, now: Now, local: SocketAddr, source: SocketAddr, bytes: &[u8]) {
         self.counters.received += 1;
-        let flow = Flow { local, remote: source };
+        let flow = Flow::udp(local, source);
         let Some(endpoint) = self.places.endpoint(local) else {
             self.counters.stray += 1;
             return;
@@ -268,6 +268,7 @@ impl Signaling {
                 // A 2xx that comes later than 32 s: its sender has been given up, and gives up itself.
                 transaction::Output::Stray { .. } => self.counters.stray += 1,
                 transaction::Output::TimedOut { key } => self.on_timed_out(now.instant, key),
+                transaction::Output::Undelivered { key } => self.on_timed_out(now.instant, key),
                 transaction::Output::NoAck { .. } => {}
             }
         }

@@ -5,6 +5,8 @@
 
 use std::{fmt::Write, net::SocketAddr, sync::Arc};
 
+use postern_types::Transport;
+
 use crate::{
     limits::HEADERS_MAX,
     message::{Headers, Mark, Method, Name, Request, Response, Via, empty_body},
@@ -98,6 +100,21 @@ fn push_clean(value: &str, out: &mut String) {
     }
 }
 
+/// Where we say that we are: what a Via names, and a Contact points to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct SentBy {
+    /// What we are reached by.
+    pub transport: Transport,
+    /// Where.
+    pub address: SocketAddr,
+}
+
+impl From<SocketAddr> for SentBy {
+    fn from(address: SocketAddr) -> Self {
+        Self { transport: Transport::Udp, address }
+    }
+}
+
 /// A request being written. Headers stand in the order of the calls; Content-Type and Content-Length come last.
 #[derive(Debug, Clone)]
 pub struct RequestBuilder {
@@ -140,11 +157,11 @@ impl RequestBuilder {
 
     /// The same request for another try: a fresh Via branch on top, the next CSeq, and without the headers named in
     /// `leave_out` (old credentials). RFC 3261 8.1.3.5, 22.2.
-    pub fn retry(request: &Request, sent_by: SocketAddr, branch: &str, cseq: u32, leave_out: &[Name]) -> Self {
+    pub fn retry(request: &Request, sent_by: SentBy, branch: &str, cseq: u32, leave_out: &[Name]) -> Self {
         let mut left_out = vec![Name::Via, Name::CSeq];
         left_out.extend_from_slice(leave_out);
         let mut copy = Self::copy(request, &left_out);
-        let mut fresh = Self::new(request.method.clone(), &request.uri()).via("UDP", sent_by, branch);
+        let mut fresh = Self::new(request.method.clone(), &request.uri()).via(sent_by, branch);
         let copied = copy.fields.text.split_off(copy.fields.text.find("\r\n").map_or(0, |at| at + 2));
         let shift = copy.fields.text.len() as u32;
         let marks = copy.fields.marks.iter().map(|mark| Mark {
@@ -159,8 +176,9 @@ impl RequestBuilder {
     }
 
     /// A Via that asks for `rport` (RFC 3581). The branch must begin with `z9hG4bK` and be new for each transaction.
-    pub fn via(mut self, transport: &str, sent_by: SocketAddr, branch: &str) -> Self {
-        let value = format!("SIP/2.0/{transport} {sent_by};branch={branch};rport");
+    pub fn via(mut self, sent_by: impl Into<SentBy>, branch: &str) -> Self {
+        let SentBy { transport, address } = sent_by.into();
+        let value = format!("SIP/2.0/{} {address};branch={branch};rport", transport.in_via());
         self.fields.known(Name::Via, &value);
         self
     }

@@ -5,12 +5,11 @@
 
 use std::{
     fmt,
-    net::SocketAddr,
     time::{Duration, Instant},
 };
 
 use crate::{
-    build::RequestBuilder,
+    build::{RequestBuilder, SentBy},
     limits::{CSEQ_MAX, ROUTE_SET_MAX},
     message::{Headers, Method, Name, Rejection, Request, Response},
     transaction::{T1, T1_64, T2},
@@ -201,7 +200,7 @@ impl Dialog {
 
     /// Our next request, neither ACK nor CANCEL: Via, Route, From, To, Call-ID, CSeq, Max-Forwards and, except in
     /// BYE, Contact (12.2.1.1).
-    pub fn request(&mut self, method: Method, sent_by: SocketAddr, branch: &str) -> RequestBuilder {
+    pub fn request(&mut self, method: Method, sent_by: impl Into<SentBy>, branch: &str) -> RequestBuilder {
         self.local_cseq = if self.local_cseq >= CSEQ_MAX { 1 } else { self.local_cseq + 1 };
         self.numbered(method, self.local_cseq, sent_by, branch)
     }
@@ -214,7 +213,13 @@ impl Dialog {
 
     /// The ACK of a 2xx to the INVITE with CSeq `invite` (13.2.2.4), with `answer` (type, body) when the 2xx carried the
     /// offer. Kept for [`Dialog::ack_again`]. Send it with [`crate::transaction::Transactions::send`].
-    pub fn ack(&mut self, invite: u32, sent_by: SocketAddr, branch: &str, answer: Option<(&str, &[u8])>) -> Request {
+    pub fn ack(
+        &mut self,
+        invite: u32,
+        sent_by: impl Into<SentBy>,
+        branch: &str,
+        answer: Option<(&str, &[u8])>,
+    ) -> Request {
         let mut builder = self.numbered(Method::Ack, invite, sent_by, branch);
         if let Some((content_type, body)) = answer {
             builder = builder.body(content_type, body);
@@ -270,7 +275,7 @@ impl Dialog {
         self.state = State::Confirmed;
     }
 
-    fn numbered(&self, method: Method, cseq: u32, sent_by: SocketAddr, branch: &str) -> RequestBuilder {
+    fn numbered(&self, method: Method, cseq: u32, sent_by: impl Into<SentBy>, branch: &str) -> RequestBuilder {
         let has_contact = !matches!(method, Method::Bye | Method::Ack) && !self.contact.is_empty();
         // 12.2.1.1: a strict router (no `lr`) is addressed itself, and the target goes to the end of the route.
         let first = self.routes.first().and_then(|route| route_uri(route));
@@ -279,7 +284,7 @@ impl Dialog {
             Some(uri) => (uri, &self.routes[1..]),
             None => (&self.remote_target, &self.routes[..]),
         };
-        let mut builder = RequestBuilder::new(method, target).via("UDP", sent_by, branch).max_forwards(70);
+        let mut builder = RequestBuilder::new(method, target).via(sent_by, branch).max_forwards(70);
         for route in routes {
             builder = builder.header(Name::Route, route);
         }

@@ -3,6 +3,7 @@
 use crate::{
     build::ResponseBuilder,
     digest::AuthHeader,
+    framing::{Broken, Frame, Framer},
     message::{Contact, Headers, Message, Name},
     uri::Uri,
 };
@@ -53,6 +54,48 @@ fn views(headers: &Headers) {
     let _ = (headers.number(Name::Expires), headers.number(Name::MaxForwards), headers.start_line());
     let _ = crate::digest::challenges(headers).count();
     let _ = headers.first(Name::Authorization).map(AuthHeader::parse);
+}
+
+/// A stream, in one piece and in pieces: the same frames come out however it was split, and each message is one for the parser.
+pub fn stream(data: &[u8]) {
+    let mut whole = Framer::default();
+    whole.push(data);
+    let expected = frames(&mut whole);
+    for piece in [1, 7] {
+        let mut pieces = Framer::default();
+        let mut found = Vec::new();
+        for piece in data.chunks(piece) {
+            pieces.push(piece);
+            found.extend(frames(&mut pieces));
+            if found.last().is_some_and(Result::is_err) {
+                break;
+            }
+        }
+        assert_eq!(found, expected, "in pieces of {piece}");
+    }
+}
+
+/// What is there, with each message's bytes; an error is the last.
+fn frames(framer: &mut Framer) -> Vec<Result<Option<Vec<u8>>, Broken>> {
+    let mut found = Vec::new();
+    while let Some(frame) = framer.next() {
+        match frame {
+            Ok(Frame::Message(bytes)) => {
+                // The framer and the parser must agree on where it ends, or one hides a message in the other's body.
+                // A head that is no UTF-8 is read as Latin-1 and grows by that.
+                if let (Ok(message), Ok(_)) = (Message::parse(bytes), std::str::from_utf8(bytes)) {
+                    assert_eq!(message.wire().len(), bytes.len(), "nothing is left over of a frame");
+                }
+                found.push(Ok(Some(bytes.to_vec())));
+            }
+            Ok(Frame::Ping) => found.push(Ok(None)),
+            Err(broken) => {
+                found.push(Err(broken));
+                break;
+            }
+        }
+    }
+    found
 }
 
 /// A URI.

@@ -9,6 +9,7 @@
 //! | [`build`] | `RequestBuilder::new(method, uri).via(..).header(Name, value).body(type, bytes).build()`; `ResponseBuilder::to(&request, status).to_tag(tag).header(..).build()` |
 //! | [`transaction`] | `Transactions::receive(now, flow, message)`, `receive_broken(flow, &error)`, `send_request(now, flow, request)`, `cancel(now, key, reason)`, `send(flow, &ack)`, `respond(now, key, &response)`, `discard(key)`, `handle_timeout(now)`, `poll_output()`, `next_deadline()` |
 //! | [`dialog`] | `Dialog::uac(&request, &response)`, `Dialog::uas(&request, local_tag, contact)`, `.request(method, sent_by, branch)`, `.ack(..)`, `.ack_again(&response)`, `.receive(&request)`, `.refresh(&response)`; `AnswerKeeper` repeats a 2xx until its ACK |
+//! | [`framing`] | `Framer::push(bytes)`, `.next()`: messages and keep-alives out of a stream |
 //! | [`digest`] | `Challenger::challenge(..)`, `.check(..)` for a server; `answer(&response, ..)` for a client, then `RequestBuilder::retry` |
 //! | [`fuzz`] | one entry a parser |
 //!
@@ -21,6 +22,7 @@
 pub mod build;
 pub mod dialog;
 pub mod digest;
+pub mod framing;
 pub mod fuzz;
 pub mod limits;
 pub mod message;
@@ -30,6 +32,6 @@ pub mod uri;
 
 mod scan;
 
-pub use build::{RequestBuilder, ResponseBuilder};
+pub use build::{RequestBuilder, ResponseBuilder, SentBy};
 pub use message::{Headers, Message, Method, Name, ParseError, Request, Response};
 pub use uri::Uri;

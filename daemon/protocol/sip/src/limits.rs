@@ -8,6 +8,8 @@ pub const HEADERS_MAX: usize = 256;
 pub const LINE_MAX: usize = 8_192;
 /// Bytes of a header field's name; 400 beyond. RFC 4475 has one of 94.
 pub const NAME_MAX: usize = 128;
+/// Bytes of a message's head on a stream: sixteen of the longest lines never come together. The connection is closed beyond.
+pub const STREAM_HEAD_MAX: usize = 32_768;
 /// Entries read of one comma list (Via, Route, Contact, Supported): the rest is an error of that header.
 pub const LIST_MAX: usize = 128;
 /// Sequence numbers are below 2^31 (RFC 3261 8.1.1.5).
@@ -28,4 +30,4 @@ pub const AUTH_PARAMS_MAX: usize = 32;
 /// Nonces whose counter is remembered; beyond, the oldest is forgotten and its next use answered as stale.
 pub const NONCES_MAX: usize = 65_536;
 
-const _: () = assert!(LINE_MAX < MESSAGE_MAX && NAME_MAX < LINE_MAX);
+const _: () = assert!(LINE_MAX < STREAM_HEAD_MAX && STREAM_HEAD_MAX < MESSAGE_MAX && NAME_MAX < LINE_MAX);

@@ -41,6 +41,19 @@ pub(crate) fn number<T: std::str::FromStr>(text: &str) -> Option<T> {
     (!text.is_empty() && text.bytes().all(|b| b.is_ascii_digit())).then(|| text.parse().ok()).flatten()
 }
 
+/// The index behind the empty line that ends the header fields.
+pub(crate) fn head_end(bytes: &[u8]) -> Option<usize> {
+    let mut from = 0;
+    loop {
+        let lf = from + memchr::memchr(b'\n', &bytes[from..])?;
+        match (bytes.get(lf + 1), bytes.get(lf + 2)) {
+            (Some(b'\n'), _) => return Some(lf + 2),
+            (Some(b'\r'), Some(b'\n')) => return Some(lf + 3),
+            _ => from = lf + 1,
+        }
+    }
+}
+
 /// The index after the quoted string that opens at 0, or none when it never closes.
 pub(crate) fn quoted_end(text: &str) -> Option<usize> {
     let bytes = text.as_bytes();

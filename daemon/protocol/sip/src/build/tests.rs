@@ -7,7 +7,7 @@ use crate::message::Message;
 fn invite() -> Request {
     let uri = Uri::parse("sip:bob@192.0.2.1:5060").unwrap();
     RequestBuilder::new(Method::Invite, &uri)
-        .via("UDP", "192.0.2.9:5070".parse().unwrap(), "z9hG4bKone")
+        .via("192.0.2.9:5070".parse::<std::net::SocketAddr>().unwrap(), "z9hG4bKone")
         .max_forwards(70)
         .header(Name::From, "\"Alice\" <sip:alice@192.0.2.9>;tag=a")
         .header(Name::To, "<sip:bob@192.0.2.1>")
@@ -48,7 +48,9 @@ fn what_is_built_has_the_marks_that_parsing_finds() {
     let Message::Request(read) = parsed(&built.wire()) else { panic!() };
     assert!(built.headers.iter().eq(read.headers.iter()));
     assert_eq!((built.uri(), &built.body), (read.uri(), &read.body));
-    let retried = RequestBuilder::retry(&built, "192.0.2.9:5070".parse().unwrap(), "z9hG4bKtwo", 2, &[]).build();
+    let retried =
+        RequestBuilder::retry(&built, "192.0.2.9:5070".parse::<SocketAddr>().unwrap().into(), "z9hG4bKtwo", 2, &[])
+            .build();
     let Message::Request(read) = parsed(&retried.wire()) else { panic!() };
     assert!(retried.headers.iter().eq(read.headers.iter()));
     assert_eq!(read.headers.via().unwrap().branch(), Some("z9hG4bKtwo"));

@@ -6,7 +6,7 @@ const US: &str = "192.0.2.1:5060";
 fn invite(record_route: &str) -> Request {
     let uri = Uri::parse("sip:bob@192.0.2.1").unwrap();
     let mut builder = RequestBuilder::new(Method::Invite, &uri)
-        .via("UDP", "192.0.2.9:5070".parse().unwrap(), "z9hG4bKone")
+        .via("192.0.2.9:5070".parse::<std::net::SocketAddr>().unwrap(), "z9hG4bKone")
         .header(Name::From, "\"Alice\" <sip:alice@example.com>;tag=a")
         .header(Name::To, "<sip:bob@example.com>")
         .header(Name::CallId, "call-1")
@@ -34,7 +34,7 @@ fn both_sides_agree_on_the_dialog_and_its_route() {
     let mut caller = Dialog::uac(&request, &response).unwrap();
     assert_eq!((caller.state(), callee.state()), (State::Confirmed, State::Early));
 
-    let ack = caller.ack(7, "192.0.2.9:5070".parse().unwrap(), "z9hG4bKack", None);
+    let ack = caller.ack(7, "192.0.2.9:5070".parse::<std::net::SocketAddr>().unwrap(), "z9hG4bKack", None);
     assert_eq!((ack.uri_str(), routes(&ack)), ("sip:bob@192.0.2.1:5060", vec!["<sip:p1;lr>", "<sip:p2;lr>"]));
     assert_eq!(ack.headers.cseq().map(|c| (c.number, c.method)), Ok((7, "ACK")));
     assert!(callee.is_of(&ack) && callee.receive(&ack).is_ok());
@@ -42,7 +42,7 @@ fn both_sides_agree_on_the_dialog_and_its_route() {
     let other = ResponseBuilder::to(&request, 200).to_tag("fork").build();
     assert!(caller.ack_again(&other).is_none(), "another fork needs a dialog and an ACK of its own");
 
-    let bye = callee.request(Method::Bye, US.parse().unwrap(), "z9hG4bKbye").build();
+    let bye = callee.request(Method::Bye, US.parse::<std::net::SocketAddr>().unwrap(), "z9hG4bKbye").build();
     assert_eq!((bye.uri_str(), routes(&bye)), ("sip:alice@192.0.2.9:5070", vec!["<sip:p2;lr>", "<sip:p1;lr>"]));
     assert!(caller.is_of(&bye) && caller.receive(&bye).is_ok());
     assert_eq!(bye.headers.to().unwrap().tag(), Some("a"));
@@ -55,7 +55,7 @@ fn both_sides_agree_on_the_dialog_and_its_route() {
 fn a_strict_router_is_addressed_itself() {
     let request = invite("<sip:strict.example.com>");
     let mut callee = Dialog::uas(&request, "b", "<sip:bob@192.0.2.1>").unwrap();
-    let bye = callee.request(Method::Bye, US.parse().unwrap(), "z9hG4bKbye").build();
+    let bye = callee.request(Method::Bye, US.parse::<std::net::SocketAddr>().unwrap(), "z9hG4bKbye").build();
     assert_eq!((bye.uri_str(), routes(&bye)), ("sip:strict.example.com", vec!["<sip:alice@192.0.2.9:5070>"]));
 }
 
@@ -66,7 +66,7 @@ fn requests_out_of_order_are_refused_and_targets_move() {
     let response = answer(&request, 200, "<sip:bob@192.0.2.1>");
     let mut caller = Dialog::uac(&request, &response).unwrap();
     let contact = "<sip:alice@192.0.2.9:6000>";
-    let reinvite = caller.request(Method::Invite, US.parse().unwrap(), "z9hG4bKre").build();
+    let reinvite = caller.request(Method::Invite, US.parse::<std::net::SocketAddr>().unwrap(), "z9hG4bKre").build();
     let moved = RequestBuilder::copy(&reinvite, &[Name::Contact]).header(Name::Contact, contact).build();
     assert_eq!(callee.receive(&moved), Ok(()));
     assert_eq!(callee.remote_target().as_str(), "sip:alice@192.0.2.9:6000");

@@ -72,7 +72,7 @@ fn challenger() -> Challenger {
 fn register(more: &[(Name, String)]) -> Request {
     let uri = Uri::parse("sip:example.com").unwrap();
     let builder = RequestBuilder::new(Method::Register, &uri)
-        .via("UDP", "192.0.2.9:5070".parse().unwrap(), "z9hG4bKr")
+        .via("192.0.2.9:5070".parse::<std::net::SocketAddr>().unwrap(), "z9hG4bKr")
         .header(Name::From, "<sip:alice@example.com>;tag=a")
         .header(Name::To, "<sip:alice@example.com>")
         .header(Name::CallId, "reg")

@@ -91,7 +91,7 @@ impl Message {
         }
         let start = datagram.iter().position(|b| !matches!(b, b'\r' | b'\n')).ok_or(Defect::KeepAlive)?;
         let datagram = &datagram[start..];
-        let (head_len, ended) = match head_end(datagram) {
+        let (head_len, ended) = match scan::head_end(datagram) {
             Some(end) => (end, true),
             None => (datagram.len(), false),
         };
@@ -141,19 +141,6 @@ impl Message {
 pub(crate) fn empty_body() -> Arc<[u8]> {
     static EMPTY: std::sync::LazyLock<Arc<[u8]>> = std::sync::LazyLock::new(|| Arc::from(&[][..]));
     EMPTY.clone()
-}
-
-/// The index behind the empty line that ends the header fields.
-fn head_end(bytes: &[u8]) -> Option<usize> {
-    let mut from = 0;
-    loop {
-        let lf = from + memchr::memchr(b'\n', &bytes[from..])?;
-        match (bytes.get(lf + 1), bytes.get(lf + 2)) {
-            (Some(b'\n'), _) => return Some(lf + 2),
-            (Some(b'\r'), Some(b'\n')) => return Some(lf + 3),
-            _ => from = lf + 1,
-        }
-    }
 }
 
 /// SIP is UTF-8 (RFC 3261 7). A head that is not was written by a device that thinks in Latin-1: read it so, rather

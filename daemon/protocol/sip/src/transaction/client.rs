@@ -1,6 +1,11 @@
 //! A client transaction: RFC 3261 figures 5 and 6, with the Accepted state of RFC 6026.
 
-use std::{sync::Arc, time::Instant};
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use postern_types::ConnectionId;
 
 use super::{
     Flow, Output, T1, T1_64, T2, T4,
@@ -35,7 +40,7 @@ pub struct Client {
     /// What a timer repeats, and a repeated failure asks for: the request, later the ACK.
     bytes: Arc<[u8]>,
     /// Timers A and E: when, and the interval that led there.
-    repeat: Option<(Instant, std::time::Duration)>,
+    repeat: Option<(Instant, Duration)>,
     /// Timers B, D, F, K and M.
     end: Option<Instant>,
     cancel: Cancel,
@@ -66,7 +71,7 @@ impl Client {
             flow,
             request,
             bytes,
-            repeat: Some((now + T1, T1)),
+            repeat: (!flow.transport.is_reliable()).then_some((now + T1, T1)),
             end: Some(now + T1_64),
             cancel: Cancel::Unwanted,
             quiet: false,
@@ -134,11 +139,13 @@ impl Client {
             }
             (State::Calling | State::Proceeding, true) => {
                 self.bytes = build::ack_of_failure(&self.request, response).wire().into();
-                (self.state, self.repeat, self.end) = (State::Completed, None, Some(now + T1_64));
+                // Timer D.
+                (self.state, self.repeat, self.end) = (State::Completed, None, Some(now + self.lingering(T1_64)));
                 Received { up: true, send: Some(self.send()) }
             }
             (State::Calling | State::Proceeding, false) => {
-                (self.state, self.repeat, self.end) = (State::Completed, None, Some(now + T4));
+                // Timer K.
+                (self.state, self.repeat, self.end) = (State::Completed, None, Some(now + self.lingering(T4)));
                 up
             }
             (State::Completed, true) if response.status >= 300 => Received { up: false, send: Some(self.send()) },
@@ -164,6 +171,21 @@ impl Client {
             }
             _ => Fired::Nothing,
         }
+    }
+
+    /// Whether it cannot succeed any more when this connection is gone.
+    pub fn is_lost_with(&self, connection: ConnectionId) -> bool {
+        let unanswered = match self.state {
+            State::Calling => true,
+            State::Proceeding => !self.is_invite(),
+            State::Completed | State::Accepted => false,
+        };
+        unanswered && self.flow.connection == Some(connection)
+    }
+
+    /// How long repetitions may still come.
+    fn lingering(&self, span: Duration) -> Duration {
+        if self.flow.transport.is_reliable() { Duration::ZERO } else { span }
     }
 
     fn is_invite(&self) -> bool {

@@ -1,4 +1,7 @@
-//! Transactions over UDP: RFC 3261 17 as amended by RFC 6026.
+//! Transactions: RFC 3261 17 as amended by RFC 6026.
+//!
+//! A [`Flow`] says what carries a message. Where that is reliable nothing is repeated (timers A, E and G are off) and nothing is
+//! waited for that a lost datagram could bring (D, I, J and K are zero).
 //!
 //! [`Transactions`] is one endpoint's table. Datagrams that parsed go into [`Transactions::receive`]; what the core
 //! must know and what goes on the wire comes out of [`Transactions::poll_output`], in order.
@@ -30,6 +33,8 @@ use crate::{
     limits::OUTPUTS_MAX,
     message::{Message, Method, ParseError, Rejection, Request, Response},
 };
+use postern_types::{ConnectionId, Transport};
+
 use client::Client;
 use server::Server;
 use table::{Hasher, Id, Slot, Table};
@@ -45,13 +50,24 @@ pub const T1_64: Duration = Duration::from_secs(32);
 /// After this an INVITE that the core has not answered gets 100 (17.2.1).
 pub const TRYING_AFTER: Duration = Duration::from_millis(200);
 
-/// A pair of addresses that datagrams go between.
+/// What messages go between: a pair of addresses, and perhaps a connection.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Flow {
+    /// What carries them.
+    pub transport: Transport,
     /// Ours.
     pub local: SocketAddr,
-    /// The peer's.
+    /// The peer's. For a stream: where it is reached anew when the connection is gone.
     pub remote: SocketAddr,
+    /// The connection to use for as long as it lives; none for datagrams, and for a stream that is still to be opened.
+    pub connection: Option<ConnectionId>,
+}
+
+impl Flow {
+    /// A flow of datagrams.
+    pub fn udp(local: SocketAddr, remote: SocketAddr) -> Self {
+        Self { transport: Transport::Udp, local, remote, connection: None }
+    }
 }
 
 /// A client transaction. A key of one that has ended is never taken for another.
@@ -113,6 +129,12 @@ pub enum Output {
     },
     /// No final response came in time (timers B and F, or 32 s after a CANCEL): treat as 408. The transaction has ended.
     TimedOut {
+        /// Which.
+        key: ClientKey,
+    },
+    /// The request could not be delivered: its connection failed before anything was answered. Treat as 503 (RFC 3261 8.1.3.1).
+    /// The transaction has ended.
+    Undelivered {
         /// Which.
         key: ClientKey,
     },
@@ -239,6 +261,18 @@ impl Transactions {
         taken
     }
 
+    /// The connection is gone. Requests that went over it and were not answered at all fail; an INVITE that was answered provisionally
+    /// waits on: its final response may come over another connection (RFC 3261 18.2.2).
+    pub fn connection_lost(&mut self, connection: ConnectionId) {
+        for slot in self.clients.all(|client| client.is_lost_with(connection)) {
+            let quiet = self.clients.of(slot).is_none_or(|client| client.is_quiet());
+            self.clients.remove(slot);
+            if !quiet {
+                self.push(Output::Undelivered { key: ClientKey(slot) });
+            }
+        }
+    }
+
     /// Gives a response to the core's transaction. False when it has ended or has another final response: a repeated
     /// 2xx goes out again for as long as RFC 6026 keeps the transaction (32 s).
     pub fn respond(&mut self, now: Instant, key: ServerKey, response: &Response) -> bool {
@@ -335,8 +369,7 @@ impl Transactions {
             Method::Ack => self.push(Output::Ack { request, flow }),
             Method::Cancel => self.receive_cancel(now, id, flow, request),
             _ => {
-                let (local, remote) = (flow.local, build::response_address(&request).unwrap_or(flow.remote));
-                let server = Server::new(now, Flow { local, remote }, &request);
+                let server = Server::new(now, answering(flow, &request), &request);
                 let Some(slot) = self.servers.insert(id, server) else {
                     self.counters.full += 1;
                     return self.refuse(flow, request, Rejection { status: 503, reason: "Too Many Transactions" });
@@ -370,8 +403,7 @@ impl Transactions {
         let invite_tag = invite.and_then(|slot| self.servers.of(slot)).and_then(|server| server.to_tag());
         let tag = invite_tag.unwrap_or_else(|| self.hasher.tag(&request));
         let response = ResponseBuilder::to(&request, status).to_tag(&tag).build();
-        let remote = build::response_address(&request).unwrap_or(flow.remote);
-        let mut server = Server::new(now, Flow { local: flow.local, remote }, &request);
+        let mut server = Server::new(now, answering(flow, &request), &request);
         if let Some(send) = server.respond(now, &response) {
             self.push(send);
         }
@@ -436,9 +468,8 @@ impl Transactions {
         if rejection.status == 503 {
             response = response.header(crate::Name::RetryAfter, "5");
         }
-        let remote = build::response_address(&request).unwrap_or(flow.remote);
         let bytes = response.build().wire().into();
-        self.push(Output::Send { flow: Flow { local: flow.local, remote }, bytes });
+        self.push(Output::Send { flow: answering(flow, &request), bytes });
     }
 
     fn push(&mut self, output: Output) {
@@ -449,6 +480,19 @@ impl Transactions {
         }
         self.outputs.push_back(output);
     }
+}
+
+/// How responses to a request go back (RFC 3261 18.2.2): over its connection, or to where its Via says. `rport` is the port of a
+/// connection that may be gone by then: a new one is opened to the port that the peer listens on.
+pub fn answering(flow: Flow, request: &Request) -> Flow {
+    let remote = match flow.transport.is_reliable() {
+        false => build::response_address(request),
+        true => request.headers.via().ok().map(|via| {
+            let usual = if flow.transport.is_secure() { 5061 } else { 5060 };
+            SocketAddr::new(flow.remote.ip(), via.port.unwrap_or(usual))
+        }),
+    };
+    Flow { remote: remote.unwrap_or(flow.remote), ..flow }
 }
 
 impl fmt::Debug for Transactions {

@@ -1,6 +1,9 @@
 //! A server transaction: RFC 3261 figures 7 and 8, with the Accepted state of RFC 6026.
 
-use std::{sync::Arc, time::Instant};
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use super::{
     Flow, Output, T1, T1_64, T2, T4, TRYING_AFTER,
@@ -39,7 +42,7 @@ pub struct Server {
     /// 100 is due.
     trying: Option<Instant>,
     /// Timer G: when, and the interval that led there.
-    repeat: Option<(Instant, std::time::Duration)>,
+    repeat: Option<(Instant, Duration)>,
     /// Timers H, I, J and L.
     end: Option<Instant>,
 }
@@ -85,11 +88,12 @@ impl Server {
         }
         if self.state == State::Proceeding && !response.is_provisional() {
             self.request = None;
-            self.end = Some(now + T1_64);
-            (self.state, self.repeat) = match (self.is_invite, response.is_success()) {
-                (true, true) => (State::Accepted, None),
-                (true, false) => (State::Completed, Some((now + T1, T1))),
-                (false, _) => (State::Completed, None),
+            let reliable = self.flow.transport.is_reliable();
+            // Timers L and H are for the ACK, which may be lost further on; J and G only for this hop.
+            (self.state, self.repeat, self.end) = match (self.is_invite, response.is_success()) {
+                (true, true) => (State::Accepted, None, Some(now + T1_64)),
+                (true, false) => (State::Completed, (!reliable).then_some((now + T1, T1)), Some(now + T1_64)),
+                (false, _) => (State::Completed, None, Some(if reliable { now } else { now + T1_64 })),
             };
         }
         // RFC 6026 7.1: the core alone repeats a 2xx to an INVITE, so that is not kept.
@@ -107,7 +111,9 @@ impl Server {
     pub fn receive_ack(&mut self, now: Instant) -> bool {
         match self.state {
             State::Completed if self.is_invite => {
-                (self.state, self.repeat, self.end) = (State::Confirmed, None, Some(now + T4));
+                // Timer I.
+                let linger = if self.flow.transport.is_reliable() { Duration::ZERO } else { T4 };
+                (self.state, self.repeat, self.end) = (State::Confirmed, None, Some(now + linger));
                 self.last = None;
                 false
             }

@@ -98,6 +98,15 @@ impl<T: Timed> Table<T> {
         entry.life.as_mut().map(|(_, transaction)| transaction)
     }
 
+    /// Those for which this holds, by walking all: for what happens seldom.
+    pub fn all(&self, holds: impl Fn(&T) -> bool) -> Vec<Slot> {
+        let of = |(index, entry): (usize, &Entry<T>)| {
+            let (_, transaction) = entry.life.as_ref()?;
+            holds(transaction).then_some(Slot { index: index as u32, generation: entry.generation })
+        };
+        self.entries.iter().enumerate().filter_map(of).collect()
+    }
+
     /// None when full or when the id is taken.
     pub fn insert(&mut self, id: Id, transaction: T) -> Option<Slot> {
         if self.by_id.len() >= self.max || self.by_id.contains_key(&id) {

@@ -20,14 +20,22 @@ impl Desk {
     fn new() -> Self {
         #[allow(clippy::disallowed_methods)] // Any instant will do as the start of virtual time.
         let start = Instant::now();
-        let flow = Flow { local: "192.0.2.1:5060".parse().unwrap(), remote: "192.0.2.9:5070".parse().unwrap() };
+        let flow = Flow::udp("192.0.2.1:5060".parse().unwrap(), "192.0.2.9:5070".parse().unwrap());
         Self { now: start, start, table: Transactions::new(7, 100), flow }
+    }
+
+    /// One whose peer is reached over a connection.
+    fn over_tcp() -> Self {
+        let mut desk = Self::new();
+        desk.flow.transport = Transport::Tcp;
+        desk.flow.connection = Some(ConnectionId::accepted(1));
+        desk
     }
 
     fn request(&self, method: Method, branch: &str) -> Request {
         let uri = Uri::parse("sip:bob@192.0.2.1").unwrap();
         RequestBuilder::new(method, &uri)
-            .via("UDP", "192.0.2.9:5070".parse().unwrap(), branch)
+            .via("192.0.2.9:5070".parse::<std::net::SocketAddr>().unwrap(), branch)
             .header(Name::From, "<sip:alice@192.0.2.9>;tag=a")
             .header(Name::To, "<sip:bob@192.0.2.1>")
             .header(Name::CallId, "call-1")
@@ -81,6 +89,7 @@ impl Desk {
                 Output::Response { response, .. } => format!("response {}", response.status),
                 Output::Stray { response, .. } => format!("stray {}", response.status),
                 Output::TimedOut { .. } => "timed out".into(),
+                Output::Undelivered { .. } => "undelivered".into(),
                 Output::NoAck { .. } => "no ack".into(),
             })
             .collect()
@@ -473,4 +482,83 @@ fn thousands_of_calls_leave_nothing_behind() {
     desk.run(40_000);
     assert!(desk.table.is_empty());
     assert_eq!(desk.table.next_deadline(), None);
+}
+
+#[test]
+fn over_a_reliable_transport_nothing_is_repeated_and_time_outs_stay() {
+    let mut desk = Desk::over_tcp();
+    desk.send(Method::Invite);
+    assert_eq!(desk.out(), ["> INVITE"]);
+    assert_eq!(desk.run(40_000), [(32_000, "timed out".to_owned())], "timer B alone");
+
+    let mut desk = Desk::over_tcp();
+    desk.send(Method::Bye);
+    desk.out();
+    assert_eq!(desk.run(40_000), [(32_000, "timed out".to_owned())], "timer F alone");
+
+    let mut desk = Desk::over_tcp();
+    desk.receive_request(Method::Invite, START_BRANCH);
+    let key = desk.key();
+    desk.respond(key, 486);
+    desk.out();
+    assert_eq!(desk.run(40_000), [(32_000, "no ack".to_owned())], "timer H alone");
+}
+
+#[test]
+fn over_a_reliable_transport_a_transaction_ends_with_its_last_message() {
+    for (method, status) in [(Method::Invite, 486), (Method::Bye, 200)] {
+        let mut desk = Desk::over_tcp();
+        desk.send(method.clone());
+        desk.answered(method.clone(), status);
+        desk.run(0);
+        assert_eq!(desk.table.len(), (0, 0), "timers D and K are zero: {method}");
+    }
+    let mut desk = Desk::over_tcp();
+    desk.receive_request(Method::Invite, START_BRANCH);
+    let key = desk.key();
+    desk.respond(key, 486);
+    desk.receive_request(Method::Ack, START_BRANCH);
+    desk.run(0);
+    assert!(desk.table.is_empty(), "timer I is zero");
+
+    let mut desk = Desk::over_tcp();
+    desk.receive_request(Method::Bye, START_BRANCH);
+    let key = desk.key();
+    let response = ResponseBuilder::to(&desk.request(Method::Bye, START_BRANCH), 200).to_tag("b").build();
+    desk.table.respond(desk.now, key, &response);
+    desk.run(0);
+    assert!(desk.table.is_empty(), "timer J is zero");
+}
+
+#[test]
+fn a_lost_connection_fails_what_was_not_answered_and_leaves_what_rings() {
+    let mut desk = Desk::over_tcp();
+    desk.send(Method::Invite);
+    desk.out();
+    desk.table.connection_lost(ConnectionId::accepted(2));
+    assert!(desk.out().is_empty(), "another's");
+    desk.table.connection_lost(ConnectionId::accepted(1));
+    assert_eq!(desk.out(), ["undelivered"]);
+    assert!(desk.table.is_empty());
+
+    let mut desk = Desk::over_tcp();
+    desk.send(Method::Invite);
+    desk.answered(Method::Invite, 180);
+    desk.out();
+    desk.table.connection_lost(ConnectionId::accepted(1));
+    assert!(desk.out().is_empty());
+    desk.answered(Method::Invite, 200);
+    assert_eq!(desk.out(), ["response 200"], "it came another way");
+}
+
+#[test]
+fn a_response_goes_back_by_the_connection_and_names_the_port_to_open_a_new_one_to() {
+    let mut desk = Desk::over_tcp();
+    desk.flow.remote = "192.0.2.77:40000".parse().unwrap();
+    desk.receive_request(Method::Invite, START_BRANCH);
+    let key = desk.key();
+    desk.respond(key, 180);
+    let Some(Output::Send { flow, .. }) = desk.table.poll_output() else { panic!("a response") };
+    assert_eq!(flow.connection, Some(ConnectionId::accepted(1)));
+    assert_eq!(flow.remote, "192.0.2.77:5070".parse().unwrap(), "RFC 3261 18.2.2: the source's host, sent-by's port");
 }
