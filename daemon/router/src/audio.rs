@@ -130,8 +130,16 @@ impl Call {
         }
     }
 
+    /// Refuses a description that leads back into our own relay.
+    pub fn check_address(&self, cx: &mut Context, sid: CallSid, theirs: &AudioStream) -> Result<(), Cause> {
+        let Some(address) = negotiate::own_port(&cx.config, theirs) else { return Ok(()) };
+        self.tell(cx, sid, facts::OwnAddressDescribed { address });
+        Err(Cause::new(488, "a media port of this appliance was described"))
+    }
+
     /// The peer's answer to our first offer on a leg.
-    pub fn take_answer(&mut self, sid: CallSid, answer: &AudioStream) -> Result<(), Cause> {
+    pub fn take_answer(&mut self, cx: &mut Context, sid: CallSid, answer: &AudioStream) -> Result<(), Cause> {
+        self.check_address(cx, sid, answer)?;
         let leg = self.leg_mut(sid).ok_or(Cause::NORMAL)?;
         let offered = leg.ours.as_ref().map(|ours| ours.formats.clone()).unwrap_or_default();
         // In the order of the answer: its first is what the peer wants to be sent (RFC 3264 6.1).
@@ -272,7 +280,7 @@ impl Call {
         let Some(answer) = answer else { return };
         let Some(leg) = self.leg(sid).filter(|leg| leg.is_live()) else { return };
         let first_time = leg.theirs.is_none();
-        if let Err(cause) = self.take_answer(sid, &answer) {
+        if let Err(cause) = self.take_answer(cx, sid, &answer) {
             return self.end(cx, now, EndedBy::Postern, cause);
         }
         if first_time && let Some(other) = self.bridged_with(sid) {

@@ -269,7 +269,7 @@ impl Call {
         let may_early = dialing.early_media && (status == 180 || status == 183);
         if let Some(early) = early.filter(|_| may_early) {
             let can_hear = self.first().is_some_and(|leg| leg.answered.is_some() || leg.theirs.is_some());
-            if can_hear && self.take_answer(sid, &early).is_ok() {
+            if can_hear && self.take_answer(cx, sid, &early).is_ok() {
                 self.stop_prompt(cx);
                 let joined = self.join(cx, now, sid, 183).is_ok();
                 if let Some(dialing) = &mut self.dialing {
@@ -310,7 +310,7 @@ impl Call {
         let origin = leg.origin;
         self.mark_answered(cx, now, sid, Some(sip_call_id));
         let described = answer.ok_or_else(|| Cause::new(488, "answered without a description"));
-        let taken = described.and_then(|answer| self.take_answer(sid, &answer));
+        let taken = described.and_then(|answer| self.take_answer(cx, sid, &answer));
         if sid == self.sid {
             if let Err(cause) = taken {
                 return self.end(cx, now, EndedBy::Postern, cause);

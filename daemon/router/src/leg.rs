@@ -213,6 +213,7 @@ impl Leg {
         Some(StreamSetup {
             remote_rtp: theirs.rtp,
             remote_rtcp: theirs.rtcp,
+            latching: self.policy.latching,
             format,
             formats: self.agreed.clone(),
             telephone_event: theirs.telephone_event.filter(|_| both),

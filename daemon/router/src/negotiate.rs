@@ -1,9 +1,12 @@
 //! What two descriptions of an audio stream have in common. Pure functions over [`AudioStream`]s.
 
+use std::net::{IpAddr, SocketAddr};
+
 use postern_config::{Config, SrtpMode};
 use postern_types::{
     Cause, RealmName, Secret,
     leg::{Party, Target},
+    media::Latching,
     stream::{AudioStream, Codec, Format, SdesKey, SrtpSuite},
 };
 use rand::Rng;
@@ -18,18 +21,20 @@ pub struct Policy {
     pub codecs: Vec<Codec>,
     /// SRTP.
     pub srtp: SrtpMode,
+    /// Whose audio is taken for the party's.
+    pub latching: Latching,
 }
 
 impl Policy {
     /// That of a trunk, a user, or the default for anybody else.
     pub fn of(config: &Config, party: &Party) -> Self {
         let found = match party {
-            Party::Trunk { trunk } => config.trunks.get(trunk).map(|t| (t.codecs.clone(), t.srtp)),
-            Party::User { user } => config.users.get(user).map(|u| (u.codecs.clone(), u.srtp)),
+            Party::Trunk { trunk } => config.trunks.get(trunk).map(|t| (t.codecs.clone(), t.srtp, t.latching)),
+            Party::User { user } => config.users.get(user).map(|u| (u.codecs.clone(), u.srtp, Latching::Window)),
             Party::Uri { .. } => None,
         };
-        let (codecs, srtp) = found.unwrap_or_default();
-        Self { codecs, srtp }
+        let (codecs, srtp, latching) = found.unwrap_or_default();
+        Self { codecs, srtp, latching }
     }
 
     /// The formats that are allowed, the preferred first.
@@ -67,6 +72,20 @@ pub fn realm_of(config: &Config, target: &Target) -> Option<(RealmName, bool)> {
     };
     let realm = config.realms.get(name)?;
     Some((name.clone(), wants_v6.unwrap_or(realm.media.ipv4.is_none())))
+}
+
+/// Where a description points to a media port of our own, which no party can have: relayed there, a packet would come back in,
+/// and go round for ever.
+pub fn own_port(config: &Config, theirs: &AudioStream) -> Option<SocketAddr> {
+    let is_ours = |address: &SocketAddr| {
+        config.realms.values().any(|realm| {
+            let own = [realm.media.ipv4, realm.advertised].into_iter().flatten().map(IpAddr::V4);
+            let mut own = own.chain(realm.media.ipv6.map(IpAddr::V6));
+            let ports = realm.media.port_first..=realm.media.port_last;
+            ports.contains(&address.port()) && own.any(|own| own == address.ip().to_canonical())
+        })
+    };
+    [theirs.rtp, theirs.rtcp].into_iter().find(is_ours)
 }
 
 /// The realm for calls to free SIP URIs.
@@ -122,10 +141,11 @@ mod tests {
     #[test]
     fn policy_filters_and_orders() {
         let offered = [Format::pcmu(), opus(111), Format::pcma()];
-        let policy = Policy { codecs: vec![Codec::Pcma, Codec::Pcmu], srtp: SrtpMode::Off };
+        let only = |codecs| Policy { codecs, ..Policy::default() };
+        let policy = only(vec![Codec::Pcma, Codec::Pcmu]);
         assert_eq!(policy.allow(&offered), [Format::pcma(), Format::pcmu()]);
         assert_eq!(Policy::default().allow(&offered), offered);
-        assert!(Policy { codecs: vec![Codec::G729], srtp: SrtpMode::Off }.allow(&offered).is_empty());
+        assert!(only(vec![Codec::G729]).allow(&offered).is_empty());
     }
 
     #[test]

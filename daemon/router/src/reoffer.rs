@@ -68,7 +68,8 @@ impl Call {
             }
             return cx.leg(LegCommand::AnswerReoffer { leg: sid, answer: Box::new(ours) });
         };
-        if let Err(cause) = leg.policy.srtp_of_offer(&offer) {
+        let checked = self.check_address(cx, sid, &offer);
+        if let Err(cause) = checked.and_then(|()| leg.policy.srtp_of_offer(&offer).map(drop)) {
             self.tell(cx, sid, facts::ReofferRefused { cause: cause.clone() });
             return refuse(cx, cause);
         }
@@ -123,7 +124,7 @@ impl Call {
     /// The other party took it.
     pub fn on_reoffer_answered(&mut self, cx: &mut Context, now: Now, sid: CallSid, answer: AudioStream) {
         let Some(reoffer) = self.reoffer.take_if(|reoffer| reoffer.to == sid) else { return };
-        if let Err(cause) = self.take_answer(sid, &answer) {
+        if let Err(cause) = self.take_answer(cx, sid, &answer) {
             // It accepted nonsense; whoever asked keeps what it had.
             return self.not_changed(cx, now, sid, reoffer.asker, cause);
         }

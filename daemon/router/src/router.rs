@@ -237,6 +237,11 @@ impl Router {
                     Cause::new(503, "the trunk has no room for a further call"),
                 );
             }
+            if let Some(offer) = &offered.offer
+                && let Err(cause) = call.check_address(cx, sid, offer)
+            {
+                return call.end(cx, now, EndedBy::Postern, cause);
+            }
             let caller = match &offered.party {
                 Party::Trunk { trunk } => Caller::Trunk(trunk),
                 Party::User { .. } | Party::Uri { .. } => Caller::User,

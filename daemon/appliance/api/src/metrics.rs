@@ -62,6 +62,15 @@ impl Collector for Snapshot {
             ("media_packets_received", "RTP packets received", media.packets_received),
             ("media_packets_sent", "RTP packets sent", media.packets_sent),
             ("media_packets_dropped", "Packets dropped: foreign, malformed, unsendable", media.packets_dropped),
+            ("media_send_errors", "Packets that the kernel did not send", media.send_errors),
+            (
+                "media_receive_starved",
+                "Times that packets waited because every buffer was in use",
+                media.receive_starved,
+            ),
+            ("media_packets_truncated", "Packets longer than a buffer, dropped", media.truncated),
+            ("media_messages_lost", "Commands to media workers and events of theirs given up", media.messages_lost),
+            ("media_workers_failed", "Times that a media worker ended by itself", media.workers_failed),
             ("events_published", "Events acknowledged by the control plane", delivery.published),
             ("events_overflowed", "Events that never reached the event streams", *overflowed),
             ("journal_dropped", "Journal lines dropped because journald was too slow", delivery.journal_dropped),
@@ -79,6 +88,7 @@ impl Collector for Snapshot {
             ("users_available", "Users that are available", s.users_available as f64),
             ("users_busy", "Users that are in a call", s.users_busy as f64),
             ("media_streams", "Open media streams", media.streams as f64),
+            ("media_workers", "Media workers at work", media.workers as f64),
             ("media_ports_free", "Media ports that can still be used", media.ports_free as f64),
             ("event_readers", "Readers of event streams", *readers as f64),
             ("event_last", "Number of the last event", s.events_seq as f64),
@@ -115,7 +125,7 @@ impl Collector for Snapshot {
 
 #[cfg(test)]
 mod tests {
-    use postern_switch::request::TrunkStatus;
+    use postern_switch::request::{MediaStatus, TrunkStatus};
 
     use super::*;
 
@@ -125,6 +135,7 @@ mod tests {
             name: "edge1".into(),
             calls: 3,
             calls_total: 9,
+            media: MediaStatus { workers: 1, workers_failed: 2, send_errors: 3, ..MediaStatus::default() },
             trunks: vec![TrunkStatus { name: "car\"rier".into(), calls: 2, calls_max: None }],
             ..Status::default()
         };
@@ -134,6 +145,9 @@ mod tests {
             "# TYPE postern_calls_live gauge",
             "postern_calls_live 3.0",
             "postern_calls_total 9",
+            "postern_media_workers 1.0",
+            "postern_media_workers_failed_total 2",
+            "postern_media_send_errors_total 3",
             "postern_trunk_legs_live{trunk=\"car\\\"rier\"} 2",
             "postern_events_total{type=\"call.offered\"} 4",
             "postern_build{version=\"\",name=\"edge1\"} 1",

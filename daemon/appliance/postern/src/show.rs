@@ -54,6 +54,24 @@ pub(crate) fn status(s: &Value) -> String {
         media["packets_sent"],
         media["packets_dropped"]
     );
+    // Silence is the rule: a line only when there is something to look at.
+    let troubles: Vec<_> = [
+        ("workers_failed", "ends of a worker"),
+        ("send_errors", "packets not sent by the kernel"),
+        ("receive_starved", "times out of buffers"),
+        ("truncated", "packets too long"),
+        ("messages_lost", "messages of workers lost"),
+    ]
+    .iter()
+    .filter(|(key, _)| n(&media[*key]) > 0)
+    .map(|(key, words)| format!("{} {words}", media[*key]))
+    .collect();
+    if n(&media["workers_failed"]) > 0 {
+        _ = writeln!(out, "workers    {} at work", media["workers"]);
+    }
+    if !troubles.is_empty() {
+        _ = writeln!(out, "trouble    {}", troubles.join("; "));
+    }
     _ = writeln!(
         out,
         "events     last {}; {} readers, {} lost to them",
@@ -128,4 +146,24 @@ fn drawn(calls: &[Value], narrow: bool) -> String {
     }
     let lines: Vec<_> = table.lines().map(|line| line.trim().to_owned()).collect();
     lines.join("\n") + "\n"
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn trouble_of_the_media_workers_is_shown_when_there_is_some() {
+        let with = |media: Value| status(&json!({ "media": media }));
+        let quiet = with(json!({ "workers": 2, "workers_failed": 0, "send_errors": 0 }));
+        assert!(!quiet.contains("trouble") && !quiet.contains("workers"), "{quiet}");
+        let loud = with(json!({ "workers": 1, "workers_failed": 1, "send_errors": 12, "truncated": 0 }));
+        assert!(
+            loud.contains("workers    1 at work\ntrouble    1 ends of a worker; 12 packets not sent by the kernel\n"),
+            "{loud}"
+        );
+        assert!(loud.lines().all(|line| line.chars().count() <= 100));
+    }
 }

@@ -18,6 +18,7 @@ use std::{
 
 use postern_api::Asked;
 use postern_config::Config;
+use postern_facts::{Happened, MediaWorkerFailed, Subject};
 use postern_media::MediaPlane;
 use postern_switch::{Input, Output, Reply, Switch, Token, request::MediaStatus};
 use postern_types::{Now, UnixMicros};
@@ -88,6 +89,8 @@ struct Thread {
     turns: Arc<AtomicU64>,
     /// Datagrams that found no buffer: lost, as the network may lose any.
     unsent: u64,
+    /// Ends of media workers that were told.
+    workers_failed: u64,
 }
 
 type Ready = SyncSender<io::Result<(Mailbox, Vec<&'static str>)>>;
@@ -110,6 +113,7 @@ impl Thread {
             next_token: 0,
             turns,
             unsent: 0,
+            workers_failed: 0,
         };
         let _ = ready.send(Ok((mailbox, notices)));
         Ok((ours, waiting))
@@ -155,6 +159,12 @@ impl Thread {
             // Last: this also sends the turn's commands to the workers, which wakes each at most once.
             while let Some(event) = self.media.poll_event() {
                 self.switch.handle_input(now, Input::Media(event));
+                self.carry(now, drivers);
+            }
+            if self.media.workers_failed() != self.workers_failed {
+                self.workers_failed = self.media.workers_failed();
+                let fact = MediaWorkerFailed { failed: self.workers_failed, alive: self.media.status().workers }.into();
+                self.switch.handle_input(now, Input::Happened(Happened { subject: Subject::default(), fact }));
                 self.carry(now, drivers);
             }
             if stop_by.is_some_and(|by| by <= now.instant || self.switch.is_idle()) {
@@ -229,6 +239,12 @@ fn media_status(media: &MediaPlane) -> MediaStatus {
         packets_sent: status.packets_out,
         packets_dropped: status.dropped,
         us_per_packet: (status.packets_in > 0).then_some(status.us_per_packet),
+        send_errors: status.send_errors,
+        receive_starved: status.receive_starved,
+        truncated: status.truncated,
+        messages_lost: status.commands_lost + status.events_lost,
+        workers: status.workers,
+        workers_failed: status.workers_failed,
     }
 }
 

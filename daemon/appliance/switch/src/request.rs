@@ -129,6 +129,18 @@ pub struct MediaStatus {
     pub packets_dropped: u64,
     /// CPU time of the workers per packet received, microseconds, over the last seconds.
     pub us_per_packet: Option<f64>,
+    /// Packets that the kernel did not send: no route, the peer's port is closed, a full socket.
+    pub send_errors: u64,
+    /// Times that packets waited in their sockets because every buffer was in use.
+    pub receive_starved: u64,
+    /// Packets longer than a buffer, dropped.
+    pub truncated: u64,
+    /// Commands to workers and events of theirs that were given up because too many waited.
+    pub messages_lost: u64,
+    /// Workers at work.
+    pub workers: u64,
+    /// Times that a worker ended by itself.
+    pub workers_failed: u64,
 }
 
 /// What became of events and records.

@@ -116,6 +116,7 @@ const MINUTE: u64 = 60 * SECOND;
 /// Where a call may be sent by a number or a route.
 const TARGETS: &[(&str, &str)] = &[("user", "users"), ("trunk", "trunks"), ("application", "applications")];
 const SRTP: &[&str] = &["off", "accept", "required"];
+const LATCHING: &[&str] = &["window", "strict"];
 const METHODS: &[&str] = &["GET", "POST"];
 const HTTP: &[&str] = &["http", "https"];
 /// How long something may ring: 180 s is SIP's own limit for a proxied INVITE (timer C), ten minutes is for queues and people who hunt.
@@ -172,6 +173,7 @@ pub(crate) const ROWS: &[Row] = &[
     one("trunks.*.demands.password", Secret, Required, "{file: secrets/acme}", "Password."),
     many("trunks.*.codecs", Codec, Words("all that the parties agree on"), "[PCMA, PCMU]", "Codecs allowed, best first."),
     one("trunks.*.srtp", Choice(SRTP), Value("off"), "required", "Encrypted audio (SDES keys): `off`, `accept` when offered, or `required`."),
+    one("trunks.*.latching", Choice(LATCHING), Value("window"), "strict", "Whose audio is taken for the trunk's: `window`, from anywhere for `media.latch_window` (NAT), the address that it described winning whenever it shows up; or `strict`, only from that address: right for a trunk without NAT."),
     one("trunks.*.calls_max", Integer { min: 1, max: 1_000_000 }, Words("no limit"), "200", "Calls at once at most, both directions together."),
 
     one("users", Named("user"), Words("no users"), "", "People and devices that register with us. The name is the user part of their SIP address."),
@@ -212,7 +214,7 @@ pub(crate) const ROWS: &[Row] = &[
 
     one("media", Section, Words("as below"), "", "The audio threads."),
     many("media.workers", Integer { min: 0, max: 1023 }, Words("one worker on the last CPU"), "[2, 3]", "CPUs that carry media, one pinned worker each."),
-    one("media.latch_window", Duration { min_ms: 100, max_ms: MINUTE }, Value("5s"), "5s", "How long after an offer or answer the real source of a party's audio may be learned; afterwards only that source counts."),
+    one("media.latch_window", Duration { min_ms: 100, max_ms: MINUTE }, Value("5s"), "5s", "How long after an offer or answer the real source of a party's audio may be learned; afterwards only that source and the described address count, and the described address wins."),
     one("media.timeout", Duration { min_ms: SECOND, max_ms: 60 * MINUTE }, Value("30s"), "30s", "How long a party that should send may be silent before its call is ended."),
     one("media.quarantine", Duration { min_ms: 0, max_ms: MINUTE }, Value("5s"), "5s", "How long a port rests before its next call, so that stray packets of the last one are not heard."),
     many("media.prompt_folders", Path, Words("none"), "[/usr/share/postern/prompts]", "Folders below which documents may play local WAV files."),

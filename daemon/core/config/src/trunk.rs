@@ -2,7 +2,7 @@
 
 use std::{fmt, net::IpAddr};
 
-use postern_types::{RealmName, Secret, stream::Codec};
+use postern_types::{RealmName, Secret, media::Latching, stream::Codec};
 use serde::{Serialize, Serializer};
 
 use crate::{
@@ -28,6 +28,8 @@ pub struct Trunk {
     pub codecs: Vec<Codec>,
     /// SRTP.
     pub srtp: SrtpMode,
+    /// Whose audio is taken for its.
+    pub latching: Latching,
     /// Calls at once at most; none: no limit.
     pub calls_max: Option<u32>,
 }
@@ -118,6 +120,7 @@ impl Trunk {
         let demands = Credentials::read(r, f, "demands", "trunks.*.demands");
         let codecs = f.codecs(r, "codecs");
         let srtp = f.choice(r, "srtp", &SrtpMode::ALL);
+        let latching = f.choice(r, "latching", &[Latching::Window, Latching::Strict]);
         let calls_max = f.integer(r, "calls_max").map(|n| n as u32);
         Some(Self {
             realm: RealmName::new(&realm?),
@@ -127,6 +130,7 @@ impl Trunk {
             demands,
             codecs,
             srtp: srtp?,
+            latching: latching?,
             calls_max,
         })
     }

@@ -148,7 +148,8 @@ facts! {
 
     // ---- media ----
 
-    /// The first packet of a leg came; from now on only its source is heard.
+    /// The first packet of a leg came; from now on only its source is heard. Told again when the described address, which
+    /// always wins, showed up after another.
     MediaLatched = "media.latched", "28b1fd200e83478c8663db809538c33c", Info {
         /// The source.
         source: SocketAddr,
@@ -156,6 +157,13 @@ facts! {
         as_described: bool,
         /// From the opening of the stream, milliseconds.
         after_ms: u64,
+    }
+    /// A party described a media port of this appliance as its own, by which the relay would feed itself for ever; the
+    /// description was refused with 488.
+    OwnAddressDescribed = "media.own_address", "86412a54e3a03876202f5a327f663518", Warning,
+        advice "The party, or a box before it, is led back here: look at its NAT and at the trunk's routing. A call of this appliance to itself cannot have audio." {
+        /// What was described.
+        address: SocketAddr,
     }
     /// Packets from a stranger were sent to a leg's port; they were dropped.
     MediaForeign = "media.foreign", "dc7ee9c03ff4e7bd07d5900d4ade6190", Warning,
@@ -170,6 +178,14 @@ facts! {
         advice "Look at `postern explain CALL`: whether a first packet ever came, and from where. Never: wrong address or firewall on that side. Once: the party lost its network." {
         /// How long, milliseconds.
         silent_ms: u64,
+    }
+    /// A media worker ended by itself; the calls that it carried were ended. It is started again with one of the next calls.
+    MediaWorkerFailed = "media.worker_failed", "11d8a171e9f6a05d0b60fcd062eabd79", Error,
+        advice "This is a fault of the daemon: keep the journal from before it (`journalctl -u posternd`), with any panic in it, and report it. When it comes again and again, restart the daemon." {
+        /// How often it has happened since the start, all workers together.
+        failed: u64,
+        /// How many workers are at work now.
+        alive: u64,
     }
     /// No stream could be opened for a leg.
     MediaRefused = "media.refused", "d389412f2cd4ad18b7aafaae2256a030", Error,

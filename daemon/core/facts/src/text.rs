@@ -66,8 +66,12 @@ fn worded(fact: &Fact) -> String {
             let how = if f.as_described { "as described" } else { "not as described: NAT?" };
             format!("first RTP from {} ({how}), {} after opening", f.source, took(f.after_ms))
         }
+        Fact::OwnAddressDescribed(f) => format!("description refused: {} is a media port of this appliance", f.address),
         Fact::MediaForeign(f) => format!("{} from {} dropped", count(f.packets, "foreign packet"), f.source),
         Fact::MediaTimedOut(f) => format!("no audio for {}", took(f.silent_ms)),
+        Fact::MediaWorkerFailed(f) => {
+            format!("a media worker ended, {} since the start; {} at work", count(f.failed, "failure"), f.alive)
+        }
         Fact::MediaRefused(f) => format!("no stream: {}", f.why),
         Fact::DigitReceived(f) => format!("a digit by {}", f.via),
         Fact::PlayStarted(f) => format!("playing {}", f.url),

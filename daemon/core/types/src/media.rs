@@ -30,6 +30,17 @@ impl Prompt {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct PlayId(pub u32);
 
+/// Whose audio may be taken for a party's before its source is known.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Latching {
+    /// Anybody's for a while after a description, for NAT changes addresses; the described address wins whenever it shows up.
+    #[default]
+    Window,
+    /// Only the described address: for parties without NAT.
+    Strict,
+}
+
 /// What a leg's stream is to expect and to send.
 #[derive(Debug, Clone, PartialEq)]
 pub struct StreamSetup {
@@ -37,6 +48,8 @@ pub struct StreamSetup {
     pub remote_rtp: SocketAddr,
     /// Where it wants RTCP; equal to `remote_rtp` with rtcp-mux.
     pub remote_rtcp: SocketAddr,
+    /// From where else it may send.
+    pub latching: Latching,
     /// The codec in use, by which we play and measure.
     pub format: Format,
     /// All formats that the peer may send, so that a relay can map payload types.

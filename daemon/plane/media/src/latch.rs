@@ -1,9 +1,13 @@
 //! Whom a leg listens to: symmetric RTP with bounds.
 //!
 //! What a party describes is often not where it sends from (NAT), so for a while after an offer the first plausible
-//! packet decides. That while is the latching window. Within it the described address, should it show up, wins over
-//! another that was quicker; after it only the described address may still be the first. Once bound, everybody else is
-//! a stranger: dropped and counted.
+//! packet decides. That while is the latching window; after it only the described address may still be the first. Once
+//! bound, everybody else is a stranger: dropped and counted.
+//!
+//! The described address wins over another that was quicker, whenever it shows up: it was told by the party itself, in
+//! signaling, where it proved who it is. So a stranger that finds the port while the party is silent (RFC 7362 5) has the
+//! leg until the party speaks, and no longer. The price is that whoever can forge the described address takes the leg of a
+//! party behind NAT; such a packet has to pass the border's filters first, and SRTP stops both. Strict latching has no window.
 //!
 //! After a changed description the former source may send for a while yet (a forked device that lost, a phone that
 //! moves). It is heard, but keeps nobody out: within the window any other takes its place.
@@ -35,13 +39,13 @@ pub enum Judgement {
 }
 
 impl Latch {
-    /// Takes the described address. A changed one forgets the source and opens the window; as long as no source was
-    /// found, every new description (the answer after the offer) opens it again. An address that says "do not send" (hold
-    /// as RFC 3264 8.4 still knows it) moves nobody. Says whether the source was forgotten.
-    pub fn describe(&mut self, now: Instant, address: SocketAddr, window: Duration) -> bool {
+    /// Takes the described address. A changed one forgets the source and opens the window, if there is one; as long as no
+    /// source was found, every new description (the answer after the offer) opens it again. An address that says "do not
+    /// send" (hold as RFC 3264 8.4 still knows it) moves nobody. Says whether the source was forgotten.
+    pub fn describe(&mut self, now: Instant, address: SocketAddr, window: Option<Duration>) -> bool {
         let changed = self.described != Some(address) && is_usable(&address);
         if changed || self.source.is_none() {
-            self.open_until = Some(now + window);
+            self.open_until = window.map(|window| now + window);
         }
         if changed {
             self.described = Some(address);
@@ -63,7 +67,7 @@ impl Latch {
         let is_described = self.described == Some(source);
         match self.source {
             None if open || is_described => Judgement::Candidate,
-            Some(_) if open && (is_described || self.is_former_bound()) => Judgement::Candidate,
+            Some(_) if is_described || (open && self.is_former_bound()) => Judgement::Candidate,
             _ => Judgement::Stranger,
         }
     }
@@ -83,10 +87,10 @@ impl Latch {
         self.source
     }
 
-    /// The source, once nothing short of a new description can change it.
-    pub fn settled(&self, now: Instant) -> Option<SocketAddr> {
-        let open = self.open_until.is_some_and(|until| now < until);
-        self.source.filter(|_| !open || self.source == self.described)
+    /// The source, once nothing short of a new description can change it: to another than the described one no socket may
+    /// be connected, for the kernel would turn the described one away.
+    pub fn settled(&self) -> Option<SocketAddr> {
+        self.source.filter(|_| self.source == self.described)
     }
 
     /// Where packets go: to the source; before there is one, to the described address if it is one.
@@ -107,7 +111,8 @@ pub fn is_usable(address: &SocketAddr) -> bool {
 mod tests {
     use super::*;
 
-    const WINDOW: Duration = Duration::from_secs(2);
+    const WINDOW: Option<Duration> = Some(SPAN);
+    const SPAN: Duration = Duration::from_secs(2);
 
     fn address(text: &str) -> SocketAddr {
         text.parse().unwrap()
@@ -131,10 +136,10 @@ mod tests {
         assert!(!latch.bind(nat));
         assert_eq!((latch.judge(now, nat), latch.destination()), (Judgement::Known, Some(nat)));
         assert_eq!(latch.judge(now, stranger), Judgement::Stranger);
-        assert_eq!(latch.settled(now), None);
+        assert_eq!(latch.settled(), None);
         assert_eq!(latch.judge(now, described), Judgement::Candidate);
         assert!(latch.bind(described));
-        assert_eq!(latch.settled(now), Some(described));
+        assert_eq!(latch.settled(), Some(described));
         assert_eq!(latch.judge(now, nat), Judgement::Stranger);
     }
 
@@ -144,24 +149,48 @@ mod tests {
         let mut latch = Latch::default();
         let now = start();
         latch.describe(now, described, WINDOW);
-        let late = now + WINDOW;
+        let late = now + SPAN;
         assert_eq!(latch.judge(late, nat), Judgement::Stranger);
         assert_eq!(latch.judge(late, described), Judgement::Candidate);
         // The answer comes much later than the offer: the same description opens the window again.
         assert!(!latch.describe(late, described, WINDOW));
         assert_eq!(latch.judge(late, nat), Judgement::Candidate);
         latch.bind(nat);
-        assert_eq!(
-            (latch.judge(late + WINDOW, described), latch.settled(late + WINDOW)),
-            (Judgement::Stranger, Some(nat))
-        );
-        // Now that there is a source, the same description changes nothing.
-        assert!(!latch.describe(late + WINDOW, described, WINDOW));
-        assert_eq!(latch.judge(late + WINDOW, described), Judgement::Stranger);
+        let other = address("203.0.113.1:6");
+        assert_eq!((latch.judge(late + SPAN, other), latch.settled()), (Judgement::Stranger, None));
+        // Now that there is a source, the same description opens no window.
+        assert!(!latch.describe(late + SPAN, described, WINDOW));
+        assert_eq!(latch.judge(late + SPAN, other), Judgement::Stranger);
         // A changed one does.
-        assert!(latch.describe(late + WINDOW, address("192.0.2.1:4002"), WINDOW));
-        assert_eq!(latch.judge(late + WINDOW, nat), Judgement::Candidate);
+        assert!(latch.describe(late + SPAN, address("192.0.2.1:4002"), WINDOW));
+        assert_eq!(latch.judge(late + SPAN, nat), Judgement::Candidate);
         assert_eq!(latch.destination(), Some(address("192.0.2.1:4002")));
+    }
+
+    #[test]
+    fn who_was_first_while_the_party_was_silent_loses_the_leg_when_the_party_speaks() {
+        let (described, stranger) = (address("192.0.2.1:4000"), address("203.0.113.1:6"));
+        let (now, mut latch) = (start(), Latch::default());
+        latch.describe(now, described, WINDOW);
+        latch.bind(stranger);
+        let late = now + SPAN * 30;
+        assert_eq!(latch.settled(), None, "nothing may keep the described address away");
+        assert_eq!(latch.judge(late, described), Judgement::Candidate);
+        assert!(latch.bind(described));
+        assert_eq!((latch.judge(late, stranger), latch.settled()), (Judgement::Stranger, Some(described)));
+    }
+
+    #[test]
+    fn strict_latching_takes_only_the_described_address() {
+        let (described, moved, nat) = (address("192.0.2.1:4000"), address("192.0.2.1:4002"), address("198.51.100.1:5"));
+        let (now, mut latch) = (start(), Latch::default());
+        latch.describe(now, described, None);
+        assert_eq!(latch.judge(now, nat), Judgement::Stranger);
+        assert_eq!(latch.judge(now, described), Judgement::Candidate);
+        latch.bind(described);
+        assert!(latch.describe(now, moved, None));
+        assert_eq!(latch.judge(now, described), Judgement::Stranger, "it has moved");
+        assert_eq!(latch.judge(now, moved), Judgement::Candidate);
     }
 
     #[test]
@@ -186,14 +215,14 @@ mod tests {
         let (now, mut latch) = (start(), Latch::default());
         latch.describe(now, described, WINDOW);
         latch.bind(nat);
-        let later = now + WINDOW;
+        let later = now + SPAN;
         for address in [address("0.0.0.0:4000"), address("192.0.2.1:0"), described] {
             assert!(!latch.describe(later, address, WINDOW));
             assert_eq!(
                 (latch.judge(later, nat), latch.judge(later, stranger)),
                 (Judgement::Known, Judgement::Stranger)
             );
-            assert_eq!(latch.settled(later), Some(nat));
+            assert_eq!(latch.source(), Some(nat));
         }
     }
 
@@ -204,7 +233,7 @@ mod tests {
         let (now, mut latch) = (start(), Latch::default());
         latch.describe(now, address("10.0.0.6:4000"), WINDOW);
         latch.bind(one);
-        let answered = now + WINDOW * 3;
+        let answered = now + SPAN * 3;
         assert!(latch.describe(answered, other, WINDOW));
         assert_eq!(latch.judge(answered, one), Judgement::Candidate, "it may be the same party after all");
         latch.bind(one);
@@ -214,8 +243,8 @@ mod tests {
         assert_eq!(latch.judge(answered, address("203.0.113.1:6")), Judgement::Stranger);
         latch.describe(answered, address("10.0.0.8:4000"), WINDOW);
         latch.bind(other_nat);
-        let late = answered + WINDOW;
+        let late = answered + SPAN;
         assert_eq!(latch.judge(late, one), Judgement::Stranger, "the window has closed");
-        assert_eq!(latch.settled(late), Some(other_nat));
+        assert_eq!(latch.source(), Some(other_nat));
     }
 }

@@ -8,7 +8,7 @@ use std::{
 use postern_rtp::{Digits, Reception, quality};
 use postern_types::{
     CallSid,
-    media::{MediaEvent, StreamReport, StreamSetup},
+    media::{Latching, MediaEvent, StreamReport, StreamSetup},
     stream::Direction,
 };
 
@@ -156,7 +156,7 @@ impl Leg {
     }
 
     pub(crate) fn configure(&mut self, now: Instant, setup: Box<StreamSetup>, window: Duration) {
-        if self.latch.describe(now, setup.remote_rtp, window) {
+        if self.latch.describe(now, setup.remote_rtp, Some(window).filter(|_| setup.latching == Latching::Window)) {
             self.rtcp_source = None;
         }
         self.kinds = [Kind::Unknown; 128];

@@ -21,7 +21,7 @@ use postern_uring::{Bell, SocketOptions, bind};
 use crate::{
     ports::Ports,
     relay::Limits,
-    worker::{self, Command, Handle, Sockets, Start, Up},
+    worker::{self, Command, Handle, Shared, Sockets, Start, Up},
 };
 
 /// Legs at once. Two descriptors each: more than most machines allow a process to open.
@@ -29,6 +29,9 @@ pub const LEGS_MAX: usize = 16384;
 /// Commands that wait for one worker beyond its queue. A leg is not opened when half are waiting, so that those of the
 /// legs that exist have room; beyond all of it only `Close` is taken.
 pub const WAITING_MAX: usize = 65536;
+/// How long a worker that ended must have run, or have been tried, before it is started again: what ends it at once
+/// would otherwise have the switch do nothing but start it.
+const RESTART_EVERY: Duration = Duration::from_secs(5);
 /// Port pairs tried for one leg when others hold them.
 const PORT_TRIES: usize = 64;
 
@@ -47,10 +50,17 @@ pub struct MediaPlane {
     commands_lost: u64,
     /// A worker has ended, and streams may be of it that were not told.
     unmourned: bool,
+    limits: Limits,
+    wake: Bell,
+    /// What workers that ended had counted.
+    past: Status,
 }
 
 struct Worker {
     handle: Handle,
+    cpu: usize,
+    /// When it was started, or tried to, last.
+    started: Instant,
     /// Bounded by [`MediaPlane::tell`].
     waiting: VecDeque<Command>,
     streams: usize,
@@ -103,8 +113,10 @@ pub struct Status {
     pub receive_starved: u64,
     /// Packets longer than a buffer, dropped.
     pub truncated: u64,
-    /// Workers that ended by themselves. Legs that they had were told as timed out, and none is given to them any more.
+    /// Times that a worker ended by itself. The legs that it had were told as timed out; it is started again with a later call.
     pub workers_failed: u64,
+    /// Workers at work.
+    pub workers: u64,
 }
 
 impl MediaPlane {
@@ -119,16 +131,11 @@ impl MediaPlane {
         if cpus.is_empty() {
             cpus.push(thread::available_parallelism().map_or(1, usize::from) - 1);
         }
-        let random = RandomState::new();
+        let limits = limits(config);
         let workers = cpus.iter().map(|&cpu| {
-            let start = Start {
-                cpu,
-                slots: LEGS_MAX,
-                limits: limits(config),
-                seed: random.hash_one(cpu),
-                wake: wake.try_clone()?,
-            };
-            Ok(Worker { handle: worker::start(start)?, waiting: VecDeque::new(), streams: 0, over: false })
+            let handle = start_worker(cpu, limits, &wake)?;
+            let started = handle.began;
+            Ok(Worker { handle, cpu, started, waiting: VecDeque::new(), streams: 0, over: false })
         });
         let mut plane = Self {
             workers: workers.collect::<io::Result<_>>()?,
@@ -142,6 +149,9 @@ impl MediaPlane {
             events: VecDeque::new(),
             commands_lost: 0,
             unmourned: false,
+            limits,
+            wake,
+            past: Status::default(),
         };
         plane.take_realms(config);
         Ok(plane)
@@ -155,9 +165,10 @@ impl MediaPlane {
     /// Applies a new configuration: realms, port ranges, times. Open streams keep their ports.
     pub fn reconfigure(&mut self, config: &Config) {
         self.quarantine = config.media.quarantine;
+        self.limits = limits(config);
         self.take_realms(config);
         for worker in 0..self.workers.len() {
-            self.tell(worker, Command::Limits(limits(config)));
+            self.tell(worker, Command::Limits(self.limits));
         }
         self.workers.iter_mut().for_each(Worker::flush);
     }
@@ -223,6 +234,7 @@ impl MediaPlane {
     }
 
     fn open(&mut self, now: Now, leg: CallSid, realm: RealmName, ipv6: bool) -> Result<MediaEvent, String> {
+        self.revive(now.instant);
         let family = if ipv6 { "IPv6" } else { "IPv4" };
         let key = (realm, ipv6);
         let advertised = self.realms.get(&key.0).ok_or_else(|| format!("no realm {}", key.0))?.advertised;
@@ -264,6 +276,27 @@ impl MediaPlane {
             return Ok(MediaEvent::Opened { leg, rtp, rtcp });
         }
         Err(format!("realm {}: {PORT_TRIES} media ports in a row are held by other programs", key.0))
+    }
+
+    /// Starts workers again that have ended, once nothing of theirs is left: not sooner, so that a slot of the old is never
+    /// one of the new. Takes some milliseconds, which a new call can spare.
+    fn revive(&mut self, now: Instant) {
+        for at in 0..self.workers.len() {
+            let worker = &self.workers[at];
+            let resting = now.saturating_duration_since(worker.started) < RESTART_EVERY;
+            if !worker.over || resting || self.slots.iter().flatten().any(|s| s.home == at || s.worker == at) {
+                continue;
+            }
+            self.workers[at].started = now;
+            // Refused: as dead as before; the next call after a while tries again.
+            if let Ok(handle) = start_worker(self.workers[at].cpu, self.limits, &self.wake) {
+                let worker = &mut self.workers[at];
+                self.past.add(&worker.handle.shared);
+                worker.handle = handle;
+                worker.waiting.clear();
+                worker.over = false;
+            }
+        }
     }
 
     fn bridge(&mut self, a: CallSid, b: CallSid) {
@@ -411,7 +444,9 @@ impl MediaPlane {
             if let Ok(up) = worker.handle.events.try_recv() {
                 return Some(up);
             }
-            self.unmourned |= ended && !std::mem::replace(&mut worker.over, ended);
+            let news = ended && !std::mem::replace(&mut worker.over, ended);
+            self.past.workers_failed += u64::from(news);
+            self.unmourned |= news;
         }
         None
     }
@@ -428,6 +463,11 @@ impl MediaPlane {
         self.look_for_lost();
     }
 
+    /// Times that a worker ended by itself: [`Status::workers_failed`], for whoever looks each turn.
+    pub fn workers_failed(&self) -> u64 {
+        self.past.workers_failed
+    }
+
     /// How the plane is.
     pub fn status(&self) -> Status {
         let clock = self.workers.iter().map(|worker| worker.handle.clock()).max();
@@ -436,20 +476,14 @@ impl MediaPlane {
             ports_free: clock.map_or(0, |now| self.ports.values().map(|ports| ports.free(now) as u64).sum()),
             ports_used: self.ports.values().map(|ports| ports.used() as u64).sum(),
             commands_lost: self.commands_lost,
-            ..Status::default()
+            ..self.past
         };
         let (mut cpu_ns, mut cpu_packets) = (0, 0);
         for worker in &self.workers {
             let shared = &worker.handle.shared;
-            status.packets_in += shared.packets_in.load(Ordering::Relaxed);
-            status.packets_out += shared.packets_out.load(Ordering::Relaxed);
-            status.dropped += shared.dropped.load(Ordering::Relaxed);
-            status.events_lost += shared.events_lost.load(Ordering::Relaxed);
-            status.send_errors += shared.send_errors.load(Ordering::Relaxed);
-            status.receive_starved += shared.starved.load(Ordering::Relaxed);
-            status.truncated += shared.truncated.load(Ordering::Relaxed);
+            status.add(shared);
             status.commands_waiting += worker.waiting.len() as u64;
-            status.workers_failed += u64::from(worker.has_failed());
+            status.workers += u64::from(!worker.has_failed());
             cpu_ns += shared.cpu_ns.load(Ordering::Relaxed);
             cpu_packets += shared.cpu_packets.load(Ordering::Relaxed);
         }
@@ -475,6 +509,19 @@ impl MediaPlane {
                 let _ = thread.join();
             }
         }
+    }
+}
+
+impl Status {
+    /// The counters of one worker.
+    fn add(&mut self, worker: &Shared) {
+        self.packets_in += worker.packets_in.load(Ordering::Relaxed);
+        self.packets_out += worker.packets_out.load(Ordering::Relaxed);
+        self.dropped += worker.dropped.load(Ordering::Relaxed);
+        self.events_lost += worker.events_lost.load(Ordering::Relaxed);
+        self.send_errors += worker.send_errors.load(Ordering::Relaxed);
+        self.receive_starved += worker.starved.load(Ordering::Relaxed);
+        self.truncated += worker.truncated.load(Ordering::Relaxed);
     }
 }
 
@@ -509,6 +556,11 @@ impl Worker {
     fn has_failed(&self) -> bool {
         self.handle.shared.ended.load(Ordering::Acquire)
     }
+}
+
+fn start_worker(cpu: usize, limits: Limits, wake: &Bell) -> io::Result<Handle> {
+    let seed = RandomState::new().hash_one(cpu);
+    worker::start(Start { cpu, slots: LEGS_MAX, limits, seed, wake: wake.try_clone()? })
 }
 
 fn limits(config: &Config) -> Limits {

@@ -456,7 +456,7 @@ impl Relay {
             }
             let (received, sent) = (leg.figures.packets_received, leg.figures.packets_sent);
             // A leg that falls silent is unbound, so that whoever sends instead is seen and told of.
-            let peer = leg.latch.settled(now).filter(|_| received != leg.received_before);
+            let peer = leg.latch.settled().filter(|_| received != leg.received_before);
             if peer != leg.connected {
                 leg.connected = peer;
                 bindings.push_back((slot, peer));

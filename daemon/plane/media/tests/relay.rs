@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use postern_rtp::{Header, TelephoneEvent, event::code_of};
 use postern_types::{
-    media::{MediaCommand, MediaEvent, PlayId, Prompt},
+    media::{Latching, MediaCommand, MediaEvent, PlayId, Prompt},
     stream::{Codec, Direction, Format, SdesKey, SrtpSuite},
 };
 use support::*;
@@ -90,6 +90,42 @@ fn behind_nat_the_first_source_is_bound_until_the_described_one_speaks() {
     assert_eq!(house.latched(a.id), (a.rtp.local_addr().unwrap(), true));
     b.send(&rtp(8, 2, b"to described"));
     assert_eq!(&a.receive()[12..], b"to described");
+}
+
+#[test]
+fn a_stranger_that_was_first_loses_the_leg_when_the_party_speaks_after_the_window() {
+    let mut config = config(4);
+    config.media.latch_window = std::time::Duration::from_millis(100);
+    let mut house = House::new(&config);
+    let (a, b) = (house.leg(false, |_| {}), house.leg(false, |_| {}));
+    house.command(MediaCommand::Bridge { a: a.id, b: b.id });
+    let stranger = socket(a.leg_rtp);
+    // Long enough that the worker would connect the socket to a settled source: the kernel would turn the party away.
+    for n in 1..140 {
+        stranger.send_to(&rtp(8, n, b"stranger"), a.leg_rtp).unwrap();
+        b.receive();
+        std::thread::sleep(std::time::Duration::from_millis(10));
+    }
+    assert_eq!(house.latched(a.id), (stranger.local_addr().unwrap(), false));
+    a.send(&rtp(8, 1, b"party"));
+    assert_eq!(house.latched(a.id), (a.rtp.local_addr().unwrap(), true));
+    assert_eq!(&b.receive()[12..], b"party");
+    stranger.send_to(&rtp(8, 141, b"stranger"), a.leg_rtp).unwrap();
+    a.send(&rtp(8, 2, b"again"));
+    assert_eq!(&b.receive()[12..], b"again", "and never gets it back");
+}
+
+#[test]
+fn strict_latching_hears_only_the_described_address() {
+    let mut house = House::new(&config(4));
+    let a = house.leg(false, |setup| setup.latching = Latching::Strict);
+    let b = house.leg(false, |_| {});
+    house.command(MediaCommand::Bridge { a: a.id, b: b.id });
+    socket(a.leg_rtp).send_to(&rtp(8, 1, b"quicker"), a.leg_rtp).unwrap();
+    a.send(&rtp(8, 1, b"party"));
+    assert_eq!(house.latched(a.id), (a.rtp.local_addr().unwrap(), true));
+    assert_eq!(&b.receive()[12..], b"party");
+    assert_eq!(house.close(a.id).dropped_foreign, 1);
 }
 
 #[test]

@@ -158,6 +158,7 @@ fn config() -> Config {
         demands: None,
         codecs: vec![],
         srtp: SrtpMode::Off,
+        latching: Default::default(),
         calls_max: None,
     };
     Config {

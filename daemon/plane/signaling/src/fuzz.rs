@@ -78,6 +78,7 @@ fn config(local: SocketAddr, trunk: SocketAddr) -> Config {
         demands: None,
         codecs: vec![],
         srtp: SrtpMode::Off,
+        latching: Default::default(),
         calls_max: Some(8),
     };
     let user = User {

@@ -63,6 +63,7 @@ pub(crate) fn config() -> Config {
         demands: None,
         codecs: vec![],
         srtp: SrtpMode::Off,
+        latching: Default::default(),
         calls_max: None,
     };
     let mut carrier = trunk("198.51.100.10", &[]);

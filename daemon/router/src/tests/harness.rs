@@ -72,6 +72,7 @@ pub fn config() -> Config {
         demands: None,
         codecs: vec![],
         srtp: SrtpMode::Off,
+        latching: Default::default(),
         calls_max: None,
     };
     let to_user =

@@ -8,13 +8,46 @@ use postern_types::{
     Cause, EndedBy, TrunkName, UserName,
     leg::{LegCommand, LegEvent, Target},
     media::{MediaCommand, MediaEvent},
-    stream::{Codec, Direction, Format},
+    stream::{AudioStream, Codec, Direction, Format},
 };
 
 use super::harness::*;
 
 fn bridged(world: &World) -> usize {
     world.media.iter().filter(|c| matches!(c, MediaCommand::Bridge { .. })).count()
+}
+
+#[test]
+fn whoever_describes_one_of_our_own_media_ports_is_refused() {
+    let own = |text: &str| AudioStream { rtp: text.parse().unwrap(), ..stream(1, &[Format::pcma()]) };
+    let told = |world: &World| world.names().iter().filter(|name| **name == "media.own_address").count();
+    // In an offer, the RTCP port included.
+    for offer in [own("127.0.0.2:19998"), AudioStream { rtcp: own("127.0.0.1:10001").rtp, ..own("192.0.2.1:4000") }] {
+        let mut world = World::new();
+        world.invite(trunk_party(), "+15551000001", Some(offer));
+        assert_eq!((world.said(), told(&world)), (vec!["hangup 488".to_owned()], 1));
+    }
+    // In an answer: the next party, or the end.
+    let mut world = World::new();
+    world.invite(trunk_party(), "+15551000001", Some(stream(1, &[Format::pcma()])));
+    let dial = world.dialed();
+    world.answer(dial.leg, own("127.0.0.1:12000"));
+    assert_eq!((bridged(&world), told(&world)), (0, 1));
+    assert!(world.said().iter().all(|said| said.starts_with("hangup")));
+    // In a new offer the session stays as it was.
+    let mut world = World::new();
+    let caller = world.invite(trunk_party(), "+15551000001", Some(stream(1, &[Format::pcma()])));
+    let dial = world.dialed();
+    world.answer(dial.leg, stream(2, &[Format::pcma()]));
+    world.commands.clear();
+    let offer = Some(Box::new(own("127.0.0.1:12000")));
+    world.leg(LegEvent::Reoffered { leg: caller, offer });
+    assert_eq!(told(&world), 1);
+    assert!(matches!(world.commands.pop_front(), Some(LegCommand::RejectReoffer { cause, .. }) if cause.status == 488));
+    // The same address, another port: another program.
+    let mut world = World::new();
+    world.invite(trunk_party(), "+15551000001", Some(own("127.0.0.1:20000")));
+    world.dialed();
 }
 
 #[test]

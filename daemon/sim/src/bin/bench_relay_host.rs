@@ -13,7 +13,7 @@ use postern_config::NoFiles;
 use postern_media::MediaPlane;
 use postern_types::{
     CallSid, Now, RealmName, UnixMicros,
-    media::{MediaCommand, MediaEvent, StreamSetup},
+    media::{Latching, MediaCommand, MediaEvent, StreamSetup},
     stream::{Direction, Format},
 };
 use postern_uring::{Event, SwitchRing};
@@ -80,6 +80,7 @@ fn open(plane: &mut MediaPlane, leg: u16, peer: SocketAddr) -> u16 {
     let setup = StreamSetup {
         remote_rtp,
         remote_rtcp: SocketAddr::new(peer.ip(), remote_rtp.port() + 1),
+        latching: Latching::Window,
         format: Format::pcma(),
         formats: vec![Format::pcma()],
         telephone_event: Some(101),

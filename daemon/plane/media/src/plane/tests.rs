@@ -81,6 +81,38 @@ fn legs_of_a_worker_that_ended_are_told_and_can_be_closed() {
 }
 
 #[test]
+fn a_worker_that_ended_is_started_again_when_nothing_of_it_is_left() {
+    let mut plane = plane(47_400, 2);
+    kill(&mut plane, 0);
+    kill(&mut plane, 1);
+    legs(&mut plane, 2, is_timed_out);
+    let later = |s| Now { instant: now().instant + RESTART_EVERY * s, ..now() };
+    let open = |plane: &mut MediaPlane, now, leg| {
+        plane.command(now, MediaCommand::Open { leg: CallSid(leg), realm: RealmName::new("lo"), ipv6: false });
+        plane.poll_event()
+    };
+    assert!(matches!(open(&mut plane, later(2), 9), Some(MediaEvent::OpenFailed { .. })), "its legs are still there");
+    close_all(&mut plane, 2);
+    assert!(matches!(open(&mut plane, now(), 9), Some(MediaEvent::OpenFailed { .. })), "not at once");
+    assert_eq!((plane.status().workers, plane.workers_failed()), (0, 2));
+    for leg in [10, 11] {
+        let opened = open(&mut plane, later(2), leg);
+        let Some(MediaEvent::Opened { .. }) = opened else { panic!("{opened:?}") };
+    }
+    assert_eq!((plane.status().workers, plane.status().workers_failed), (2, 2));
+    // The new ones are at work: they close, with figures.
+    for leg in [10, 11] {
+        plane.command(now(), MediaCommand::Close { leg: CallSid(leg) });
+    }
+    legs(&mut plane, 2, |event| matches!(event, MediaEvent::Closed { .. }));
+    kill(&mut plane, 1);
+    let limit = now().instant + LIMIT;
+    while plane.status().workers_failed < 3 {
+        assert!(plane.poll_event().is_none() && now().instant < limit);
+    }
+}
+
+#[test]
 fn a_leg_that_moves_while_a_worker_ends_is_not_lost() {
     for (dead, ports) in [(0, 47_100), (1, 47_200)] {
         let mut plane = plane(ports, 2);

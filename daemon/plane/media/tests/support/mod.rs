@@ -13,7 +13,7 @@ use postern_media::MediaPlane;
 use postern_rtp::{Header, packet::HEADER_LEN};
 use postern_types::{
     CallSid, Now, RealmName, UnixMicros,
-    media::{MediaCommand, MediaEvent, StreamSetup},
+    media::{Latching, MediaCommand, MediaEvent, StreamSetup},
     stream::{Direction, Format},
 };
 use postern_uring::Bell;
@@ -173,6 +173,7 @@ impl Peer {
         StreamSetup {
             remote_rtp: self.rtp.local_addr().unwrap(),
             remote_rtcp: self.rtcp.local_addr().unwrap(),
+            latching: Latching::Window,
             format: Format::pcma(),
             formats: vec![Format::pcma(), Format::pcmu()],
             telephone_event: Some(101),
