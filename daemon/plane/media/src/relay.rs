@@ -27,6 +27,9 @@ use crate::{
 /// Events that wait to be fetched; beyond it reports are left out, and beyond twice that all but `Closed`.
 pub const EVENTS_MAX: usize = 16384;
 
+/// Turns that a second is cut into: a full house is not looked at in one go while packets wait.
+pub const PARTS: u32 = 20;
+
 /// Clock of telephone-event: the one that descriptions give it with every codec that we name (RFC 4733 2.4.1).
 const EVENT_CLOCK_HZ: u32 = 8000;
 
@@ -442,10 +445,15 @@ impl Relay {
         });
     }
 
-    /// The turn of each second: reports, silence, strangers, and whose socket is worth connecting.
+    /// The turn of each second, all of it: see [`Relay::handle_part`].
     pub fn handle_second(&mut self, now: Instant) {
+        (0..PARTS).for_each(|part| self.handle_part(now, part));
+    }
+
+    /// The turn of each second for every [`PARTS`]th leg: reports, silence, strangers, and whose socket is worth connecting.
+    pub fn handle_part(&mut self, now: Instant, part: u32) {
         let Self { legs, live, limits, events, counts, bindings, .. } = self;
-        for &slot in live.iter() {
+        for &slot in live.iter().filter(|&slot| slot % PARTS == part) {
             let Some(leg) = leg(legs, slot) else { continue };
             leg.tell_foreign(now).into_iter().for_each(|event| tell(events, counts, event));
             let silent = now.saturating_duration_since(leg.heard);
@@ -470,7 +478,12 @@ impl Relay {
 
     /// The next event.
     pub fn poll_event(&mut self) -> Option<MediaEvent> {
-        self.events.pop_front()
+        let event = self.events.pop_front();
+        if self.events.is_empty() {
+            // Back to its beginning: walked through, a queue of this room would take all of its pages.
+            self.events.clear();
+        }
+        event
     }
 
     /// The next socket to be connected to a peer, or disconnected.

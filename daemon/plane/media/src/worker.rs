@@ -30,7 +30,7 @@ use postern_uring::{Bell, Buffer, Completion, Options, Ring, SocketId};
 
 use crate::{
     leg::Leg,
-    relay::{Limits, Port, Relay, Verdict},
+    relay::{Limits, PARTS, Port, Relay, Verdict},
 };
 
 /// Commands under way to a worker at once; beyond it they wait on the switch's side.
@@ -286,8 +286,12 @@ impl Worker {
 
     fn run(&mut self) {
         let mut second = clock() + SECOND;
+        let (mut part, mut part_at) = (0, second);
         while !self.shared.stop.load(Ordering::Relaxed) {
             let mut deadline = self.relay.next_deadline().map_or(second, |at| at.min(second));
+            if !self.relay.is_empty() {
+                deadline = deadline.min(part_at);
+            }
             if self.held.is_some() {
                 deadline = deadline.min(clock() + RETRY);
             }
@@ -301,8 +305,12 @@ impl Worker {
             self.gather.learn(now, packets);
             self.play(now);
             self.relay.handle_timeout(now);
+            if now >= part_at {
+                self.relay.handle_part(now, part);
+                part = (part + 1) % PARTS;
+                part_at = now + SECOND / PARTS;
+            }
             if now >= second {
-                self.relay.handle_second(now);
                 second = now + SECOND;
                 let passed = now.saturating_duration_since(self.began);
                 self.shared.second_ms.store(passed.as_millis() as u64, Ordering::Relaxed);
@@ -505,7 +513,7 @@ impl Worker {
     }
 }
 
-/// The turn of reports and time-outs.
+/// The turn of the clocks; each leg has its own within it.
 const SECOND: Duration = Duration::from_secs(1);
 /// How soon a full queue towards the switch is tried again.
 const RETRY: Duration = Duration::from_millis(5);

@@ -1,5 +1,4 @@
 use postern_srtp::SrtpContext;
-use postern_types::media::Latching;
 use postern_types::stream::{Direction, Format, SdesKey, SrtpSuite};
 
 use super::*;
@@ -19,7 +18,6 @@ fn setup(port: u16) -> Box<StreamSetup> {
     Box::new(StreamSetup {
         remote_rtp: address(port),
         remote_rtcp: address(port + 1),
-        latching: Latching::Window,
         format: Format::pcma(),
         formats: vec![Format::pcma()],
         telephone_event: None,
@@ -71,14 +69,11 @@ fn a_settled_leg_is_connected_and_a_silent_one_let_go() {
     let now = start();
     let mut relay = two_legs(now);
     packet(&mut relay, now, address(77));
-    for second in [1, 2] {
-        relay.handle_second(now + Duration::from_secs(second));
-        assert_eq!(relay.poll_binding(), None, "the described address may still win");
-        packet(&mut relay, now + Duration::from_millis(second * 1000 + 500), address(77));
-    }
-    packet(&mut relay, now + Duration::from_millis(2600), address(4000));
+    relay.handle_second(now + Duration::from_secs(1));
+    assert_eq!(relay.poll_binding(), None, "the described address may still win");
+    packet(&mut relay, now + Duration::from_millis(2500), address(77));
     relay.handle_second(now + Duration::from_secs(3));
-    assert_eq!(relay.poll_binding(), Some((0, Some(address(4000)))));
+    assert_eq!(relay.poll_binding(), Some((0, Some(address(77)))));
     relay.handle_second(now + Duration::from_secs(4));
     assert_eq!(relay.poll_binding(), Some((0, None)));
     relay.handle_second(now + Duration::from_secs(5));
@@ -219,4 +214,22 @@ fn prompts_are_cut_as_each_leg_asked() {
             now = next;
         }
     }
+}
+
+#[test]
+fn the_parts_of_a_second_meet_every_leg_once() {
+    let now = start();
+    let mut relay = Relay::new(64, LIMITS, 1);
+    for slot in 0..45 {
+        relay.open(now, slot, CallSid(slot.into()));
+        relay.configure(now, slot, setup(4000));
+    }
+    let mut silent = Vec::new();
+    for part in 0..PARTS {
+        relay.handle_part(now + LIMITS.timeout, part);
+        let told = std::iter::from_fn(|| relay.poll_event()).count();
+        assert!((2..=3).contains(&told), "{told} of 45 legs in part {part}");
+        silent.push(told);
+    }
+    assert_eq!(silent.iter().sum::<usize>(), 45);
 }
