@@ -1,4 +1,4 @@
-"""The relay: our media plane and rtpengine in turn, under the same load."""
+"""The relay: our media plane, rtpengine, and the least that sockets cost, in turn under the same load."""
 
 import statistics
 
@@ -11,23 +11,16 @@ WARM_S = 4.5
 WARM_RATE = 20_000
 # After a pause a leg binds its source anew within two turns of a second.
 LEAD_IN_S = 2.2
-PEERS = {"postern": "127.0.0.2", "rtpengine": "127.0.0.5"}
+PEERS = {"postern": "127.0.0.2", "rtpengine": "127.0.0.5", "bare ring": "127.0.0.7"}
 FIRST = 10_000
 
 
-class Postern:
-    name = "postern"
-    address = "127.0.0.3"
+class Ours:
+    """One of our programs that opens its legs when told to."""
 
     def __init__(self, folder, binaries, legs):
-        self.program = Program(
-            self.name,
-            [
-                binaries / "bench_relay_host", "--legs", legs, "--peer", f"{PEERS[self.name]}:{FIRST}", "--address", self.address,
-                "--ports", "20000-39999", "--cpu", SYSTEM_CPU,
-            ],
-            folder,
-        )
+        command = [binaries / self.binary, "--legs", legs, "--peer", f"{PEERS[self.name]}:{FIRST}", "--address", self.address]
+        self.program = Program(self.name.replace(" ", "-"), [*command, *self.ports, "--cpu", SYSTEM_CPU], folder)
         self.pid = self.program.pid
         self.program.read()
 
@@ -38,6 +31,22 @@ class Postern:
         self.program.stop()
 
 
+class Postern(Ours):
+    name = "postern"
+    binary = "bench_relay_host"
+    address = "127.0.0.3"
+    ports = ("--ports", "20000-39999")
+
+
+class BareRing(Ours):
+    """Receives and sends and does nothing else: what a relay by sockets takes in the kernel on this machine."""
+
+    name = "bare ring"
+    binary = "bench_bare_relay"
+    address = "127.0.0.8"
+    ports = ("--port", "20000")
+
+
 class Bench:
     """One system with its own load, for one number of legs."""
 
@@ -45,7 +54,7 @@ class Bench:
         self.system = system
         self.peer = PEERS[system.name]
         self.load = Program(
-            f"load-{system.name}",
+            f"load-{system.program.name}",
             [binaries / "bench_rtp", "--legs", legs, "--address", self.peer, "--port", FIRST, "--cpu", LOAD_CPU],
             folder,
         )
@@ -81,6 +90,7 @@ def measure(folder, binaries, plan, say):
         benches = [
             Bench(Postern(folder, binaries, legs), folder, binaries, legs),
             Bench(Rtpengine(folder), folder, binaries, legs),
+            Bench(BareRing(folder, binaries, legs), folder, binaries, legs),
         ]
         try:
             results.append(_measure_one(benches, legs, plan, say))

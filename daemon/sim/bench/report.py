@@ -72,11 +72,13 @@ def relay_tables(relay):
     direct = relay["direct"]["latency"]
     rows = []
     for entry in relay["by_legs"]:
-        ours, theirs = entry["systems"]["postern"], entry["systems"]["rtpengine"]
+        ours, theirs, bare = (entry["systems"][name] for name in ("postern", "rtpengine", "bare ring"))
         for load, name in (("flood", "flood"), ("rate", f"{relay['rate'] // 1000} kpps")):
-            rows.append((entry["legs"], name, *cpu(ours[load]), *cpu(theirs[load]), f"**{ratio(ours, theirs, load):.2f}**"))
+            least = f"{bare[load]['cpu_ns_per_packet']['median']:.0f}", f"{ratio(bare, theirs, load):.2f}"
+            rows.append((entry["legs"], name, *cpu(ours[load]), *cpu(theirs[load]), f"**{ratio(ours, theirs, load):.2f}**", *least))
     packets = table(
-        ("legs", "load", "postern: ns a packet", "kpps", "of a core", "rtpengine: ns a packet", "kpps", "of a core", "ratio"), rows
+        ("legs", "load", "postern: ns a packet", "kpps", "of a core", "rtpengine: ns a packet", "kpps", "of a core", "ratio", "bare ring: ns", "ratio"),
+        rows,
     )
     rows = []
     for entry in relay["by_legs"]:
