@@ -1,4 +1,5 @@
 use postern_srtp::SrtpContext;
+use postern_types::media::Latching;
 use postern_types::stream::{Direction, Format, SdesKey, SrtpSuite};
 
 use super::*;
@@ -18,6 +19,7 @@ fn setup(port: u16) -> Box<StreamSetup> {
     Box::new(StreamSetup {
         remote_rtp: address(port),
         remote_rtcp: address(port + 1),
+        latching: Latching::Window,
         format: Format::pcma(),
         formats: vec![Format::pcma()],
         telephone_event: None,
@@ -69,11 +71,14 @@ fn a_settled_leg_is_connected_and_a_silent_one_let_go() {
     let now = start();
     let mut relay = two_legs(now);
     packet(&mut relay, now, address(77));
-    relay.handle_second(now + Duration::from_secs(1));
-    assert_eq!(relay.poll_binding(), None, "the described address may still win");
-    packet(&mut relay, now + Duration::from_millis(2500), address(77));
+    for second in [1, 2] {
+        relay.handle_second(now + Duration::from_secs(second));
+        assert_eq!(relay.poll_binding(), None, "the described address may still win");
+        packet(&mut relay, now + Duration::from_millis(second * 1000 + 500), address(77));
+    }
+    packet(&mut relay, now + Duration::from_millis(2600), address(4000));
     relay.handle_second(now + Duration::from_secs(3));
-    assert_eq!(relay.poll_binding(), Some((0, Some(address(77)))));
+    assert_eq!(relay.poll_binding(), Some((0, Some(address(4000)))));
     relay.handle_second(now + Duration::from_secs(4));
     assert_eq!(relay.poll_binding(), Some((0, None)));
     relay.handle_second(now + Duration::from_secs(5));
