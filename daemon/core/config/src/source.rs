@@ -54,7 +54,7 @@ impl<'t> Source<'t> {
             return Shown { text: clipped(&self.guess_masked(index)), column: span.column, width: 1 };
         }
         let secrets: Vec<&Span> = self.secrets.iter().filter(|s| (s.line..=s.end_line).contains(&span.line)).collect();
-        let in_urls = userinfo_columns(line);
+        let in_urls = url_secrets(line);
         let indent = indent(line);
         let is_secret = |column: usize| {
             let in_url = in_urls.iter().any(|range| range.contains(&column));
@@ -103,7 +103,7 @@ impl<'t> Source<'t> {
         }
         match secret_key_end(line) {
             Some(end) if !line[end..].trim().is_empty() => format!("{} {HIDDEN}", &line[..end]),
-            _ => without_userinfo(line),
+            _ => without_url_secrets(line),
         }
     }
 }
@@ -128,8 +128,9 @@ fn clipped(text: &str) -> String {
     shown
 }
 
-/// Columns of passwords in URLs: `scheme://user:password@host`, or all before the `@` without a colon. In order.
-fn userinfo_columns(line: &str) -> Vec<std::ops::Range<usize>> {
+/// Columns of what URLs carry in secret: the password of `scheme://user:password@host`, or all before the `@` without a colon, and
+/// the query, where many put a token. In order.
+fn url_secrets(line: &str) -> Vec<std::ops::Range<usize>> {
     let mut found = Vec::new();
     // A byte and the column of it, moved along so that a line of a megabyte costs one pass.
     let (mut counted, mut column) = (0, 1);
@@ -145,6 +146,16 @@ fn userinfo_columns(line: &str) -> Vec<std::ops::Range<usize>> {
             found.push(first..behind);
         }
         from = end;
+        let whole =
+            end + line[end..].find(|c: char| c.is_whitespace() || matches!(c, '"' | '\'')).unwrap_or(line.len() - end);
+        if let Some(mark) = line[end..whole].find('?').filter(|mark| end + mark + 1 < whole) {
+            let query = end + mark + 1;
+            let first = column + line[counted..query].chars().count();
+            let behind = first + line[query..whole].chars().count();
+            (counted, column) = (whole, behind);
+            found.push(first..behind);
+            from = whole;
+        }
     }
     found
 }
@@ -173,9 +184,9 @@ fn find_in_entries(entries: &[Entry], secret: bool, found: &mut Vec<Span>) {
     }
 }
 
-/// `scheme://user:password@host` with the password masked.
-pub(crate) fn without_userinfo(text: &str) -> String {
-    let mut hidden = userinfo_columns(text).into_iter().peekable();
+/// `scheme://user:password@host/path?query` with password and query masked.
+pub(crate) fn without_url_secrets(text: &str) -> String {
+    let mut hidden = url_secrets(text).into_iter().peekable();
     let mut out = String::with_capacity(text.len());
     for (column, c) in (1..).zip(text.chars()) {
         if hidden.peek().is_some_and(|range| range.end <= column) {

@@ -32,7 +32,7 @@ fn bad<T>(message: String, hint: &str) -> Parsed<T> {
 
 /// The value as a message may repeat it.
 pub(crate) fn quoted(text: &str) -> String {
-    let mut shown: String = crate::source::without_userinfo(text).chars().take(QUOTED_MAX).collect();
+    let mut shown: String = crate::source::without_url_secrets(text).chars().take(QUOTED_MAX).collect();
     if text.chars().count() > QUOTED_MAX {
         shown.push('…');
     }

@@ -22,14 +22,14 @@ pub(crate) fn codecs<S: Serializer>(codecs: &[Codec], to: S) -> Result<S::Ok, S:
     to.collect_seq(codecs.iter().map(Codec::name))
 }
 
-/// With the password of `https://user:password@host` hidden.
+/// With the password and the query of `https://user:password@host/path?query` hidden.
 pub(crate) fn url<S: Serializer>(url: &str, to: S) -> Result<S::Ok, S::Error> {
-    to.serialize_str(&source::without_userinfo(url))
+    to.serialize_str(&source::without_url_secrets(url))
 }
 
 pub(crate) fn optional_url<S: Serializer>(url: &Option<String>, to: S) -> Result<S::Ok, S::Error> {
     match url {
-        Some(text) => to.serialize_some(&source::without_userinfo(text)),
+        Some(text) => to.serialize_some(&source::without_url_secrets(text)),
         None => to.serialize_none(),
     }
 }

@@ -93,6 +93,30 @@ fn the_reference_in_docs_is_that_of_the_code() {
 }
 
 #[test]
+fn a_token_in_a_query_is_as_secret_as_a_password() {
+    let applications = |rest: &str| {
+        let account = "sid: AC000000000000000000000000000000a1, token: t0";
+        format!("{BASE}accounts: {{m: {{{account}}}}}\napplications:\n  a:\n    account: m\n{rest}")
+    };
+    let voice = "    voice_url: https://u:s3cret@app.example/voice?token=s3cret&x=1\n";
+    let (config, _) = good(&applications(voice));
+    assert_eq!(config.applications["a"].voice_url, "https://u:s3cret@app.example/voice?token=s3cret&x=1");
+    let shown = config.to_yaml();
+    assert!(shown.contains("https://u:***@app.example/voice?***") && !shown.contains("s3cret"), "{shown}");
+    assert_eq!(good(&shown).0.to_yaml(), shown);
+    // Nor in the snippet of a mistake on its line, or in its message.
+    for wrong in [
+        "    voice_url: {u: \"https://app.example/voice?token=s3cret\", v: 1}\n".to_owned(),
+        "    voice_url: htp://app.example/voice?token=s3cret\n".to_owned(),
+        format!("{voice}    voice_ulr: 'https://app.example/voice?token=s3cret'\n"),
+    ] {
+        let found = load("etc/postern.yaml", &applications(&wrong), &world()).expect_err("a mistake");
+        let told = rendered(&found) + &format!("{found:?}");
+        assert!(!told.contains("s3cret"), "{told}");
+    }
+}
+
+#[test]
 fn the_effective_configuration_reads_back_the_same_but_for_its_secrets() {
     let (config, _) = good(&example());
     let text = config.to_yaml();
