@@ -193,6 +193,13 @@ impl Call {
         {
             return Err(refuse(503, "the trunk has no room for a further call"));
         }
+        if let Target::User { user } = &branch.target
+            && cx.presence.devices_of(user) == 0
+        {
+            // Before there is a leg: one would tell that the user is busy, and then gone.
+            let cause = Cause { text: "no device is registered".into(), ..Cause::NO_ANSWER };
+            return Err(Outcome::failed("no-answer", cause, None));
+        }
         let Some((realm, ipv6)) = negotiate::realm_of(&cx.config, &branch.target) else {
             return Err(refuse(503, "no realm from which it can be reached"));
         };

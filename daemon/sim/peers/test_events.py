@@ -158,6 +158,20 @@ def test_check_tells_every_mistake_at_once(world, tmp_path):
 # ---- reload ----
 
 
+def test_what_waits_for_a_restart_is_named_by_every_reload_until_then(world):
+    daemon = world.start()
+    daemon.config["media"]["workers"] = [1]
+    daemon.write()
+    daemon.tool("reload")
+    daemon.config["log"]["level"] = "info"  # another change, which is applied at once
+    daemon.write()
+    for _ in range(2):
+        assert "not before a restart: media.workers\n" in daemon.tool("reload")[1]
+    daemon.config["media"]["workers"] = [0]
+    daemon.write()
+    assert "restart" not in daemon.tool("reload")[1], "as it was at the start"
+
+
 def test_a_reload_under_a_live_call(world):
     daemon = world.start()
     world.app["/voice"] = document('<Gather timeout="30"/>')

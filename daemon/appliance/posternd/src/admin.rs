@@ -37,6 +37,8 @@ pub enum Refused {
 pub struct Daemon {
     /// The configuration file.
     pub file: PathBuf,
+    /// The one of the start, which holds for what only a restart changes.
+    pub started: Arc<Config>,
     /// The one in force.
     pub config: Mutex<Arc<Config>>,
     /// The way to the switch.
@@ -76,7 +78,7 @@ impl Daemon {
         };
         let config = Arc::new(config);
         let mut in_force = self.config.lock().unwrap_or_else(PoisonError::into_inner);
-        let waits_for_restart = needs_restart(&in_force, &config);
+        let waits_for_restart = needs_restart(&self.started, &config);
         self.journal.set_level(config.log.level);
         self.tenants.replace(Accounts::new(&config));
         *in_force = config.clone();
@@ -103,7 +105,7 @@ impl Admin for Daemon {
     }
 }
 
-/// Keys that changed and that only a restart applies.
+/// Keys that differ from those of the start, and that only a restart applies.
 fn needs_restart(old: &Config, new: &Config) -> Vec<String> {
     let mut keys = Vec::new();
     let mut note = |changed: bool, key: String| {
@@ -114,6 +116,7 @@ fn needs_restart(old: &Config, new: &Config) -> Vec<String> {
     note(old.appliance.state_folder != new.appliance.state_folder, "appliance.state_folder".into());
     note(old.appliance.runtime_folder != new.appliance.runtime_folder, "appliance.runtime_folder".into());
     note(old.appliance.spool_mb != new.appliance.spool_mb, "appliance.spool_mb".into());
+    note(old.appliance.spool_days != new.appliance.spool_days, "appliance.spool_days".into());
     note(old.appliance.records_max != new.appliance.records_max, "appliance.records_max".into());
     note(old.api != new.api, "api".into());
     note(old.control_plane != new.control_plane, "control_plane".into());

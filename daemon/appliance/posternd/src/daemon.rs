@@ -18,7 +18,7 @@ use std::{
 use postern_accounts::Accounts;
 use postern_api::{Context, EventHub, SwitchHandle, Tenants, bind_unix, serve_tcp, serve_unix};
 use postern_config::Config;
-use postern_events::RingLimits;
+use postern_events::{RingLimits, spool::SpoolLimits};
 use postern_facts::{ApplianceStarted, Happened, Subject};
 use postern_switch::Input;
 use postern_uring::{SocketOptions, bind_patiently};
@@ -68,7 +68,8 @@ async fn serve(file: PathBuf, config: Arc<Config>, sockets: Vec<UdpSocket>) -> R
     let appliance = &config.appliance;
     let journal =
         Journal::start(config.log.to, config.log.level).map_err(|e| said("the journal cannot be reached")(&e))?;
-    let opened = spool::Opened::open(&appliance.state_folder, appliance.spool_mb, config.control_plane.is_some())
+    let limits = SpoolLimits::new(appliance.spool_mb, appliance.spool_days);
+    let opened = spool::Opened::open(&appliance.state_folder, limits, config.control_plane.is_some())
         .map_err(|e| said("the event spool cannot be opened")(&e))?;
     let (last_seq, calls_lost) = (opened.found.last, opened.found.calls_lost);
 
@@ -118,6 +119,7 @@ async fn serve(file: PathBuf, config: Arc<Config>, sockets: Vec<UdpSocket>) -> R
     tenants.replace(Accounts::new(&config));
     let daemon = Arc::new(Daemon {
         file: file.clone(),
+        started: config.clone(),
         config: Mutex::new(config.clone()),
         mailbox: mailbox.clone(),
         tenants: tenants.clone(),

@@ -9,7 +9,7 @@ use std::{
 };
 
 use postern_api::RecordStore;
-use postern_events::Filter;
+use postern_events::{Filter, spool::SpoolLimits};
 use postern_facts::{CallRecord, Event, LegResumed, Subject};
 use postern_types::{CallSid, UnixMicros, id::EventSid, leg::Party};
 use posternd::drivers::{files::Files, spool, store::Store};
@@ -51,7 +51,7 @@ fn open_store(folder: &Path) -> Store {
 async fn the_child_writes_until_it_is_killed() {
     let Some(folder) = std::env::var_os(FOLDER) else { return };
     let folder = Path::new(&folder);
-    let opened = spool::Opened::open(folder, 16, false).expect("a spool");
+    let opened = spool::Opened::open(folder, SpoolLimits::new(16, 30), false).expect("a spool");
     let files = Files::start(opened.folder().into()).expect("a thread");
     let spool = opened.start(files, Arc::new(|_| {}), |_| {});
     let store = open_store(folder);
@@ -85,7 +85,7 @@ async fn what_was_kept_survives_kill_9() {
     child.kill().unwrap();
     child.wait().unwrap();
 
-    let found = spool::Opened::open(&folder, 16, false).unwrap().found;
+    let found = spool::Opened::open(&folder, SpoolLimits::new(16, 30), false).unwrap().found;
     assert!(found.last >= kept, "{} of {kept}", found.last);
     let seqs: Vec<_> = found.recent.iter().filter(|event| Filter::default().matches(event)).map(|e| e.seq).collect();
     assert_eq!(seqs, (1..=found.last).collect::<Vec<_>>());

@@ -13,6 +13,7 @@ use std::{
 use async_nats::jetstream;
 use futures_util::{StreamExt, TryStreamExt};
 use postern_config::ControlPlane;
+use postern_events::spool::SpoolLimits;
 use postern_facts::{Event, Fact, LegResumed, PresenceChanged, Subject};
 use postern_types::{CallSid, UnixMicros, UserName, id::EventSid};
 use posternd::drivers::{
@@ -100,7 +101,7 @@ struct Daemon {
 
 impl Daemon {
     fn start(folder: &Path, url: &str) -> (Self, u64) {
-        let opened = spool::Opened::open(folder, 16, true).expect("a spool");
+        let opened = spool::Opened::open(folder, SpoolLimits::new(16, 30), true).expect("a spool");
         let last = opened.found.last;
         let files = Files::start(opened.folder().into()).expect("a thread");
         let (sender, said) = mpsc::unbounded_channel();

@@ -17,6 +17,8 @@ pub struct Appliance {
     pub runtime_folder: PathBuf,
     /// Bound of the event spool, megabytes.
     pub spool_mb: u64,
+    /// Days that an event stays in it at most.
+    pub spool_days: u64,
     /// Finished calls kept in the store at most.
     pub records_max: u64,
 }
@@ -29,12 +31,14 @@ impl Appliance {
             r.error(f.span_of("name"), "the name has a dot").hint("use letters, digits, `_` and `-`");
         }
         let (state_folder, runtime_folder) = (f.path(r, "state_folder"), f.path(r, "runtime_folder"));
-        let (spool_mb, records_max) = (f.integer(r, "spool_mb"), f.integer(r, "records_max"));
+        let (spool_mb, spool_days, records_max) =
+            (f.integer(r, "spool_mb"), f.integer(r, "spool_days"), f.integer(r, "records_max"));
         Some(Self {
             name: name?,
             state_folder: state_folder?,
             runtime_folder: runtime_folder?,
             spool_mb: spool_mb?,
+            spool_days: spool_days?,
             records_max: records_max?,
         })
     }

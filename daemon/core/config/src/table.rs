@@ -150,6 +150,7 @@ pub(crate) const ROWS: &[Row] = &[
     one("appliance.state_folder", Path, Value("/var/lib/postern"), "/var/lib/postern", "Where what must last is kept: event spool and store."),
     one("appliance.runtime_folder", Path, Value("/run/postern"), "/run/postern", "Where the socket of the `postern` tool is made."),
     one("appliance.spool_mb", Integer { min: 1, max: 1_048_576 }, Value("1024"), "1024", "Size of the event spool at most, megabytes. When full, the oldest events leave and every reader is told of the gap."),
+    one("appliance.spool_days", Integer { min: 1, max: 3650 }, Value("30"), "7", "Days that an event stays in the spool at most, whether it was delivered or not; older ones leave in the same way."),
     one("appliance.records_max", Integer { min: 0, max: 100_000_000 }, Value("100000"), "100000", "Finished calls kept in the store at most; the oldest leave first."),
 
     one("realms", Named("realm"), Required, "", "Sides of the border: each realm is a set of local addresses that face one network."),

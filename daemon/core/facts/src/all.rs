@@ -376,7 +376,7 @@ facts! {
     }
     /// The spool was full or too old, and its oldest events were given up before delivery.
     SpoolTrimmed = "spool.trimmed", "4844ba9be18ea39af84bc523b0bbb854", Error,
-        advice "The control plane was away longer than the spool holds. Enlarge `appliance.spool_mb`, or mend the link." {
+        advice "The control plane was away longer than the spool holds. Enlarge `appliance.spool_mb` or `appliance.spool_days`, or mend the link." {
         /// First number that is gone.
         from_seq: u64,
         /// Last number that is gone.

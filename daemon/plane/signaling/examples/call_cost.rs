@@ -167,6 +167,7 @@ fn config() -> Config {
             state_folder: "s".into(),
             runtime_folder: "r".into(),
             spool_mb: 1,
+            spool_days: 1,
             records_max: 1,
         },
         realms: BTreeMap::from([(RealmName::new("r"), realm)]),

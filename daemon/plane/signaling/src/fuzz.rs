@@ -94,6 +94,7 @@ fn config(local: SocketAddr, trunk: SocketAddr) -> Config {
             state_folder: PathBuf::new(),
             runtime_folder: PathBuf::new(),
             spool_mb: 1,
+            spool_days: 1,
             records_max: 1,
         },
         realms: BTreeMap::from([(name, realm)]),

@@ -85,6 +85,7 @@ pub(crate) fn config() -> Config {
             state_folder: "state".into(),
             runtime_folder: "run".into(),
             spool_mb: 1,
+            spool_days: 1,
             records_max: 1,
         },
         realms: BTreeMap::from([

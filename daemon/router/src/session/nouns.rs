@@ -93,9 +93,10 @@ impl Call {
         Ok(Branch { target, party, to, headers, subscription })
     }
 
-    /// Somebody whom the document names is not dialed.
+    /// Somebody whom the document, or the route, names is not dialed.
     pub fn tell_refused(&self, cx: &mut Context, entry: String, outcome: &Outcome) {
-        let (table, why) = ("document".to_owned(), outcome.cause.to_string());
+        let table = if self.session.is_some() { "document" } else { "route" }.to_owned();
+        let why = outcome.cause.to_string();
         self.tell(cx, self.sid, facts::CallRouted { table, entry, to: "refused".into(), why });
     }
 

@@ -66,6 +66,7 @@ fn a_client_is_dialed_talks_and_the_action_hears_of_it() {
 #[test]
 fn presence_is_asked_first() {
     let mut world = World::new();
+    world.devices("alice", 0);
     world.devices("bob", 1);
     for (user, status) in [("alice", "no-answer"), ("nobody", "no-answer")] {
         call(&mut world, &format!("<Dial action='/done' answerOnBridge='true'><Client>{user}</Client></Dial>"));
@@ -202,6 +203,7 @@ fn a_caller_answered_in_another_codec_changes_over() {
 #[test]
 fn whom_a_document_names_in_vain_is_told_with_the_reason() {
     let mut world = World::new();
+    world.devices("alice", 0);
     let table = [
         ("<Number>+15552000001</Number>", "501 the number is an application's: use Redirect to its URL"),
         ("<Number>7</Number>", "404 no number, user or route for it among 3 routes"),

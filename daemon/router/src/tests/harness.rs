@@ -108,6 +108,7 @@ pub fn config() -> Config {
             state_folder: PathBuf::from("/nowhere"),
             runtime_folder: PathBuf::from("/nowhere"),
             spool_mb: 1,
+            spool_days: 1,
             records_max: 1,
         },
         realms: BTreeMap::from([
@@ -181,7 +182,10 @@ impl World {
         // The one reading of a clock: everything after it is virtual.
         #[expect(clippy::disallowed_methods)]
         let now = Now { instant: Instant::now(), wall: UnixMicros(1_800_000_000_000_000) };
-        let router = Router::new(Arc::new(config), StdRng::seed_from_u64(7), now);
+        let mut router = Router::new(Arc::new(config), StdRng::seed_from_u64(7), now);
+        // alice is at home.
+        router.handle_devices(now, UserName::new("alice"), 1);
+        while router.poll_output().is_some() {}
         Self {
             router,
             now,

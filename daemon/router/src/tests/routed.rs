@@ -18,6 +18,22 @@ fn bridged(world: &World) -> usize {
 }
 
 #[test]
+fn a_user_without_devices_fails_at_once_and_presence_says_nothing() {
+    let mut world = World::new();
+    world.devices("alice", 0);
+    world.facts.clear();
+    world.invite(trunk_party(), "+15551000001", Some(stream(1, &[Format::pcma()])));
+    assert_eq!(world.said(), ["hangup 480"]);
+    let told = |name| world.count(name);
+    assert_eq!((told("presence.changed"), told("leg.dialed"), told("call.ended")), (0, 0, 1));
+    let why = world.fact(|fact| match fact {
+        Fact::CallRouted(f) if f.to == "refused" => Some((f.table.clone(), f.why.clone())),
+        _ => None,
+    });
+    assert_eq!(why, Some(("route".into(), "480 no device is registered".into())));
+}
+
+#[test]
 fn whoever_describes_one_of_our_own_media_ports_is_refused() {
     let own = |text: &str| AudioStream { rtp: text.parse().unwrap(), ..stream(1, &[Format::pcma()]) };
     let told = |world: &World| world.names().iter().filter(|name| **name == "media.own_address").count();
@@ -141,6 +157,7 @@ fn the_table_decides_and_refuses() {
         (false, "bob", None),
     ] {
         let mut world = World::new();
+        world.devices("bob", 1);
         let party = if user { user_party("carol") } else { trunk_party() };
         world.invite(party, to, Some(stream(1, &g711())));
         let dial = world.dialed();

@@ -70,6 +70,11 @@ impl Presence {
         self.change(user, |figures| figures.calls = figures.calls.saturating_sub(1))
     }
 
+    /// Registered devices of one user.
+    pub fn devices_of(&self, user: &UserName) -> u32 {
+        self.users.get(user).map_or(0, |figures| figures.devices)
+    }
+
     /// Whether dialing the user makes sense. A user in a call whose devices are all gone is busy: the call still lives.
     pub fn dialable(&self, user: &UserName) -> Availability {
         self.users.get(user).copied().unwrap_or_default().availability()

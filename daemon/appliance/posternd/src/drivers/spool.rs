@@ -91,7 +91,7 @@ pub struct Opened {
 impl Opened {
     /// Reads the spool in `state_folder/spool`, makes the folder if there is none, and cuts what a crash has torn.
     /// `is_watched`: there is a control plane, so what leaves unacknowledged is a loss.
-    pub fn open(state_folder: &Path, megabytes: u64, is_watched: bool) -> Result<Self, FileError> {
+    pub fn open(state_folder: &Path, limits: SpoolLimits, is_watched: bool) -> Result<Self, FileError> {
         let folder = state_folder.join("spool");
         let failed = |file: &Path| {
             let file = file.to_owned();
@@ -115,7 +115,6 @@ impl Opened {
                 }
             }
         });
-        let limits = SpoolLimits::of_megabytes(megabytes);
         let recovered = recover(limits, RingLimits::default(), segments, &cursor, is_watched);
         if let Some(error) = unreadable {
             return Err(error);
@@ -396,7 +395,7 @@ mod tests {
     }
 
     fn start(folder: &TestFolder) -> (Spool, Found, mpsc::UnboundedReceiver<u64>) {
-        let mut opened = Opened::open(folder.path(), 1, true).unwrap();
+        let mut opened = Opened::open(folder.path(), SpoolLimits::new(1, 30), true).unwrap();
         let none = Found { last: 0, calls_lost: 0, torn_bytes: 0, recent: Vec::new() };
         let found = std::mem::replace(&mut opened.found, none);
         let files = Files::start(opened.folder().into()).unwrap();
@@ -463,7 +462,7 @@ mod tests {
     #[tokio::test]
     async fn a_disk_that_refuses_is_told_once_and_the_streams_go_on() {
         let folder = TestFolder::new("refusing");
-        let opened = Opened::open(folder.path(), 1, false).unwrap();
+        let opened = Opened::open(folder.path(), SpoolLimits::new(1, 30), false).unwrap();
         let files = Files::start("/nonexistent".into()).unwrap();
         let (shown, mut seen) = mpsc::unbounded_channel();
         let (told, mut reports) = mpsc::unbounded_channel();

@@ -40,6 +40,7 @@ pub fn config(pairs: u16) -> Config {
             state_folder: "/".into(),
             runtime_folder: "/".into(),
             spool_mb: 1,
+            spool_days: 1,
             records_max: 1,
         },
         realms: BTreeMap::from([(RealmName::new("lo"), realm)]),

@@ -9,6 +9,7 @@ use std::{
 };
 
 use postern_facts::Written;
+use postern_types::UnixMicros;
 
 use super::frame;
 use crate::ring::Gap;
@@ -36,13 +37,16 @@ pub struct SpoolLimits {
     pub bytes_max: u64,
     /// A segment is closed when it has this many; the unit in which the oldest leave.
     pub segment_bytes: u64,
+    /// How much older than the newest event one may be. A segment spans a sixteenth of it at most.
+    pub age_max: Duration,
 }
 
 impl SpoolLimits {
-    /// From the configuration's `spool_mb`: sixteen segments, none above 8 MB, which are read as a whole.
-    pub fn of_megabytes(megabytes: u64) -> Self {
+    /// From the configuration's `spool_mb` and `spool_days`: sixteen segments, none above 8 MB, which are read as a whole.
+    pub fn new(megabytes: u64, days: u64) -> Self {
         let bytes_max = megabytes.max(1) << 20;
-        Self { bytes_max, segment_bytes: (bytes_max / 16).clamp(64 << 10, 8 << 20) }
+        let age_max = Duration::from_secs(days.max(1) * 86_400);
+        Self { bytes_max, segment_bytes: (bytes_max / 16).clamp(64 << 10, 8 << 20), age_max }
     }
 }
 
@@ -123,6 +127,9 @@ pub(super) struct Segment {
     pub(super) id: SegmentId,
     pub(super) last: u64,
     pub(super) bytes: u64,
+    /// The times of its first and last event.
+    pub(super) began: UnixMicros,
+    pub(super) ended: UnixMicros,
 }
 
 /// The spool's book-keeping.
@@ -368,9 +375,13 @@ impl Spool {
     }
 
     fn write_pending(&mut self, commit: &mut Commit) -> Option<Segment> {
-        let first = self.pending.front()?.seq;
-        let current = self.segments.back().copied().filter(|last| last.bytes < self.limits.segment_bytes);
-        let mut segment = current.unwrap_or(Segment { id: SegmentId(first), last: first, bytes: 0 });
+        let first = self.pending.front()?;
+        let (limits, at) = (self.limits, first.at);
+        let has_room =
+            |last: &Segment| last.bytes < limits.segment_bytes && at.since(last.began) <= limits.age_max / 16;
+        let current = self.segments.back().copied().filter(has_room);
+        let fresh = Segment { id: SegmentId(first.seq), last: first.seq, bytes: 0, began: at, ended: at };
+        let mut segment = current.unwrap_or(fresh);
         if self.unsynced.is_some_and(|unsynced| unsynced.segment != segment.id) {
             // A closed segment is whole before the next one begins: a loss of power leaves no hole.
             self.sync(commit);
@@ -387,6 +398,7 @@ impl Spool {
             self.pending_bytes -= size;
             frame::encode(event.seq, event.json.as_bytes(), &mut bytes);
             segment.last = event.seq;
+            segment.ended = event.at;
             commit.events.push(event);
         }
         let at = segment.bytes;
@@ -395,14 +407,15 @@ impl Spool {
         Some(segment)
     }
 
-    /// The oldest leave until the rest fits; the one being written stays.
+    /// The oldest leave until the rest fits and is young enough, measured by the newest event; the one being written stays.
     fn plan_deletes(&self, growing: Option<Segment>, commit: &mut Commit) -> usize {
         let Some(growing) = growing else { return 0 };
         let older = || self.segments.iter().filter(|segment| segment.id != growing.id);
         let mut total = growing.bytes + older().map(|segment| segment.bytes).sum::<u64>();
         let mut deletes = 0;
         for segment in older() {
-            if total <= self.limits.bytes_max {
+            let is_old = growing.ended.since(segment.ended) > self.limits.age_max;
+            if total <= self.limits.bytes_max && !is_old {
                 break;
             }
             total -= segment.bytes;

@@ -6,7 +6,7 @@ use std::{
 };
 
 use postern_facts::Written;
-use postern_types::CallSid;
+use postern_types::{CallSid, UnixMicros};
 
 use super::{
     frame::{self, Frames},
@@ -48,11 +48,12 @@ pub fn recover(
     let mut before = 0;
     for (id, bytes) in segments {
         let mut frames = Frames::new(&bytes);
-        let mut last = None;
+        let (mut last, mut times) = (None, None);
         for (seq, payload) in frames.by_ref().skip_while(|(seq, _)| *seq <= before) {
             last = Some(seq);
             let Ok(event) = Written::read(payload) else { continue };
             note_call(&mut live, &event);
+            times = Some((times.map_or(event.at, |(began, _): (UnixMicros, _)| began), event.at));
             recent_bytes += event.json.len();
             recent.push_back(Arc::new(event));
             while recent.len() > recent_limits.events_max || recent_bytes > recent_limits.bytes_max {
@@ -70,7 +71,9 @@ pub fn recover(
             repairs.push(FileOp::Sync { segment: id });
         }
         before = last;
-        kept.push_back(Segment { id, last, bytes: good });
+        // One whose events cannot be read any more is as old as can be.
+        let (began, ended) = times.unwrap_or((UnixMicros(0), UnixMicros(0)));
+        kept.push_back(Segment { id, last, bytes: good, began, ended });
     }
     let cursor = frame::read_cursor(cursor);
     let spool = Spool::assemble(limits, kept, cursor, is_watched);

@@ -80,8 +80,10 @@ fn start() -> Instant {
     Instant::now()
 }
 
+const YEAR: Duration = Duration::from_secs(31_536_000);
+
 fn small() -> SpoolLimits {
-    SpoolLimits { bytes_max: 2000, segment_bytes: 500 }
+    SpoolLimits { bytes_max: 2000, segment_bytes: 500, age_max: YEAR }
 }
 
 fn settle(spool: &mut Spool, disk: &mut Disk, mut now: Instant) {
@@ -110,9 +112,38 @@ fn events_are_kept_in_order_and_the_numbers_go_on() {
 }
 
 #[test]
+fn what_is_too_old_leaves_and_the_gap_is_told() {
+    let aged = |seq: u64, second: u64| {
+        let at = UnixMicros(second * 1_000_000);
+        let fact = LegResumed {}.into();
+        Arc::new(Written::of(&Event { seq, id: EventSid(seq.into()), at, subject: Subject::default(), fact }))
+    };
+    let limits = SpoolLimits { bytes_max: 100_000, segment_bytes: 50_000, age_max: Duration::from_secs(160) };
+    let (now, mut disk) = (start(), Disk::default());
+    let mut spool = disk.recover(limits, true).spool;
+    for seq in 1..=20 {
+        // Every five seconds, with room for all in one segment: they are parted by age.
+        spool.append(aged(seq, seq * 5)).unwrap();
+        settle(&mut spool, &mut disk, now);
+    }
+    assert!(disk.segments.len() >= 5, "{}", disk.segments.len());
+    spool.acknowledge(3);
+    spool.append(aged(21, 215)).unwrap();
+    settle(&mut spool, &mut disk, now);
+    let first = disk.seqs()[0];
+    assert!((9..=11).contains(&first), "older than 55 s is gone, by whole segments: {first}");
+    assert_eq!(spool.take_trimmed(), Some(Gap { from: 4, to: first - 1 }));
+    // The ages are known again after a restart, and all but what is being written may go.
+    let mut spool = disk.recover(limits, false).spool;
+    spool.append(aged(22, 1000)).unwrap();
+    settle(&mut spool, &mut disk, now);
+    assert_eq!((disk.seqs(), spool.take_trimmed()), (vec![22], None), "nobody waited for them");
+}
+
+#[test]
 fn many_writes_share_a_sync_and_a_closed_segment_is_synced_before_the_next_begins() {
     let (now, mut disk) = (start(), Disk::default());
-    let limits = SpoolLimits { bytes_max: 100_000, segment_bytes: 1000 };
+    let limits = SpoolLimits { bytes_max: 100_000, segment_bytes: 1000, age_max: YEAR };
     let mut spool = disk.recover(limits, false).spool;
     let (mut syncs, mut writes, mut dirty) = (0, 0, None);
     for seq in 1..=30 {
@@ -233,7 +264,7 @@ proptest! {
     fn a_crash_at_any_byte_loses_nothing_that_was_committed(
         budget in 0usize..4000, batch in 1u64..5, acks in any::<bool>(),
     ) {
-        let limits = SpoolLimits { bytes_max: 100_000, segment_bytes: 400 };
+        let limits = SpoolLimits { bytes_max: 100_000, segment_bytes: 400, age_max: YEAR };
         let (mut now, mut disk, mut budget) = (start(), Disk::default(), budget);
         let mut spool = disk.recover(limits, true).spool;
         let (mut seq, mut committed, mut acked) = (0, 0, 0);
