@@ -5,7 +5,7 @@ import time
 
 import pytest
 from conftest import CARRIER_SOUND, PHONE_SOUND
-from kit import audio, box, capture, sipp
+from kit import audio, box, capture, sip, sipp, talk
 from kit.appserver import Reply
 from kit.wait import until
 
@@ -278,3 +278,15 @@ def test_secrets_stay_out_of_what_is_told(world):
         assert secret not in str(daemon.events())
         assert secret not in daemon.tool("status", "--json", check=False)[1]
 
+
+
+def test_a_caller_whose_codecs_nobody_knows_is_told_so(world):
+    daemon = world.start()
+    world.app["/voice"] = document('<Gather timeout="5"/>')
+    raw = sip.Raw(world.net.carrier)
+    body = talk.description(raw.local, 6000).replace("RTP/AVP 0", "RTP/AVP 77").replace("rtpmap:0 PCMU/8000", "rtpmap:77 nonsense/8000")
+    raw.send(raw.request("INVITE", f"sip:{box.NUMBER_APP}@{world.net.box_carrier}", ("Content-Type: application/sdp",), body), world.net.box_carrier)
+    final = raw.final()
+    assert sip.status(final) == 488, final
+    raw.close()
+    daemon.idle()

@@ -1,7 +1,8 @@
 //! G.711 (ITU-T G.711, 11/88): 16-bit samples to 8-bit A-law or µ-law codes and back.
 //!
 //! A code is a sign, a segment of three bits and a step of four; A-law codes have their even bits inverted on the wire, µ-law
-//! codes all of them. Encoding is arithmetic without a table (about 2 ns a sample); decoding looks up 256 values made at compile time.
+//! codes all of them. The crate audio-codec 0.4 gives the A-law of -8 to -1 the positive sign and allocates for each packet, so these few
+//! lines are our own, held against the tables of the standard by the tests. Encoding is arithmetic without a table (about 2 ns a sample); decoding looks up 256 values made at compile time.
 
 /// 20 ms of silence decodes from this A-law code: the smallest positive value.
 pub const ALAW_SILENCE: u8 = 0xd5;

@@ -2,9 +2,6 @@
 //!
 //! Pure functions. What is played and to whom is the media plane's; here bytes become samples at 8000 Hz, 16 bits, one channel,
 //! and back. G.711 works in a caller's buffer and allocates nothing; reading a WAV file allocates its samples once.
-//!
-//! The crate `audio-codec` was tried and not taken: its encoders allocate for each packet, and its A-law gives the samples -8 to -1
-//! the positive sign.
 
 #![forbid(unsafe_code)]
 

@@ -1,8 +1,12 @@
 //! WAV files to prompts, and samples to WAV files.
 //!
 //! Read are linear samples of 8, 16, 24 and 32 bits, A-law and µ-law. All rates of [`RATES`] come out at 8000 Hz, two channels as
-//! one. A file cut short, or a stream whose length nobody knew, gives what is there. The crate hound knows neither of the G.711 formats nor
-//! chunks of odd length, so the walk is our own; hound is the independent witness of the tests.
+//! one. A file cut short, or a stream whose length nobody knew, gives what is there.
+//!
+//! The walk is our own because no crate reads what application servers send: hound 3.5 knows neither of the G.711 formats nor the padding
+//! of chunks of odd length; symphonia 0.6 reads both, but refuses files that were cut short or streamed (a length that is larger than the
+//! file, as sox and many recorders write it), and panics on a sample rate of 2^31 Hz and more, which a stranger's file may say. hound is the
+//! independent witness of the tests.
 
 use std::fmt;
 
