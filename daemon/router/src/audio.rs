@@ -2,13 +2,12 @@
 
 use std::net::SocketAddr;
 
-use postern_config::SrtpMode;
 use postern_facts as facts;
 use postern_types::{
     CallSid, Cause, EndedBy, Now,
     leg::LegCommand,
     media::MediaCommand,
-    stream::{AudioStream, Direction, Format},
+    stream::{AudioStream, Direction, Fingerprint, Format},
 };
 
 use crate::{
@@ -32,14 +31,23 @@ impl Call {
     }
 
     /// The stream is there: whatever waited for it goes on.
-    pub fn on_opened(&mut self, cx: &mut Context, now: Now, sid: CallSid, rtp: SocketAddr, rtcp: SocketAddr) {
+    pub fn on_opened(
+        &mut self,
+        cx: &mut Context,
+        now: Now,
+        sid: CallSid,
+        (rtp, rtcp): (SocketAddr, SocketAddr),
+        fingerprint: Option<Fingerprint>,
+    ) {
         let Some(leg) = self.leg_mut(sid).filter(|leg| leg.is_opening()) else { return };
+        leg.keys.fingerprint = fingerprint;
         leg.stream = Stream::Open { rtp, rtcp };
         leg.opened = now.wall;
         if let Some(mut dial) = leg.dial.take() {
-            // The offer was made before the ports were known.
+            // The offer was made before ports and certificate were known.
             dial.offer.rtp = rtp;
-            dial.offer.rtcp = rtcp;
+            dial.offer.rtcp = if dial.offer.rtcp_mux { rtp } else { rtcp };
+            leg.keys.describe(&mut dial.offer);
             leg.ours = Some(dial.offer.clone());
             cx.leg(LegCommand::Dial(dial));
             self.callback_initiated(cx, now, sid);
@@ -68,8 +76,8 @@ impl Call {
             _ => (unspecified(leg.ipv6), unspecified(leg.ipv6)),
         };
         let theirs = leg.theirs.as_ref();
-        let rtcp_mux = theirs.is_some_and(|theirs| theirs.rtcp_mux);
-        AudioStream {
+        let rtcp_mux = theirs.map_or(leg.keys.wants_mux(), |theirs| theirs.rtcp_mux);
+        let mut ours = AudioStream {
             rtp,
             rtcp: if rtcp_mux { rtp } else { rtcp },
             rtcp_mux,
@@ -77,8 +85,12 @@ impl Call {
             telephone_event,
             ptime_ms: theirs.map_or(20, |theirs| theirs.ptime_ms),
             direction,
-            crypto: leg.key_out.iter().cloned().collect(),
-        }
+            crypto: Vec::new(),
+            dtls: None,
+            ice: None,
+        };
+        leg.keys.describe(&mut ours);
+        ours
     }
 
     /// Tells the media plane what a leg settled on, and the fact when it is news.
@@ -95,38 +107,6 @@ impl Call {
         {
             leg.negotiated = Some(media.clone());
             self.tell(cx, sid, facts::LegNegotiated { media });
-        }
-    }
-
-    /// Takes the keys of an offer of the peer's: the key it sends by, and ours to answer with.
-    pub fn take_offered_key(leg: &mut Leg, cx: &mut Context, offer: &AudioStream) -> Result<(), Cause> {
-        leg.key_in = leg.policy.srtp_of_offer(offer)?;
-        leg.key_out = match (&leg.key_in, leg.key_out.take()) {
-            (None, _) => None,
-            // The same key goes on: a new one would need the far end to change over in the middle of a packet.
-            (Some(key), Some(own)) if own.suite == key.suite => {
-                Some(postern_types::stream::SdesKey { tag: key.tag, ..own })
-            }
-            (Some(key), _) => Some(negotiate::make_key(&mut cx.rng, Some(key))),
-        };
-        Ok(())
-    }
-
-    /// Takes the key of an answer to our offer.
-    pub fn take_answered_key(leg: &mut Leg, answer: &AudioStream) -> Result<(), Cause> {
-        leg.key_in = match (&leg.key_out, answer.crypto.first()) {
-            (None, None) => None,
-            (Some(own), Some(key)) if own.suite == key.suite && own.tag == key.tag => Some(key.clone()),
-            (Some(_), None) => return Err(Cause::new(488, "SRTP required, and not answered")),
-            (_, Some(_)) => return Err(Cause::new(488, "an SRTP key answered that was not offered")),
-        };
-        Ok(())
-    }
-
-    /// The key of an offer of ours, if the policy demands SRTP.
-    pub fn offer_key(leg: &mut Leg, cx: &mut Context) {
-        if leg.policy.srtp == SrtpMode::Required && leg.key_out.is_none() {
-            leg.key_out = Some(negotiate::make_key(&mut cx.rng, None));
         }
     }
 
@@ -149,7 +129,7 @@ impl Call {
         if agreed.is_empty() {
             return Err(Cause::new(488, "answered without a format that was offered"));
         }
-        Self::take_answered_key(leg, answer)?;
+        leg.keys.take_answer(answer)?;
         leg.agreed = agreed;
         leg.theirs = Some(answer.clone());
         Ok(())
@@ -173,9 +153,9 @@ impl Call {
         }
         if !told {
             if let Some(offer) = leg.theirs.clone() {
-                Self::take_offered_key(leg, cx, &offer)?;
+                leg.keys.take_offer(&leg.policy, &mut cx.rng, &offer)?;
             } else {
-                Self::offer_key(leg, cx);
+                leg.keys.make_offer(&leg.policy, &mut cx.rng);
             }
             let direction = leg.theirs.as_ref().map_or(Direction::SendRecv, |theirs| theirs.direction.reversed());
             let telephone_event = leg.telephone_event().filter(|_| events);
@@ -264,8 +244,8 @@ impl Call {
             return Err(Cause::new(488, "no codec in which a prompt can be played"));
         }
         match &offered {
-            Some(offer) => Self::take_offered_key(leg, cx, offer)?,
-            None => Self::offer_key(leg, cx),
+            Some(offer) => leg.keys.take_offer(&leg.policy, &mut cx.rng, offer)?,
+            None => leg.keys.make_offer(&leg.policy, &mut cx.rng),
         }
         let direction = offered.as_ref().map_or(Direction::SendRecv, |offer| offer.direction.reversed());
         leg.agreed = agreed.clone();

@@ -17,6 +17,7 @@ use crate::{
     context::Context,
     cookies::Jar,
     dial::Dialing,
+    keys::Keys,
     leg::{End, Leg, Origin, Stream},
     negotiate::Policy,
     reoffer::Reoffer,
@@ -107,8 +108,7 @@ impl Call {
             theirs: offered.offer.clone(),
             ours: None,
             agreed: Vec::new(),
-            key_in: None,
-            key_out: None,
+            keys: Keys::default(),
             held: false,
             negotiated: None,
             quality: None,
@@ -216,12 +216,29 @@ impl Call {
                 // Too late: nobody waits for it, and it must not stay open.
                 cx.media(MediaCommand::Close { leg });
             }
-            MediaEvent::Opened { leg, rtp, rtcp } => self.on_opened(cx, now, leg, rtp, rtcp),
+            MediaEvent::Opened { leg, rtp, rtcp, fingerprint } => {
+                self.on_opened(cx, now, leg, (rtp, rtcp), fingerprint);
+            }
             MediaEvent::OpenFailed { leg, why } => self.on_open_failed(cx, now, leg, why),
             MediaEvent::Latched { leg, source, as_described } => {
                 let Some(opened) = self.leg(leg).map(|leg| leg.opened) else { return };
                 let after_ms = now.wall.since(opened).as_millis() as u64;
                 self.tell(cx, leg, facts::MediaLatched { source, as_described, after_ms });
+            }
+            MediaEvent::Connected { leg, source } => {
+                let Some(opened) = self.leg(leg).map(|leg| leg.opened) else { return };
+                let after_ms = now.wall.since(opened).as_millis() as u64;
+                self.tell(cx, leg, facts::MediaConnected { source, after_ms });
+            }
+            MediaEvent::Keyed { leg, source, suite, took } => {
+                let (suite, took_ms) = (suite.name().to_owned(), took.as_millis() as u64);
+                self.tell(cx, leg, facts::MediaKeyed { source, suite, took_ms });
+            }
+            MediaEvent::Unproven { leg, source, why, packets } => {
+                self.tell(cx, leg, facts::MediaUnproven { source, why: why.to_owned(), packets });
+            }
+            MediaEvent::ConsentLost { leg, silent } => {
+                self.tell(cx, leg, facts::MediaConsentLost { silent_ms: silent.as_millis() as u64 });
             }
             MediaEvent::Foreign { leg, source, packets } => {
                 self.tell(cx, leg, facts::MediaForeign { source, packets });

@@ -21,6 +21,7 @@ use crate::{
     call::{Call, LEGS_MAX, is_due},
     callback::Subscription,
     context::Context,
+    keys::Keys,
     leg::{Leg, Origin, Stream},
     negotiate::{self, Policy},
 };
@@ -227,7 +228,7 @@ impl Call {
         leg.origin = Origin::Dial;
         leg.from = caller.clone();
         leg.from_name = from_name.to_string();
-        Self::offer_key(&mut leg, cx);
+        leg.keys.make_offer(&leg.policy, &mut cx.rng);
         let mut offer = Self::describe(&leg, formats, telephone_event, direction);
         offer.ptime_ms = ptime_ms;
         let (target, headers) = (branch.target, branch.headers);
@@ -463,8 +464,7 @@ pub fn new_leg(
         theirs: None,
         ours: None,
         agreed: Vec::new(),
-        key_in: None,
-        key_out: None,
+        keys: Keys::default(),
         held: false,
         negotiated: None,
         quality: None,

@@ -7,10 +7,13 @@ use postern_types::{
     AccountSid, CallSid, Cause, EndedBy, Now, RealmName, UnixMicros,
     leg::{Dial, Party},
     media::{StreamReport, StreamSetup},
-    stream::{AudioStream, Format, Negotiated, SdesKey},
+    stream::{AudioStream, Format, Negotiated},
 };
 
-use crate::negotiate::{self, Policy};
+use crate::{
+    keys::Keys,
+    negotiate::{self, Policy},
+};
 
 /// How a leg came to be, in the words of the call resource.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -101,8 +104,8 @@ pub struct Leg {
     pub ours: Option<AudioStream>,
     /// The formats that both sides of this leg know, with the peer's payload types, the one in use first.
     pub agreed: Vec<Format>,
-    pub key_in: Option<SdesKey>,
-    pub key_out: Option<SdesKey>,
+    /// What it is encrypted with.
+    pub keys: Keys,
     /// The peer holds the other.
     pub held: bool,
     pub negotiated: Option<Negotiated>,
@@ -219,8 +222,10 @@ impl Leg {
             telephone_event: theirs.telephone_event.filter(|_| both),
             ptime_ms: theirs.ptime_ms,
             direction,
-            srtp_in: self.key_in.clone(),
-            srtp_out: self.key_out.clone(),
+            srtp_in: self.keys.key_in.clone(),
+            srtp_out: self.keys.key_out.clone(),
+            dtls: self.keys.dtls.clone(),
+            ice: self.keys.ice.clone(),
         })
     }
 
@@ -233,7 +238,11 @@ impl Leg {
             payload_type: setup.format.payload_type,
             ptime_ms: setup.ptime_ms,
             telephone_event: setup.telephone_event,
-            srtp: setup.srtp_in.map(|key| key.suite.name().to_owned()),
+            srtp: match setup.dtls {
+                Some(_) => Some("DTLS".to_owned()),
+                None => setup.srtp_in.map(|key| key.suite.name().to_owned()),
+            },
+            ice: setup.ice.is_some(),
             local: rtp,
             remote: setup.remote_rtp,
             direction: setup.direction,

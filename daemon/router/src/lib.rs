@@ -16,6 +16,7 @@ mod callback;
 mod context;
 mod cookies;
 mod dial;
+mod keys;
 mod leg;
 mod negotiate;
 mod originate;

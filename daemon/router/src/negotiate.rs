@@ -11,6 +11,8 @@ use postern_types::{
 };
 use rand::Rng;
 
+use crate::keys::NO_MUX;
+
 /// The payload type under which we offer telephone-event when nobody chose one.
 pub const TELEPHONE_EVENT: u8 = 101;
 
@@ -49,13 +51,18 @@ impl Policy {
             .collect()
     }
 
-    /// The key by which the peer will send, if its offer is acceptable.
-    pub fn srtp_of_offer(&self, offer: &AudioStream) -> Result<Option<SdesKey>, Cause> {
-        match (self.srtp, offer.crypto.first()) {
-            (SrtpMode::Off, Some(_)) => Err(Cause::new(488, "SRTP offered, and not allowed here")),
-            (SrtpMode::Required, None) => Err(Cause::new(488, "SRTP required, and not offered")),
-            (_, key) => Ok(key.cloned()),
-        }
+    /// Whether an offer is encrypted as it may be and must be.
+    pub fn accepts(&self, offer: &AudioStream) -> Result<(), Cause> {
+        let (is_sdes, is_dtls, is_ice) = (!offer.crypto.is_empty(), offer.dtls.is_some(), offer.ice.is_some());
+        let why = match self.srtp {
+            SrtpMode::Off if is_sdes || is_dtls => "SRTP offered, and not allowed here",
+            SrtpMode::Required if !is_sdes && !is_dtls => "SRTP required, and not offered",
+            SrtpMode::Dtls | SrtpMode::Webrtc if !is_dtls => "DTLS-SRTP required, and not offered",
+            SrtpMode::Webrtc if !is_ice => "ICE required, and not offered",
+            _ if is_dtls && !offer.rtcp_mux => NO_MUX,
+            _ => return Ok(()),
+        };
+        Err(Cause::new(488, why))
     }
 }
 
@@ -117,9 +124,10 @@ pub fn make_key(rng: &mut impl Rng, like: Option<&SdesKey>) -> SdesKey {
     SdesKey { tag, suite, key_salt: Secret::new(key_salt) }
 }
 
-/// Whether the party takes packets: its direction says so and it gave an address (RFC 3264 8.4: 0.0.0.0 is hold).
+/// Whether the party takes packets: its direction says so and it gave an address (RFC 3264 8.4: 0.0.0.0 is hold), or gives it by ICE.
 pub fn receives(stream: &AudioStream) -> bool {
-    stream.direction.receives() && !stream.rtp.ip().is_unspecified() && stream.rtp.port() != 0
+    let is_somewhere = !stream.rtp.ip().is_unspecified() && stream.rtp.port() != 0;
+    stream.direction.receives() && (is_somewhere || stream.ice.is_some())
 }
 
 fn same(a: &Format, b: &Format) -> bool {

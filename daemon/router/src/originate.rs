@@ -74,7 +74,7 @@ pub fn create(cx: &mut Context, now: Now, account: AccountSid, wanted: CreateCal
     leg.account = Some(account);
     leg.origin = Origin::Api;
     leg.from = wanted.from.clone();
-    Call::offer_key(&mut leg, cx);
+    leg.keys.make_offer(&leg.policy, &mut cx.rng);
     let offer = Call::describe(&leg, formats, Some(negotiate::TELEPHONE_EVENT), Direction::SendRecv);
     let (from_name, headers) = ("".into(), vec![]);
     let dial = Dial { leg: sid, target, from, from_name, offer, timeout, headers, max_forwards: FORWARDS_MAX };

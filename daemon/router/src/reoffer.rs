@@ -69,7 +69,7 @@ impl Call {
             return cx.leg(LegCommand::AnswerReoffer { leg: sid, answer: Box::new(ours) });
         };
         let checked = self.check_address(cx, sid, &offer);
-        if let Err(cause) = checked.and_then(|()| leg.policy.srtp_of_offer(&offer).map(drop)) {
+        if let Err(cause) = checked.and_then(|()| leg.policy.accepts(&offer)) {
             self.tell(cx, sid, facts::ReofferRefused { cause: cause.clone() });
             return refuse(cx, cause);
         }
@@ -188,7 +188,7 @@ impl Call {
         direction: Direction,
     ) {
         let Some(leg) = self.leg_mut(sid) else { return };
-        if Self::take_offered_key(leg, cx, offer).is_err() {
+        if leg.keys.take_offer(&leg.policy, &mut cx.rng, offer).is_err() {
             return cx.leg(LegCommand::RejectReoffer { leg: sid, cause: Cause::new(488, "SRTP does not fit") });
         }
         let events = leg.ours.as_ref().is_none_or(|ours| ours.telephone_event.is_some());

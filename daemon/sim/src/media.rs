@@ -92,7 +92,7 @@ impl Media {
         let (rtp, rtcp) = (SocketAddr::new(ip, port), SocketAddr::new(ip, port + 1));
         self.streams.insert(leg, Stream { port, ..Stream::default() });
         self.open_max = self.open_max.max(self.streams.len());
-        self.events.push_back(MediaEvent::Opened { leg, rtp, rtcp });
+        self.events.push_back(MediaEvent::Opened { leg, rtp, rtcp, fingerprint: None });
     }
 
     fn unbridge(&mut self, leg: CallSid) {

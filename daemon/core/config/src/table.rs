@@ -115,7 +115,7 @@ const SECOND: u64 = 1000;
 const MINUTE: u64 = 60 * SECOND;
 /// Where a call may be sent by a number or a route.
 const TARGETS: &[(&str, &str)] = &[("user", "users"), ("trunk", "trunks"), ("application", "applications")];
-const SRTP: &[&str] = &["off", "accept", "required"];
+const SRTP: &[&str] = &["off", "accept", "required", "dtls", "webrtc"];
 const LATCHING: &[&str] = &["window", "strict"];
 const METHODS: &[&str] = &["GET", "POST"];
 const HTTP: &[&str] = &["http", "https"];
@@ -173,7 +173,7 @@ pub(crate) const ROWS: &[Row] = &[
     one("trunks.*.demands.username", Text, Required, "acme", "User name."),
     one("trunks.*.demands.password", Secret, Required, "{file: secrets/acme}", "Password."),
     many("trunks.*.codecs", Codec, Words("all that the parties agree on"), "[PCMA, PCMU]", "Codecs allowed, best first."),
-    one("trunks.*.srtp", Choice(SRTP), Value("off"), "required", "Encrypted audio (SDES keys): `off`, `accept` when offered, or `required`."),
+    one("trunks.*.srtp", Choice(SRTP), Value("off"), "required", "Encrypted audio: `off`, `accept` when offered (SDES keys or DTLS), `required` (SDES keys are offered), `dtls` (DTLS-SRTP and nothing else), or `webrtc` (DTLS-SRTP over ICE, for browsers)."),
     one("trunks.*.latching", Choice(LATCHING), Value("window"), "strict", "Whose audio is taken for the trunk's: `window`, from anywhere for `media.latch_window` (NAT), the address that it described winning whenever it shows up; or `strict`, only from that address: right for a trunk without NAT."),
     one("trunks.*.calls_max", Integer { min: 1, max: 1_000_000 }, Words("no limit"), "200", "Calls at once at most, both directions together."),
 
@@ -182,7 +182,7 @@ pub(crate) const ROWS: &[Row] = &[
     one("users.*.devices_max", Integer { min: 1, max: 100 }, Value("5"), "2", "Devices registered at once at most."),
     one("users.*.caller_id", E164, Words("the user's name"), "\"+15551234567\"", "The number shown when this user calls out over a trunk."),
     many("users.*.codecs", Codec, Words("all that the parties agree on"), "[opus, PCMU]", "Codecs allowed, best first."),
-    one("users.*.srtp", Choice(SRTP), Value("off"), "accept", "Encrypted audio (SDES keys): `off`, `accept` when offered, or `required`."),
+    one("users.*.srtp", Choice(SRTP), Value("off"), "accept", "Encrypted audio: `off`, `accept` when offered (SDES keys or DTLS), `required` (SDES keys are offered), `dtls` (DTLS-SRTP and nothing else), or `webrtc` (DTLS-SRTP over ICE, for browsers)."),
 
     one("numbers", Named("number"), Words("no numbers"), "", "What a dialed number maps to: exactly one of `user`, `trunk` and `application`. The name is the number in international form, `+` and digits."),
     one("numbers.*.user", Reference("users"), Words("-"), "alice", "All devices of this user ring."),

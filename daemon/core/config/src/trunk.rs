@@ -34,17 +34,21 @@ pub struct Trunk {
     pub calls_max: Option<u32>,
 }
 
-/// How SRTP is used with a peer (SDES keys).
+/// How audio with a peer is encrypted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum SrtpMode {
     /// Plain RTP only.
     #[default]
     Off,
-    /// Taken when offered, not offered by us.
+    /// Taken when offered, with SDES keys or DTLS, not offered by us.
     Accept,
-    /// Offered and demanded.
+    /// Offered with SDES keys, and demanded with these or DTLS.
     Required,
+    /// DTLS-SRTP, offered and demanded.
+    Dtls,
+    /// The same over ICE: what browsers need.
+    Webrtc,
 }
 
 /// Host and port.
@@ -145,7 +149,7 @@ impl Credentials {
 }
 
 impl SrtpMode {
-    pub(crate) const ALL: [Self; 3] = [Self::Off, Self::Accept, Self::Required];
+    pub(crate) const ALL: [Self; 5] = [Self::Off, Self::Accept, Self::Required, Self::Dtls, Self::Webrtc];
 }
 
 impl fmt::Display for Address {

@@ -173,6 +173,37 @@ facts! {
         /// How many since the last such fact.
         packets: u64,
     }
+    /// The party proved itself by ICE: its packets come from there, and go there. Again when it moves to another network.
+    MediaConnected = "media.connected", "5a0c1f7be2d94c0c9f5f0d7a6c3b8e41", Info {
+        /// The source.
+        source: SocketAddr,
+        /// From the opening of the stream, milliseconds.
+        after_ms: u64,
+    }
+    /// The DTLS handshake with the party is done; encrypted audio can pass.
+    MediaKeyed = "media.keyed", "c94f27d0a81b4e6d8f0be6571d2a93f5", Info {
+        /// With whom.
+        source: SocketAddr,
+        /// What protects the audio.
+        suite: String,
+        /// How long the handshake took, milliseconds.
+        took_ms: u64,
+    }
+    /// Somebody could not prove to be the party: a certificate that was not described, a wrong ICE password. Nothing of it is heard.
+    MediaUnproven = "media.unproven", "1e7d5b3c90f64a2b8ac6f4d2e08b517d", Warning,
+        advice "If the party is heard (`media.keyed` stands in `postern explain CALL`), somebody else tried, in vain. If not, something between the parties changes descriptions: compare a=fingerprint and a=ice-pwd on both sides." {
+        /// The latest of them.
+        source: SocketAddr,
+        /// What was wrong.
+        why: String,
+        /// How many packets or handshakes since the last such fact.
+        packets: u64,
+    }
+    /// The party no longer checks its connection, as ICE wants it to; it may be gone.
+    MediaConsentLost = "media.consent_lost", "83b6e0f4c5194d7da2f1b90c6e7d4a28", Notice {
+        /// For how long, milliseconds.
+        silent_ms: u64,
+    }
     /// A leg should send audio and did not for the configured time; the call is ended.
     MediaTimedOut = "media.timed_out", "7c67fba68d8edcd2e9bde9843c6c1e9a", Warning,
         advice "Look at `postern explain CALL`: whether a first packet ever came, and from where. Never: wrong address or firewall on that side. Once: the party lost its network." {

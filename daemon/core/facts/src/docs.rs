@@ -165,10 +165,10 @@ fn json_type(kind: &str) -> &str {
         "EndedBy" => "`peer`, `other_party`, `router`, `operator`, `postern`",
         "Party" => "object: `kind` and `trunk`, `user` or `uri`",
         "Negotiated" => {
-            "object: `codec`, `payload_type`, `ptime_ms`, `telephone_event`, `srtp`, `local`, `remote`, `direction`"
+            "object: `codec`, `payload_type`, `ptime_ms`, `telephone_event`, `srtp`, `ice`, `local`, `remote`, `direction`"
         }
         "StreamReport" => {
-            "object: packets and bytes each way, `packets_lost`, `dropped_foreign`, `dropped_bad`, `jitter_ms`, `mos`, `first_packet_ms`, `source`"
+            "object: packets and bytes each way, `packets_lost`, `dropped_foreign`, `dropped_bad`, `jitter_ms`, `mos`, `first_packet_ms`, `source`, `checks_received`, `proofs_refused`"
         }
         other => other,
     }

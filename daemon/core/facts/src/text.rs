@@ -67,6 +67,12 @@ fn worded(fact: &Fact) -> String {
             format!("first RTP from {} ({how}), {} after opening", f.source, took(f.after_ms))
         }
         Fact::OwnAddressDescribed(f) => format!("description refused: {} is a media port of this appliance", f.address),
+        Fact::MediaConnected(f) => format!("ICE: its packets come from {} since {}", f.source, took(f.after_ms)),
+        Fact::MediaKeyed(f) => format!("DTLS with {} done in {}: {}", f.source, took(f.took_ms), f.suite),
+        Fact::MediaUnproven(f) => {
+            format!("{} from {}: {}", count(f.packets, "failed proof"), f.source, f.why)
+        }
+        Fact::MediaConsentLost(f) => format!("no ICE check for {}", took(f.silent_ms)),
         Fact::MediaForeign(f) => format!("{} from {} dropped", count(f.packets, "foreign packet"), f.source),
         Fact::MediaTimedOut(f) => format!("no audio for {}", took(f.silent_ms)),
         Fact::MediaWorkerFailed(f) => {
@@ -162,6 +168,9 @@ pub fn negotiated(media: &Negotiated) -> String {
         Some(suite) => told.push_str(&format!(", SRTP {suite}")),
         None => told.push_str(", plain RTP"),
     }
+    if media.ice {
+        told.push_str(", ICE");
+    }
     // The flow as the peer asked for it.
     told.push_str(match media.direction {
         Direction::SendRecv => "",
@@ -169,6 +178,10 @@ pub fn negotiated(media: &Negotiated) -> String {
         Direction::RecvOnly => ", it only receives",
         Direction::Inactive => ", silent both ways",
     });
+    if media.ice {
+        // What the peer described is where nobody is; `media.connected` says more.
+        return format!("{told}; {} here", media.local);
+    }
     format!("{told}; {} here, {} there", media.local, media.remote)
 }
 

@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     id::{CallSid, RealmName},
-    stream::{Direction, Format, SdesKey},
+    stream::{Direction, Fingerprint, Format, Ice, SdesKey, SrtpSuite},
 };
 
 /// Audio to be played: 16-bit mono samples at 8000 Hz, decoded once and shared by all legs that hear it.
@@ -64,6 +64,19 @@ pub struct StreamSetup {
     pub srtp_in: Option<SdesKey>,
     /// The key by which we protect what we send.
     pub srtp_out: Option<SdesKey>,
+    /// Both keys come from a DTLS handshake with this peer; until then nothing passes. `srtp_in` and `srtp_out` are none.
+    pub dtls: Option<Box<DtlsPeer>>,
+    /// Our side of ICE: only sources whose checks carry this password are heard, and packets go where the peer nominates.
+    pub ice: Option<Box<Ice>>,
+}
+
+/// The other end of a DTLS handshake.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct DtlsPeer {
+    /// What its certificate must be.
+    pub fingerprint: Fingerprint,
+    /// Whether it begins the handshake, or we.
+    pub begins: bool,
 }
 
 /// What the router wants of the media plane.
@@ -131,6 +144,8 @@ pub enum MediaEvent {
         rtp: SocketAddr,
         /// The same for RTCP when not multiplexed.
         rtcp: SocketAddr,
+        /// Of our certificate, if the plane can key by DTLS.
+        fingerprint: Option<Fingerprint>,
     },
     /// No stream: ports are used up, or the realm is unknown or has no such address family.
     OpenFailed {
@@ -156,6 +171,42 @@ pub enum MediaEvent {
         source: SocketAddr,
         /// How many since the last such event.
         packets: u64,
+    },
+    /// The peer proved itself by ICE, and nominated this source: packets go there, and come from there.
+    Connected {
+        /// Whose.
+        leg: CallSid,
+        /// From where.
+        source: SocketAddr,
+    },
+    /// The DTLS handshake is done; audio can pass.
+    Keyed {
+        /// Whose.
+        leg: CallSid,
+        /// With whom.
+        source: SocketAddr,
+        /// What it settled on.
+        suite: SrtpSuite,
+        /// From the first packet of the handshake to its end.
+        took: Duration,
+    },
+    /// Somebody failed to prove to be the peer: nothing of it is heard. At most one such event a second and leg.
+    Unproven {
+        /// Whose.
+        leg: CallSid,
+        /// The latest of them.
+        source: SocketAddr,
+        /// What was wrong with the latest, in words for a person.
+        why: &'static str,
+        /// How many packets or handshakes since the last such event.
+        packets: u64,
+    },
+    /// The peer no longer checks the connection (RFC 7675), though ICE had settled it.
+    ConsentLost {
+        /// Whose.
+        leg: CallSid,
+        /// For how long.
+        silent: Duration,
     },
     /// A digit by RFC 4733, told once, when it ends (or when its end is lost).
     Digit {
@@ -205,6 +256,10 @@ impl MediaEvent {
             | Self::OpenFailed { leg, .. }
             | Self::Latched { leg, .. }
             | Self::Foreign { leg, .. }
+            | Self::Connected { leg, .. }
+            | Self::Keyed { leg, .. }
+            | Self::Unproven { leg, .. }
+            | Self::ConsentLost { leg, .. }
             | Self::Digit { leg, .. }
             | Self::PlayEnded { leg, .. }
             | Self::TimedOut { leg, .. }
@@ -241,4 +296,10 @@ pub struct StreamReport {
     pub first_packet_ms: Option<u64>,
     /// The source that the leg latched.
     pub source: Option<SocketAddr>,
+    /// ICE checks of the peer that were answered.
+    #[serde(default)]
+    pub checks_received: u64,
+    /// ICE checks and DTLS handshakes of somebody who could not prove to be the peer.
+    #[serde(default)]
+    pub proofs_refused: u64,
 }

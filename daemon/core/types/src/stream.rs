@@ -118,21 +118,27 @@ impl Direction {
     }
 }
 
-/// SRTP suites that we speak with SDES keys (RFC 4568 6.2).
+/// SRTP suites that we speak: the first two with SDES keys (RFC 4568 6.2), all but the second with DTLS (RFC 5764, RFC 7714).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub enum SrtpSuite {
     /// AES_CM_128_HMAC_SHA1_80.
     AesCm128HmacSha1_80,
     /// AES_CM_128_HMAC_SHA1_32.
     AesCm128HmacSha1_32,
+    /// AEAD_AES_128_GCM.
+    AeadAes128Gcm,
+    /// AEAD_AES_256_GCM.
+    AeadAes256Gcm,
 }
 
 impl SrtpSuite {
-    /// The name in `a=crypto`.
+    /// The name in `a=crypto` and for people.
     pub fn name(self) -> &'static str {
         match self {
             Self::AesCm128HmacSha1_80 => "AES_CM_128_HMAC_SHA1_80",
             Self::AesCm128HmacSha1_32 => "AES_CM_128_HMAC_SHA1_32",
+            Self::AeadAes128Gcm => "AEAD_AES_128_GCM",
+            Self::AeadAes256Gcm => "AEAD_AES_256_GCM",
         }
     }
 }
@@ -146,6 +152,42 @@ pub struct SdesKey {
     pub suite: SrtpSuite,
     /// Master key and salt.
     pub key_salt: Secret<[u8; 30]>,
+}
+
+/// SHA-256 of a certificate (RFC 8122 5): what ties a DTLS peer to the party that signaled.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct Fingerprint(pub [u8; 32]);
+
+/// Who begins the DTLS handshake, in the words of `a=setup` (RFC 4145 4, RFC 8842 5.3).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum DtlsSetup {
+    /// Either: for the answer to choose.
+    ActPass,
+    /// The describing party.
+    Active,
+    /// The other.
+    Passive,
+}
+
+/// What a description says of keying by DTLS (RFC 5763, RFC 8842).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+pub struct Dtls {
+    /// Of the describing party's certificate.
+    pub fingerprint: Fingerprint,
+    /// Its role.
+    pub setup: DtlsSetup,
+}
+
+/// What a description says of ICE (RFC 8839). Candidates are not kept: we are lite, and learn addresses from the peer's checks.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Ice {
+    /// User name fragment, 4 to 256 letters, digits, `+` and `/`.
+    pub ufrag: Box<str>,
+    /// Password, 22 to 256 of the same.
+    pub pwd: Secret<Box<str>>,
+    /// `a=ice-lite`: it answers checks and sends none.
+    pub lite: bool,
 }
 
 /// One party's description of the one audio stream of a leg: an offer, an answer, or what we say of ourselves.
@@ -165,8 +207,12 @@ pub struct AudioStream {
     pub ptime_ms: u8,
     /// Flow, seen from this party.
     pub direction: Direction,
-    /// SDES keys offered (several) or answered (one); empty for plain RTP (RTP/AVP).
+    /// SDES keys offered (several) or answered (one); empty for plain RTP (RTP/AVP) and with DTLS.
     pub crypto: Vec<SdesKey>,
+    /// Keying by DTLS (UDP/TLS/RTP/SAVP and SAVPF); none with `crypto` or without encryption.
+    pub dtls: Option<Box<Dtls>>,
+    /// ICE. With it, `rtp` may be anything: where packets go is settled by checks.
+    pub ice: Option<Box<Ice>>,
 }
 
 /// What a leg settled on, for facts, records and `explain`.
@@ -180,8 +226,11 @@ pub struct Negotiated {
     pub ptime_ms: u8,
     /// telephone-event payload type, when digits travel as RFC 4733.
     pub telephone_event: Option<u8>,
-    /// Suite name, or none for plain RTP.
+    /// Suite name of SDES keys, `DTLS` when the suite is for the handshake to settle, or none for plain RTP.
     pub srtp: Option<String>,
+    /// Whether addresses are settled by ICE; `remote` then says nothing.
+    #[serde(default)]
+    pub ice: bool,
     /// Our address for this leg.
     pub local: SocketAddr,
     /// The peer's address as it described it.

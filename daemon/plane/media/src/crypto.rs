@@ -1,6 +1,6 @@
 //! SRTP on one leg: what opens packets of the peer, and what protects ours.
 
-use postern_srtp::SrtpContext;
+use postern_srtp::{SrtpContext, dtls::Keys};
 use postern_types::{media::StreamSetup, stream::SdesKey};
 
 /// Both directions.
@@ -18,12 +18,13 @@ enum Guard {
     Plain,
     /// With a key. Apart, because legs without one should not carry the room for it.
     Keyed(Box<Keyed>),
-    /// A key that the cipher refused: nothing passes, rather than in the clear.
+    /// A key that the cipher refused, or that a handshake has yet to make: nothing passes, rather than in the clear.
     Shut,
 }
 
 struct Keyed {
-    key: SdesKey,
+    /// The SDES key; none when a handshake made it.
+    key: Option<SdesKey>,
     context: SrtpContext,
 }
 
@@ -36,6 +37,20 @@ impl Crypto {
     pub fn configure(&mut self, setup: &StreamSetup) {
         self.inbound.configure(setup.srtp_in.as_ref(), SrtpContext::inbound);
         self.outbound.configure(setup.srtp_out.as_ref(), SrtpContext::outbound);
+    }
+
+    /// Nothing passes until [`Crypto::take`].
+    pub fn shut(&mut self) {
+        (self.inbound, self.outbound) = (Guard::Shut, Guard::Shut);
+    }
+
+    /// Takes the keys of a handshake.
+    pub fn take(&mut self, keys: &Keys) {
+        let keyed = |context| Guard::Keyed(Box::new(Keyed { key: None, context }));
+        match SrtpContext::keyed(keys) {
+            Ok((inbound, outbound)) => (self.inbound, self.outbound) = (keyed(inbound), keyed(outbound)),
+            Err(_) => self.shut(),
+        }
     }
 
     /// Opens a packet of the peer in place, and says how long it is now.
@@ -66,9 +81,10 @@ impl Guard {
             return;
         };
         let is_same = |before: &SdesKey| (before.suite, &before.key_salt) == (key.suite, &key.key_salt);
-        if matches!(self, Self::Keyed(with) if is_same(&with.key)) {
+        if matches!(self, Self::Keyed(with) if with.key.as_ref().is_some_and(is_same)) {
             return;
         }
-        *self = make(key).map_or(Self::Shut, |context| Self::Keyed(Box::new(Keyed { key: key.clone(), context })));
+        *self =
+            make(key).map_or(Self::Shut, |context| Self::Keyed(Box::new(Keyed { key: Some(key.clone()), context })));
     }
 }

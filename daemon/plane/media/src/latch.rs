@@ -82,6 +82,11 @@ impl Latch {
         self.described == Some(source)
     }
 
+    /// Binds the leg to a source that proved itself by ICE: no description counts beside it, and no window is open.
+    pub fn prove(&mut self, source: SocketAddr) {
+        *self = Self { source: Some(source), ..Self::default() };
+    }
+
     /// The source that the leg is bound to.
     pub fn source(&self) -> Option<SocketAddr> {
         self.source

@@ -2,10 +2,12 @@
 
 use std::{
     net::SocketAddr,
+    sync::Arc,
     time::{Duration, Instant},
 };
 
 use postern_rtp::{Digits, Reception, quality};
+use postern_srtp::dtls::Identity;
 use postern_types::{
     CallSid,
     media::{Latching, MediaEvent, StreamReport, StreamSetup},
@@ -16,6 +18,7 @@ use crate::{
     crypto::Crypto,
     latch::{Latch, is_usable},
     play::{OwnStream, PlayFormat, Player},
+    proof::{Early, Proof},
 };
 
 /// Foreign packets of a leg are told at most this often.
@@ -95,6 +98,10 @@ pub struct Leg {
     /// Where the latched party sends RTCP from, when that is not where it described.
     pub(crate) rtcp_source: Option<SocketAddr>,
     pub(crate) crypto: Crypto,
+    /// How the peer proves itself, if by ICE or DTLS.
+    pub(crate) proof: Option<Box<Proof>>,
+    /// A ClientHello that came before the description: who answers a call often begins the handshake in the same moment.
+    pub(crate) early: Option<Box<Early>>,
     /// By payload type of the peer.
     pub(crate) kinds: [Kind; 128],
     /// The leg that hears this one, and by payload type of ours, theirs.
@@ -136,6 +143,8 @@ impl Leg {
             latch: Latch::default(),
             rtcp_source: None,
             crypto: Crypto::default(),
+            proof: None,
+            early: None,
             kinds: [Kind::Unknown; 128],
             partner: None,
             map: [UNMAPPED; 128],
@@ -155,8 +164,16 @@ impl Leg {
         }
     }
 
-    pub(crate) fn configure(&mut self, now: Instant, setup: Box<StreamSetup>, window: Duration) {
-        if self.latch.describe(now, setup.remote_rtp, Some(window).filter(|_| setup.latching == Latching::Window)) {
+    pub(crate) fn configure(
+        &mut self,
+        now: Instant,
+        setup: Box<StreamSetup>,
+        window: Duration,
+        identity: Option<&Arc<Identity>>,
+    ) {
+        // With ICE no described address counts, only what a check came from.
+        let window = Some(window).filter(|_| setup.latching == Latching::Window);
+        if setup.ice.is_none() && self.latch.describe(now, setup.remote_rtp, window) {
             self.rtcp_source = None;
         }
         self.kinds = [Kind::Unknown; 128];
@@ -170,7 +187,12 @@ impl Leg {
         if let Some(kind) = setup.telephone_event.and_then(|pt| self.kinds.get_mut(usize::from(pt))) {
             *kind = Kind::Event;
         }
-        self.crypto.configure(&setup);
+        let is_rekeyed = Proof::configure(&mut self.proof, &setup, identity);
+        if setup.dtls.is_none() {
+            self.crypto.configure(&setup);
+        } else if is_rekeyed {
+            self.crypto.shut();
+        }
         self.play_format = PlayFormat::of(&setup);
         self.heard = now;
         self.silence_told = None;
@@ -202,7 +224,7 @@ impl Leg {
 
     /// Where RTP to this leg goes; none: nowhere, or it does not want any.
     pub(crate) fn rtp_destination(&self) -> Option<SocketAddr> {
-        let setup = self.setup.as_ref().filter(|setup| is_usable(&setup.remote_rtp))?;
+        let setup = self.setup.as_ref().filter(|setup| is_usable(&setup.remote_rtp) || setup.ice.is_some())?;
         self.latch.destination().filter(|_| setup.direction.receives())
     }
 
@@ -210,7 +232,8 @@ impl Leg {
     pub(crate) fn rtcp_destination(&self) -> Option<(SocketAddr, bool)> {
         let setup = self.setup.as_ref()?;
         if setup.remote_rtcp == setup.remote_rtp {
-            return self.latch.destination().filter(|_| is_usable(&setup.remote_rtp)).map(|to| (to, true));
+            let is_wanted = is_usable(&setup.remote_rtp) || setup.ice.is_some();
+            return self.latch.destination().filter(|_| is_wanted).map(|to| (to, true));
         }
         Some(setup.remote_rtcp).filter(is_usable).map(|described| (self.rtcp_bound().unwrap_or(described), false))
     }
@@ -231,6 +254,30 @@ impl Leg {
     /// Whether silence of the peer means that it is gone. One that holds the other may send music or nothing.
     pub(crate) fn must_send(&self) -> bool {
         self.setup.as_ref().is_some_and(|setup| setup.direction == Direction::SendRecv)
+    }
+
+    /// Whether ICE lets this source speak.
+    pub(crate) fn is_proven(&self, now: Instant, source: SocketAddr) -> bool {
+        self.proof.as_ref().and_then(|proof| proof.ice.as_ref()).is_some_and(|ice| ice.is_proven(now, source))
+    }
+
+    /// Counts who could not prove to be the peer; tells when it is time to.
+    pub(crate) fn refuse(&mut self, now: Instant, source: SocketAddr, why: &'static str) -> Option<MediaEvent> {
+        self.figures.proofs_refused += 1;
+        let refused = &mut self.proof.as_mut()?.refused;
+        refused.packets += 1;
+        refused.latest = Some((source, why));
+        self.tell_refused(now)
+    }
+
+    /// Tells of those that were counted since.
+    pub(crate) fn tell_refused(&mut self, now: Instant) -> Option<MediaEvent> {
+        let refused = &mut self.proof.as_mut()?.refused;
+        let due = refused.told.is_none_or(|told| now.saturating_duration_since(told) >= FOREIGN_EVERY);
+        let (source, why) = refused.latest.filter(|_| due)?;
+        let packets = std::mem::take(&mut refused.packets);
+        (refused.latest, refused.told) = (None, Some(now));
+        Some(MediaEvent::Unproven { leg: self.id, source, why, packets })
     }
 
     /// Counts a stranger's packet; tells when it is time to.

@@ -10,17 +10,19 @@
 //! ```
 //!
 //! What cannot happen: a packet sent to an address that neither signaling described nor the latch accepted; a plain
-//! packet sent on a leg with an SRTP key; an allocation, a lock or a log line for a relayed packet.
+//! packet sent on a leg with an SRTP key, or one that waits for its handshake; an allocation, a lock or a log line for a relayed packet.
 
 #![forbid(unsafe_code)]
 
 pub mod crypto;
 mod g711;
+mod keying;
 pub mod latch;
 pub mod leg;
 pub mod plane;
 pub mod play;
 pub mod ports;
+mod proof;
 pub mod relay;
 mod worker;
 

@@ -5,13 +5,14 @@ use std::{
     hash::{BuildHasher, RandomState},
     io,
     net::{IpAddr, SocketAddr},
-    sync::{atomic::Ordering, mpsc::TrySendError},
+    sync::{Arc, atomic::Ordering, mpsc::TrySendError},
     thread,
     time::{Duration, Instant},
 };
 
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use postern_config::{Config, Realm};
+use postern_srtp::dtls::Identity;
 use postern_types::{
     CallSid, Now, RealmName,
     media::{MediaCommand, MediaEvent, StreamReport},
@@ -40,6 +41,8 @@ pub struct MediaPlane {
     workers: Vec<Worker>,
     realms: HashMap<RealmName, Realm>,
     ports: HashMap<(RealmName, bool), Ports>,
+    /// The certificate that all legs key by, made at start.
+    identity: Arc<Identity>,
     quarantine: Duration,
     slots: Vec<Option<Stream>>,
     free_slots: Vec<u32>,
@@ -131,9 +134,10 @@ impl MediaPlane {
         if cpus.is_empty() {
             cpus.push(thread::available_parallelism().map_or(1, usize::from) - 1);
         }
+        let identity = Arc::new(Identity::generate().map_err(io::Error::other)?);
         let limits = limits(config);
         let workers = cpus.iter().map(|&cpu| {
-            let handle = start_worker(cpu, limits, &wake)?;
+            let handle = start_worker(cpu, limits, &identity, &wake)?;
             let started = handle.began;
             Ok(Worker { handle, cpu, started, waiting: VecDeque::new(), streams: 0, over: false })
         });
@@ -141,6 +145,7 @@ impl MediaPlane {
             workers: workers.collect::<io::Result<_>>()?,
             realms: HashMap::new(),
             ports: HashMap::new(),
+            identity,
             quarantine: config.media.quarantine,
             slots: std::iter::repeat_with(|| None).take(LEGS_MAX).collect(),
             free_slots: (0..LEGS_MAX as u32).rev().collect(),
@@ -273,7 +278,8 @@ impl MediaPlane {
             self.tell(worker, Command::Open { slot, leg, sockets: Sockets { rtp: rtp_socket, rtcp: rtcp_socket } });
             let shown = advertised.filter(|_| !ipv6).map_or(address, IpAddr::V4);
             let (rtp, rtcp) = (SocketAddr::new(shown, port), SocketAddr::new(shown, port + 1));
-            return Ok(MediaEvent::Opened { leg, rtp, rtcp });
+            let fingerprint = Some(self.identity.fingerprint());
+            return Ok(MediaEvent::Opened { leg, rtp, rtcp, fingerprint });
         }
         Err(format!("realm {}: {PORT_TRIES} media ports in a row are held by other programs", key.0))
     }
@@ -289,7 +295,7 @@ impl MediaPlane {
             }
             self.workers[at].started = now;
             // Refused: as dead as before; the next call after a while tries again.
-            if let Ok(handle) = start_worker(self.workers[at].cpu, self.limits, &self.wake) {
+            if let Ok(handle) = start_worker(self.workers[at].cpu, self.limits, &self.identity, &self.wake) {
                 let worker = &mut self.workers[at];
                 self.past.add(&worker.handle.shared);
                 worker.handle = handle;
@@ -558,9 +564,9 @@ impl Worker {
     }
 }
 
-fn start_worker(cpu: usize, limits: Limits, wake: &Bell) -> io::Result<Handle> {
+fn start_worker(cpu: usize, limits: Limits, identity: &Arc<Identity>, wake: &Bell) -> io::Result<Handle> {
     let seed = RandomState::new().hash_one(cpu);
-    worker::start(Start { cpu, slots: LEGS_MAX, limits, seed, wake: wake.try_clone()? })
+    worker::start(Start { cpu, slots: LEGS_MAX, limits, seed, identity: identity.clone(), wake: wake.try_clone()? })
 }
 
 fn limits(config: &Config) -> Limits {

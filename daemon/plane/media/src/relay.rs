@@ -13,6 +13,7 @@ use std::{
 };
 
 use postern_rtp::{Header, Pressed, is_rtcp, packet::set_type, rtcp};
+use postern_srtp::dtls::Identity;
 use postern_types::{
     CallSid,
     media::{MediaEvent, PlayId, Prompt, StreamSetup},
@@ -22,6 +23,7 @@ use crate::{
     latch::{Judgement, is_usable},
     leg::{Kind, Leg, UNMAPPED},
     play::Player,
+    proof::Budget,
 };
 
 /// Events that wait to be fetched; beyond it reports are left out, and beyond twice that all but `Closed`.
@@ -95,6 +97,13 @@ pub struct Relay {
     plays: BinaryHeap<Reverse<(Instant, u32)>>,
     /// Legs with a digit whose end was not seen.
     pressed: Vec<u32>,
+    /// What we prove ourselves with in handshakes.
+    identity: Option<Arc<Identity>>,
+    /// When which leg's handshake has something to repeat; stale as `plays` are.
+    handshakes: BinaryHeap<Reverse<(Instant, u32)>>,
+    /// Legs whose handshake has something to send.
+    flights: VecDeque<u32>,
+    budget: Budget,
     /// Sockets to connect, or to disconnect (none).
     bindings: VecDeque<(u32, Option<SocketAddr>)>,
     random: u64,
@@ -111,9 +120,18 @@ impl Relay {
             counts: Counts::default(),
             plays: BinaryHeap::with_capacity(slots),
             pressed: Vec::with_capacity(slots),
+            identity: None,
+            handshakes: BinaryHeap::new(),
+            flights: VecDeque::new(),
+            budget: Budget::default(),
             bindings: VecDeque::with_capacity(slots),
             random: seed | 1,
         }
+    }
+
+    /// Gives it the certificate for DTLS; without one, legs that need it stay silent.
+    pub fn set_identity(&mut self, identity: Arc<Identity>) {
+        self.identity = Some(identity);
     }
 
     /// New times for all legs.
@@ -157,6 +175,7 @@ impl Relay {
             }
             *place = Some(leg);
             self.live.push(slot);
+            self.plan_handshake(slot);
         }
     }
 
@@ -174,7 +193,9 @@ impl Relay {
     pub fn configure(&mut self, now: Instant, slot: u32, setup: Box<StreamSetup>) {
         let window = self.limits.latch_window;
         let Some(leg) = leg(&mut self.legs, slot) else { return };
-        leg.configure(now, setup, window);
+        leg.configure(now, setup, window, self.identity.as_ref());
+        let told = leg.take_up(now, &mut self.budget);
+        told.into_iter().flatten().for_each(|event| tell(&mut self.events, &mut self.counts, event));
         if leg.connected.is_some() && leg.connected != leg.latch.source() {
             leg.connected = None;
             self.bindings.push_back((slot, None));
@@ -182,6 +203,17 @@ impl Relay {
         if let Some(partner) = leg.partner {
             self.remap(slot, partner);
         }
+        self.plan_handshake(slot);
+    }
+
+    /// Notes what a leg's handshake has to send, now and later.
+    fn plan_handshake(&mut self, slot: u32) {
+        let proof = leg(&mut self.legs, slot).and_then(|leg| leg.proof.as_ref());
+        let Some(keying) = proof.and_then(|proof| proof.keying.as_ref()) else { return };
+        if keying.has_flight() {
+            self.flights.push_back(slot);
+        }
+        self.handshakes.extend(keying.next_deadline().map(|at| Reverse((at, slot))));
     }
 
     /// Two legs hear each other; what they heard before ends.
@@ -256,6 +288,12 @@ impl Relay {
         len: usize,
     ) -> Verdict {
         self.counts.packets_in += 1;
+        // RFC 7983 7: RTP and RTCP begin with 128 to 191.
+        if room.first().is_some_and(|first| *first < 128)
+            && let Some(verdict) = self.prove(now, (slot, port), source, (room, len))
+        {
+            return verdict;
+        }
         let rtcp = port == Port::Rtcp || is_rtcp(room.get(..len).unwrap_or_default());
         let verdict =
             if rtcp { self.rtcp(now, slot, port, source, room, len) } else { self.rtp(now, slot, source, room, len) };
@@ -268,13 +306,34 @@ impl Relay {
         }
     }
 
+    /// A packet that is not RTP, if its leg has a use for others.
+    #[cold]
+    fn prove(
+        &mut self,
+        now: Instant,
+        at: (u32, Port),
+        source: SocketAddr,
+        packet: (&mut [u8], usize),
+    ) -> Option<Verdict> {
+        let leg = leg(&mut self.legs, at.0)?;
+        if leg.setup.is_none() && at.1 == Port::Rtp {
+            leg.keep_early(source, packet.0.get(..packet.1).unwrap_or_default());
+        }
+        leg.proof.as_ref()?;
+        let proved = leg.prove(now, at, source, packet, (&mut self.budget, &mut self.counts));
+        proved.events.into_iter().flatten().for_each(|event| tell(&mut self.events, &mut self.counts, event));
+        self.plan_handshake(at.0);
+        self.counts.packets_out += u64::from(proved.verdict.is_some());
+        Some(proved.verdict.unwrap_or(Verdict::Drop))
+    }
+
     fn rtp(&mut self, now: Instant, slot: u32, source: SocketAddr, room: &mut [u8], len: usize) -> Option<Verdict> {
         let Some(leg) = leg(&mut self.legs, slot).filter(|leg| leg.setup.is_some()) else {
             self.counts.dropped += 1;
             return None;
         };
         let judgement = leg.latch.judge(now, source);
-        if judgement == Judgement::Stranger {
+        if judgement == Judgement::Stranger && !leg.is_proven(now, source) {
             self.counts.dropped += 1;
             let event = leg.stranger(now, source);
             event.into_iter().for_each(|event| tell(&mut self.events, &mut self.counts, event));
@@ -365,7 +424,7 @@ impl Relay {
             self.counts.dropped += 1;
             return None;
         };
-        if !leg.hears_rtcp(port, source) {
+        if !leg.hears_rtcp(now, port, source) {
             self.counts.dropped += 1;
             let event = leg.stranger(now, source);
             event.into_iter().for_each(|event| tell(&mut self.events, &mut self.counts, event));
@@ -394,13 +453,32 @@ impl Relay {
         sent
     }
 
-    /// Whether a player has something to do.
+    /// Whether a player or a handshake has something to send.
     pub fn play_is_due(&self, now: Instant) -> bool {
-        self.plays.peek().is_some_and(|Reverse((at, _))| *at <= now)
+        !self.flights.is_empty() || self.plays.peek().is_some_and(|Reverse((at, _))| *at <= now)
     }
 
-    /// Writes the next packet that a player has due, with its verdict. None: nothing is due. Call until then.
+    /// Writes the next datagram of a handshake.
+    fn poll_flight(&mut self, room: &mut [u8]) -> Option<Verdict> {
+        while let Some(&slot) = self.flights.front() {
+            let proof = leg(&mut self.legs, slot).and_then(|leg| leg.proof.as_mut());
+            let Some((to, datagram)) = proof.and_then(|proof| proof.keying.as_mut()?.poll_transmit()) else {
+                self.flights.pop_front();
+                continue;
+            };
+            let Some(place) = room.get_mut(..datagram.len()) else { continue };
+            place.copy_from_slice(&datagram);
+            self.counts.packets_out += 1;
+            return Some(Verdict::Send { slot, port: Port::Rtp, to, len: datagram.len() });
+        }
+        None
+    }
+
+    /// Writes the next packet that a player or a handshake has due, with its verdict. None: nothing is due. Call until then.
     pub fn poll_play(&mut self, now: Instant, room: &mut [u8]) -> Option<Verdict> {
+        if let Some(flight) = self.poll_flight(room) {
+            return Some(flight);
+        }
         loop {
             let &Reverse((at, slot)) = self.plays.peek().filter(|Reverse((at, _))| *at <= now)?;
             self.plays.pop();
@@ -430,11 +508,24 @@ impl Relay {
         let play = self.plays.peek().map(|Reverse((at, _))| *at);
         let digit =
             self.pressed.iter().filter_map(|&slot| self.legs[slot as usize].as_ref()?.digits.next_deadline()).min();
-        play.into_iter().chain(digit).min()
+        let handshake = self.handshakes.peek().map(|Reverse((at, _))| *at);
+        play.into_iter().chain(digit).chain(handshake).min()
     }
 
-    /// Digits whose end was lost.
+    /// Digits whose end was lost, and handshakes whose flights were.
     pub fn handle_timeout(&mut self, now: Instant) {
+        while let Some(&Reverse((at, slot))) = self.handshakes.peek().filter(|Reverse((at, _))| *at <= now) {
+            self.handshakes.pop();
+            let Some(leg) = leg(&mut self.legs, slot) else { continue };
+            let Some(keying) = leg.proof.as_mut().and_then(|proof| proof.keying.as_mut()) else { continue };
+            if keying.next_deadline() != Some(at) {
+                continue;
+            }
+            let outcome = keying.handle_timeout(now);
+            let told = leg.follow(now, outcome);
+            told.into_iter().flatten().for_each(|event| tell(&mut self.events, &mut self.counts, event));
+            self.plan_handshake(slot);
+        }
         let Self { legs, pressed, events, counts, .. } = self;
         pressed.retain(|&slot| {
             let Some(leg) = leg(legs, slot) else { return false };
@@ -456,6 +547,12 @@ impl Relay {
         for &slot in live.iter().filter(|&slot| slot % PARTS == part) {
             let Some(leg) = leg(legs, slot) else { continue };
             leg.tell_foreign(now).into_iter().for_each(|event| tell(events, counts, event));
+            leg.tell_refused(now).into_iter().for_each(|event| tell(events, counts, event));
+            let ice = leg.proof.as_mut().and_then(|proof| proof.ice.as_mut());
+            let is_ice = ice.is_some();
+            if let Some(silent) = ice.and_then(|ice| ice.consent_lost(now)) {
+                tell(events, counts, MediaEvent::ConsentLost { leg: leg.id, silent });
+            }
             let silent = now.saturating_duration_since(leg.heard);
             let told = leg.silence_told.map_or(silent, |at| now.saturating_duration_since(at));
             if leg.must_send() && silent >= limits.timeout && told >= limits.timeout {
@@ -463,8 +560,9 @@ impl Relay {
                 tell(events, counts, MediaEvent::TimedOut { leg: leg.id, silent });
             }
             let (received, sent) = (leg.figures.packets_received, leg.figures.packets_sent);
-            // A leg that falls silent is unbound, so that whoever sends instead is seen and told of.
-            let peer = leg.latch.settled().filter(|_| received != leg.received_before);
+            // A leg that falls silent is unbound, so that whoever sends instead is seen and told of. With ICE the peer may move at
+            // any time, and says so from its new address.
+            let peer = leg.latch.settled().filter(|_| received != leg.received_before && !is_ice);
             if peer != leg.connected {
                 leg.connected = peer;
                 bindings.push_back((slot, peer));
@@ -495,10 +593,10 @@ impl Relay {
 impl Leg {
     /// RTCP is heard from the source of RTP. On a port of its own from the described address, or, for behind NAT its port
     /// is not known, from the first port of the host that the leg is latched to.
-    fn hears_rtcp(&self, port: Port, source: SocketAddr) -> bool {
+    fn hears_rtcp(&self, now: Instant, port: Port, source: SocketAddr) -> bool {
         let Some(setup) = self.setup.as_ref().filter(|_| is_usable(&source)) else { return false };
         match (port, self.latch.source()) {
-            (Port::Rtp, latched) => latched == Some(source),
+            (Port::Rtp, latched) => latched == Some(source) || self.is_proven(now, source),
             (Port::Rtcp, _) if source == setup.remote_rtcp || self.rtcp_bound() == Some(source) => true,
             (Port::Rtcp, Some(latched)) => source.ip() == latched.ip() && self.rtcp_bound().is_none(),
             (Port::Rtcp, None) => false,

@@ -22,6 +22,7 @@ use nix::{
     time::{ClockId, clock_gettime},
     unistd::Pid,
 };
+use postern_srtp::dtls::Identity;
 use postern_types::{
     CallSid,
     media::{MediaEvent, PlayId, Prompt, StreamSetup},
@@ -158,6 +159,7 @@ pub(crate) struct Start {
     pub slots: usize,
     pub limits: Limits,
     pub seed: u64,
+    pub identity: Arc<Identity>,
     pub wake: Bell,
 }
 
@@ -267,9 +269,11 @@ impl Worker {
         shared: Arc<Shared>,
         began: Instant,
     ) -> Self {
+        let mut relay = Relay::new(start.slots, start.limits, start.seed);
+        relay.set_identity(start.identity);
         Self {
             ring,
-            relay: Relay::new(start.slots, start.limits, start.seed),
+            relay,
             wires: vec![None; start.slots],
             owners: vec![None; 2 * start.slots],
             farewells: Vec::with_capacity(64),
@@ -303,13 +307,13 @@ impl Worker {
             let now = clock();
             let packets = self.turn(now);
             self.gather.learn(now, packets);
-            self.play(now);
             self.relay.handle_timeout(now);
             if now >= part_at {
                 self.relay.handle_part(now, part);
                 part = (part + 1) % PARTS;
                 part_at = now + SECOND / PARTS;
             }
+            self.play(now);
             if now >= second {
                 second = now + SECOND;
                 let passed = now.saturating_duration_since(self.began);

@@ -134,24 +134,38 @@ pub(crate) enum OfferAnswer {
 pub(crate) struct OurDescription {
     origin: Origin,
     last: Vec<u8>,
+    /// The offer of theirs that we answered last: a later offer of ours keeps its m-lines.
+    layout: Option<Box<Described>>,
 }
 
 impl OurDescription {
     pub(crate) fn new(session: u64) -> Self {
         // Below 2^62: some read it into a signed number.
-        Self { origin: Origin { session: session >> 2, version: 1 }, last: Vec::new() }
+        Self { origin: Origin { session: session >> 2, version: 1 }, last: Vec::new(), layout: None }
     }
 
     /// The text to send. Its version rises when it differs from the last one (RFC 3264 8).
     pub(crate) fn write(&mut self, stream: &AudioStream, against: Option<&Described>) -> &[u8] {
-        let same = postern_sdp::write(stream, self.origin, against);
+        if let Some(offer) = against {
+            // Most have one stream without a name: any offer of ours has the same layout.
+            let is_plain = offer.media.len() == 1 && offer.media[0].mid.is_none();
+            self.layout = (!is_plain).then(|| Box::new(offer.clone()));
+        }
+        let same = self.text(stream, against);
         if self.last.is_empty() || self.last == same {
             self.last = same;
         } else {
             self.origin.version += 1;
-            self.last = postern_sdp::write(stream, self.origin, against);
+            self.last = self.text(stream, against);
         }
         &self.last
+    }
+
+    fn text(&self, stream: &AudioStream, against: Option<&Described>) -> Vec<u8> {
+        match &self.layout {
+            Some(layout) if against.is_none() => postern_sdp::write_again(stream, self.origin, layout),
+            _ => postern_sdp::write(stream, self.origin, against),
+        }
     }
 }
 

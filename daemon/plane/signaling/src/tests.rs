@@ -373,6 +373,8 @@ pub(crate) fn ours(port: u16) -> AudioStream {
         ptime_ms: 20,
         direction: Direction::SendRecv,
         crypto: vec![],
+        dtls: None,
+        ice: None,
     }
 }
 

@@ -5,17 +5,19 @@
 //! our own stream: no line of the far side's description is ever copied, so its addresses, names and attributes stay where
 //! they were. Not here: who may use which codec, and what an answer should say. That is offer/answer, decided above.
 //!
-//! DTLS keying, ICE and T.38 are other rooms' work: a stream that needs one of them is refused with [`SdpError::Profile`].
+//! Of DTLS and ICE only the words are here; handshakes and checks are other rooms' work. T.38 is not spoken: a stream that needs it is
+//! refused with [`SdpError::Profile`].
 
 #![forbid(unsafe_code)]
 
 mod crypto;
 pub mod fuzz;
 mod read;
+mod transport;
 mod write;
 
 pub use read::{Described, Media, SdpError, read};
-pub use write::{Origin, write};
+pub use write::{Origin, write, write_again};
 
 /// Bytes of one description at most: a UDP datagram rarely holds more than 8 KB of it; browsers with many codecs send 6 KB.
 pub const BYTES_MAX: usize = 16 * 1024;

@@ -7,7 +7,7 @@ use std::{
 
 use postern_types::stream::{AudioStream, CODECS_MAX, Codec, Direction, Format, SdesKey};
 
-use crate::{BYTES_MAX, CRYPTO_MAX, FMTP_MAX, MEDIA_MAX, NAME_MAX, crypto};
+use crate::{BYTES_MAX, CRYPTO_MAX, FMTP_MAX, MEDIA_MAX, NAME_MAX, crypto, transport::Transport};
 
 /// A description that was read.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -18,6 +18,8 @@ pub struct Described {
     pub media: Vec<Media>,
     /// Index into `media`.
     pub audio_at: usize,
+    /// Whether `audio` is in a BUNDLE group (RFC 9143): the answer then has one too, of it alone.
+    pub bundled: bool,
 }
 
 /// What an answer must repeat of an m-line, whether taken or refused.
@@ -29,6 +31,8 @@ pub struct Media {
     pub profile: Box<str>,
     /// Its first format: a refusal must name one (RFC 3264 6).
     pub format: Box<str>,
+    /// Its `a=mid` (RFC 5888).
+    pub mid: Option<Box<str>>,
 }
 
 /// Why a description cannot be used. The party that sent it is to blame for the first three; the others say what we do not do.
@@ -42,9 +46,9 @@ pub enum SdpError {
     Address,
     /// No audio stream at all.
     NoAudio,
-    /// Only audio over profiles that we do not speak (DTLS keying, TCP).
+    /// Only audio over profiles that we do not speak (TCP).
     Profile,
-    /// SRTP without a key that we can use.
+    /// SRTP without a key or fingerprint that we can use.
     NoKey,
 }
 
@@ -56,7 +60,7 @@ impl fmt::Display for SdpError {
             Self::Address => "no usable connection address",
             Self::NoAudio => "no audio stream",
             Self::Profile => "audio only over a transport profile that is not spoken here",
-            Self::NoKey => "SRTP without a usable key",
+            Self::NoKey => "SRTP without a usable key or fingerprint",
         })
     }
 }
@@ -106,13 +110,17 @@ pub fn read(bytes: &[u8]) -> Result<Described, SdpError> {
     let (audio_at, audio) = choose(&session, &sections)?;
     let media = sections
         .iter()
-        .map(|(m, _)| Media {
+        .map(|(m, section)| Media {
             kind: m.kind.into(),
             profile: m.profile.into(),
             format: m.formats.split_ascii_whitespace().next().unwrap_or("0").into(),
+            mid: section.mid.map(Into::into),
         })
         .collect();
-    Ok(Described { audio, media, audio_at })
+    let bundled = sections[audio_at].1.mid.is_some_and(|mid| {
+        session.bundles.iter().any(|bundle| bundle.split_ascii_whitespace().any(|bundled| bundled == mid))
+    });
+    Ok(Described { audio, media, audio_at, bundled })
 }
 
 /// The stream to use, or the reason that the first audio stream cannot be.
@@ -132,16 +140,22 @@ fn choose(session: &Section<'_>, sections: &[(MLine<'_>, Section<'_>)]) -> Resul
 fn stream(session: &Section<'_>, m: &MLine<'_>, media: &Section<'_>) -> Result<AudioStream, SdpError> {
     let secure = match m.profile {
         "RTP/AVP" | "RTP/AVPF" => false,
-        "RTP/SAVP" | "RTP/SAVPF" => true,
+        "RTP/SAVP" | "RTP/SAVPF" | "UDP/TLS/RTP/SAVP" | "UDP/TLS/RTP/SAVPF" => true,
         _ => return Err(SdpError::Profile),
     };
+    let transport = media.transport.or(session.transport);
+    // Before it had a profile of its own, DTLS was said by the fingerprint alone. Who offers both may be answered with SDES.
+    let is_dtls = secure && (m.profile.starts_with("UDP/TLS/") || media.crypto.is_empty());
+    let dtls = transport.dtls().filter(|_| is_dtls);
+    let ice = transport.ice();
     // A refused stream often comes without an address and keys; it needs neither.
     let address = match media.address.or(session.address) {
         Some(Some(address)) => address,
         _ if m.port == 0 => IpAddr::V4(Ipv4Addr::UNSPECIFIED),
         _ => return Err(SdpError::Address),
     };
-    if secure && media.crypto.is_empty() && m.port != 0 {
+    let has_key = if is_dtls { dtls.is_some() } else { !media.crypto.is_empty() };
+    if secure && !has_key && m.port != 0 {
         return Err(SdpError::NoKey);
     }
 
@@ -175,13 +189,14 @@ fn stream(session: &Section<'_>, m: &MLine<'_>, media: &Section<'_>) -> Result<A
         None => default_rtcp(rtp),
     };
     let said = media.direction.or(session.direction).unwrap_or_default();
-    // RFC 3264 8.4: the elder way to hold is to have no address; it means that nothing can be received.
+    // RFC 3264 8.4: the elder way to hold is to have no address; it means that nothing can be received. With ICE it means nothing.
     let direction = match said {
+        other if ice.is_some() => other,
         Direction::SendRecv if address.is_unspecified() => Direction::SendOnly,
         Direction::RecvOnly if address.is_unspecified() => Direction::Inactive,
         other => other,
     };
-    let crypto = if secure { media.crypto.clone() } else { Vec::new() };
+    let crypto = if secure && !is_dtls { media.crypto.clone() } else { Vec::new() };
     Ok(AudioStream {
         rtp,
         rtcp,
@@ -191,6 +206,8 @@ fn stream(session: &Section<'_>, m: &MLine<'_>, media: &Section<'_>) -> Result<A
         ptime_ms: media.ptime_ms.unwrap_or(20),
         direction,
         crypto,
+        dtls,
+        ice,
     })
 }
 
@@ -234,6 +251,10 @@ struct Section<'a> {
     rtcp_mux: bool,
     ptime_ms: Option<u8>,
     crypto: Vec<SdesKey>,
+    transport: Transport<'a>,
+    mid: Option<&'a str>,
+    /// The tokens of each BUNDLE group; of the session only.
+    bundles: Vec<&'a str>,
 }
 
 impl<'a> Section<'a> {
@@ -262,8 +283,10 @@ impl<'a> Section<'a> {
             "sendonly" => self.direction = Some(Direction::SendOnly),
             "recvonly" => self.direction = Some(Direction::RecvOnly),
             "inactive" => self.direction = Some(Direction::Inactive),
+            "mid" => self.mid = Some(value.trim()).filter(|mid| is_token(mid)),
+            "group" if self.bundles.len() < MEDIA_MAX => self.bundles.extend(value.strip_prefix("BUNDLE ")),
             "crypto" if self.crypto.len() < CRYPTO_MAX => self.crypto.extend(crypto::read(value)),
-            _ => {}
+            name => self.transport.take(name, value),
         }
     }
 }

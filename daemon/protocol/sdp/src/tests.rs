@@ -1,6 +1,9 @@
 //! Descriptions as real peers write them, and the rules of reading and writing one by one.
 
-use postern_types::stream::{Codec, Direction, SrtpSuite};
+use postern_types::{
+    Secret,
+    stream::{Codec, Direction, DtlsSetup, Ice, SrtpSuite},
+};
 
 use crate::*;
 
@@ -125,21 +128,117 @@ fn cisco_with_static_types_and_media_level_address() {
     );
 }
 
-#[test]
-fn a_browser_needs_dtls_which_is_not_spoken_here() {
-    let offer = with(&[
-        "a=group:BUNDLE 0",
+/// A fingerprint's value.
+const PRINT: &str =
+    "sha-256 00:01:02:03:04:05:06:07:08:09:0A:0B:0C:0D:0E:0F:10:11:12:13:14:15:16:17:18:19:1A:1B:1C:1D:1E:fF";
+
+fn browser() -> Vec<u8> {
+    let print = format!("a=fingerprint:{PRINT}");
+    text(&[
+        "v=0",
+        "o=- 4611731400430051336 2 IN IP4 127.0.0.1",
+        "s=-",
+        "t=0 0",
+        "a=group:BUNDLE audio 1",
+        "a=extmap-allow-mixed",
         "a=msid-semantic: WMS",
         "m=audio 9 UDP/TLS/RTP/SAVPF 111 63 9 0 8 13 110 126",
         "c=IN IP4 0.0.0.0",
         "a=rtcp:9 IN IP4 0.0.0.0",
         "a=ice-ufrag:Yx1a",
-        "a=fingerprint:sha-256 AB:CD",
+        "a=ice-pwd:2/1muCWoOi3uLifh0NuRHlAB",
+        "a=ice-options:trickle",
+        &print,
         "a=setup:actpass",
+        "a=mid:audio",
+        "a=sendrecv",
         "a=rtcp-mux",
         "a=rtpmap:111 opus/48000/2",
-    ]);
-    assert_eq!(read(&offer), Err(SdpError::Profile));
+        "a=rtpmap:0 PCMU/8000",
+        "a=rtpmap:110 telephone-event/48000",
+        "a=rtpmap:126 telephone-event/8000",
+        "a=candidate:1 1 udp 2122260223 127.0.0.1 40000 typ host generation 0",
+        "m=video 9 UDP/TLS/RTP/SAVPF 96",
+        "c=IN IP4 0.0.0.0",
+        "a=mid:1",
+    ])
+}
+
+#[test]
+fn chromium() {
+    let described = read(&browser()).unwrap();
+    let audio = &described.audio;
+    let dtls = audio.dtls.as_ref().unwrap();
+    assert_eq!((dtls.setup, dtls.fingerprint.0[10], dtls.fingerprint.0[31]), (DtlsSetup::ActPass, 10, 0xff));
+    let ice = audio.ice.as_ref().unwrap();
+    assert_eq!((&*ice.ufrag, &**ice.pwd.expose(), ice.lite), ("Yx1a", "2/1muCWoOi3uLifh0NuRHlAB", false));
+    // The unspecified address is no hold: the addresses are the checks' business.
+    assert_eq!((audio.direction, audio.rtcp_mux, audio.telephone_event), (Direction::SendRecv, true, Some(126)));
+    assert_eq!((described.bundled, described.media[1].mid.as_deref()), (true, Some("1")));
+}
+
+#[test]
+fn an_answer_to_a_browser_bundles_audio_alone_and_says_where_we_are() {
+    let offer = read(&browser()).unwrap();
+    let mut ours = offer.audio.clone();
+    ours.formats.retain(|format| format.codec == Codec::Pcmu);
+    ours.rtp = "198.51.100.1:30000".parse().unwrap();
+    ours.rtcp = ours.rtp;
+    ours.dtls.as_mut().unwrap().setup = DtlsSetup::Passive;
+    let pwd = Secret::new("ourpasswordhas22letter".into());
+    **ours.ice.as_mut().unwrap() = Ice { ufrag: "ours".into(), pwd, lite: true };
+    let origin = Origin { session: 7, version: 2 };
+    let answer = String::from_utf8(write(&ours, origin, Some(&offer))).unwrap();
+    let print = PRINT.to_ascii_uppercase().replace("SHA", "sha");
+    assert_eq!(
+        answer,
+        format!(
+            "v=0\r\no=- 7 2 IN IP4 198.51.100.1\r\ns=-\r\nc=IN IP4 198.51.100.1\r\nt=0 0\r\na=ice-lite\r\na=group:BUNDLE audio\r\n\
+             m=audio 30000 UDP/TLS/RTP/SAVPF 0 126\r\na=rtpmap:0 PCMU/8000\r\na=rtpmap:126 telephone-event/8000\r\na=fmtp:126 0-15\r\n\
+             a=ptime:20\r\na=mid:audio\r\na=rtcp-mux\r\na=fingerprint:{print}\r\na=setup:passive\r\n\
+             a=ice-ufrag:ours\r\na=ice-pwd:ourpasswordhas22letter\r\n\
+             a=candidate:1 1 udp 2130706431 198.51.100.1 30000 typ host\r\na=end-of-candidates\r\na=sendrecv\r\n\
+             m=video 0 UDP/TLS/RTP/SAVPF 96\r\na=mid:1\r\n"
+        )
+    );
+    let again = String::from_utf8(write_again(&ours, origin, &offer)).unwrap();
+    assert_eq!(again, answer.replace("passive", "actpass"), "a later offer keeps the layout and leaves the role open");
+    let first = read(&write(&ours, origin, None)).unwrap();
+    assert_eq!((first.bundled, first.media[0].mid.as_deref()), (true, Some("0")));
+    assert_eq!(&*first.media[0].profile, "UDP/TLS/RTP/SAVPF");
+    ours.ice = None;
+    assert_eq!(&*read(&write(&ours, origin, None)).unwrap().media[0].profile, "UDP/TLS/RTP/SAVP");
+}
+
+#[test]
+fn fingerprints_and_ice_words_are_taken_whole_or_not_at_all() {
+    let long = format!("{PRINT}:00");
+    for (line, taken) in [
+        (PRINT, true),
+        (&PRINT.to_ascii_lowercase(), true),
+        (&PRINT.replace("sha-256", "sha-1"), false),
+        (&PRINT[..PRINT.len() - 3], false),
+        (&PRINT.replace("0A", "+A"), false),
+        (&PRINT.replace("0A", "A"), false),
+        (&long, false),
+    ] {
+        let lines = ["m=audio 5000 UDP/TLS/RTP/SAVP 0", &format!("a=fingerprint:{line}")];
+        assert_eq!(read(&with(&lines)).err(), (!taken).then_some(SdpError::NoKey), "{line}");
+    }
+    let session = with(&[&format!("a=fingerprint:{PRINT}"), "a=setup:active", "m=audio 5000 UDP/TLS/RTP/SAVP 0"]);
+    assert_eq!(read(&session).unwrap().audio.dtls.unwrap().setup, DtlsSetup::Active);
+    for (ufrag, pwd, taken) in [
+        ("abcd", "0123456789abcdefghij/+", true),
+        ("abc", "0123456789abcdefghij/+", false),
+        ("abcd", "0123456789abcdefghij/", false),
+        ("ab=d", "0123456789abcdefghij/+", false),
+    ] {
+        let (ufrag, pwd) = (format!("a=ice-ufrag:{ufrag}"), format!("a=ice-pwd:{pwd}"));
+        let audio = read(&with(&["m=audio 5000 RTP/AVP 0", &ufrag, &pwd])).unwrap().audio;
+        assert_eq!((audio.ice.is_some(), audio.dtls.is_some()), (taken, false));
+    }
+    let elder = with(&["m=audio 5000 RTP/SAVPF 0", &format!("a=fingerprint:{PRINT}")]);
+    assert!(read(&elder).unwrap().audio.dtls.is_some());
 }
 
 #[test]
@@ -156,6 +255,7 @@ fn what_cannot_be_used_says_why() {
         (&["m=audio 5000 RTP/SAVP 0"], SdpError::NoKey),
         (&["m=audio 5000 RTP/SAVP 0", "a=crypto:1 AEAD_AES_128_GCM inline:AAAA"], SdpError::NoKey),
         (&["m=audio 5000 TCP/RTP/AVP 0"], SdpError::Profile),
+        (&["m=audio 5000 UDP/TLS/RTP/SAVPF 0"], SdpError::NoKey),
     ];
     for (lines, error) in table {
         assert_eq!(read(&with(lines)), Err(*error), "{lines:?}");
@@ -300,6 +400,7 @@ fn mutated_descriptions_never_panic_and_read_back() {
         "a=crypto:4 AES_CM_128_HMAC_SHA1_80 inline:WVNfX19zZW1jdGwgKCkgewkyMjA7fQp9CnVubGVz|2^20",
         "m=video 0 RTP/AVP 31",
     ]);
+    let seeds = [seed, browser()];
     let mut state = 0x9e37_79b9_7f4a_7c15_u64;
     let mut random = |below: usize| {
         state ^= state << 13;
@@ -308,7 +409,7 @@ fn mutated_descriptions_never_panic_and_read_back() {
         (state % below as u64) as usize
     };
     for _ in 0..20_000 {
-        let mut bytes = seed.clone();
+        let mut bytes = seeds[random(2)].clone();
         for _ in 0..=random(4) {
             let at = random(bytes.len());
             match random(3) {

@@ -7,6 +7,7 @@ use postern_types::stream::{AudioStream, Direction};
 use crate::{
     crypto,
     read::{Described, default_rtcp},
+    transport,
 };
 
 /// The numbers of our o= line (RFC 3264 8: the session keeps its id, and its version rises by one with each change).
@@ -22,6 +23,18 @@ pub struct Origin {
 ///
 /// An answer has the offer's m-lines in their order; all but the audio stream are refused. Nothing else of the offer is used.
 pub fn write(stream: &AudioStream, origin: Origin, against: Option<&Described>) -> Vec<u8> {
+    describe(stream, origin, against, against.is_none())
+}
+
+/// Writes a new offer in a session that began with an offer of the far side's: the m-lines stay where they were (RFC 3264 8).
+pub fn write_again(stream: &AudioStream, origin: Origin, began_with: &Described) -> Vec<u8> {
+    describe(stream, origin, Some(began_with), true)
+}
+
+/// The name that a stream of our own offer has.
+const MID: &str = "0";
+
+fn describe(stream: &AudioStream, origin: Origin, layout: Option<&Described>, is_offer: bool) -> Vec<u8> {
     let mut out = String::with_capacity(512);
     let address = Address(stream.rtp.ip());
     // Formatting into a String cannot fail.
@@ -30,14 +43,26 @@ pub fn write(stream: &AudioStream, origin: Origin, against: Option<&Described>) 
         "v=0\r\no=- {} {} IN {address}\r\ns=-\r\nc=IN {address}\r\nt=0 0\r\n",
         origin.session, origin.version
     );
-    match against {
-        None => audio(&mut out, stream, if stream.crypto.is_empty() { "RTP/AVP" } else { "RTP/SAVP" }),
-        Some(offer) => {
-            for (at, media) in offer.media.iter().enumerate() {
-                if at == offer.audio_at {
-                    audio(&mut out, stream, &media.profile);
+    transport::write_session(&mut out, stream);
+    let mid = match layout {
+        Some(layout) => layout.media[layout.audio_at].mid.as_deref(),
+        // Who does ICE bundles, and browsers want a name for each stream.
+        None => stream.ice.as_ref().map(|_| MID),
+    };
+    if let Some(mid) = mid.filter(|_| layout.is_none_or(|layout| layout.bundled)) {
+        let _ = write!(out, "a=group:BUNDLE {mid}\r\n");
+    }
+    match layout {
+        None => audio(&mut out, stream, profile(stream), mid, is_offer),
+        Some(layout) => {
+            for (at, media) in layout.media.iter().enumerate() {
+                if at == layout.audio_at {
+                    audio(&mut out, stream, &media.profile, mid, is_offer);
                 } else {
                     let _ = write!(out, "m={} 0 {} {}\r\n", media.kind, media.profile, media.format);
+                    if let Some(mid) = &media.mid {
+                        let _ = write!(out, "a=mid:{mid}\r\n");
+                    }
                 }
             }
         }
@@ -45,7 +70,17 @@ pub fn write(stream: &AudioStream, origin: Origin, against: Option<&Described>) 
     out.into_bytes()
 }
 
-fn audio(out: &mut String, stream: &AudioStream, profile: &str) {
+/// Of an offer of ours. Feedback (AVPF) is what browsers want to see; ours is none.
+fn profile(stream: &AudioStream) -> &'static str {
+    match (&stream.dtls, &stream.ice) {
+        (Some(_), Some(_)) => "UDP/TLS/RTP/SAVPF",
+        (Some(_), None) => "UDP/TLS/RTP/SAVP",
+        (None, _) if stream.crypto.is_empty() => "RTP/AVP",
+        (None, _) => "RTP/SAVP",
+    }
+}
+
+fn audio(out: &mut String, stream: &AudioStream, profile: &str, mid: Option<&str>, is_offer: bool) {
     let _ = write!(out, "m=audio {} {profile}", stream.rtp.port());
     for format in &stream.formats {
         let _ = write!(out, " {}", format.payload_type);
@@ -72,10 +107,14 @@ fn audio(out: &mut String, stream: &AudioStream, profile: &str) {
         let _ = write!(out, "a=rtpmap:{payload_type} telephone-event/8000\r\na=fmtp:{payload_type} 0-15\r\n");
     }
     let _ = write!(out, "a=ptime:{}\r\n", stream.ptime_ms);
+    if let Some(mid) = mid {
+        let _ = write!(out, "a=mid:{mid}\r\n");
+    }
     rtcp(out, stream);
     for key in &stream.crypto {
         crypto::write(out, key);
     }
+    transport::write_stream(out, stream, is_offer);
     out.push_str(match stream.direction {
         Direction::SendRecv => "a=sendrecv\r\n",
         Direction::SendOnly => "a=sendonly\r\n",

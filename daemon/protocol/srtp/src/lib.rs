@@ -1,13 +1,17 @@
-//! SRTP and SRTCP (RFC 3711) with SDES keys: transforms in place on a caller's buffer.
+//! SRTP and SRTCP (RFC 3711, RFC 7714) with keys from SDES or DTLS: transforms in place on a caller's buffer.
 //!
 //! One [`SrtpContext`] is one direction of one leg. It knows no sockets, no SDP and no clock; how a key is written in `a=crypto`
-//! belongs to the session description. After the first packet of a source nothing is allocated.
+//! belongs to the session description. After the first packet of a source nothing is allocated. [`dtls`] is the handshake that
+//! makes keys (RFC 5764).
 //!
 //! The cipher is libsrtp's, through the crate `srtp`. What reaches it was checked here first: version, header length, room for
-//! the trailer. Unsafe code is only in `slot`, where C writes into our memory.
+//! the trailer. Unsafe code is only in `slot`, where C writes into our memory, and in `dtls::timer`, for two controls of OpenSSL
+//! that the crate `openssl` does not have.
 
 #![deny(unsafe_code)]
 
+pub mod dtls;
+pub mod fuzz;
 mod slot;
 
 use std::fmt;
@@ -35,7 +39,7 @@ const RTP_HEADER: usize = 12;
 const RTCP_HEADER: usize = 8;
 /// The E flag and index behind an SRTCP packet.
 const RTCP_INDEX: usize = 4;
-/// SRTCP's tag with either suite (RFC 4568 6.2.1, 6.2.2).
+/// SRTCP's tag with the SHA-1 suites (RFC 4568 6.2.1, 6.2.2); that of GCM is longer.
 const RTCP_TAG: usize = 10;
 
 /// Why a packet was not transformed. The packet is spoilt: drop and count it.
@@ -104,27 +108,38 @@ impl fmt::Debug for SrtpContext {
 impl SrtpContext {
     /// For what the peer sends with its key.
     pub fn inbound(key: &SdesKey) -> Result<Self, SrtpError> {
-        Self::new(key, Session::with_inbound_template)
+        Self::new(key.suite, key.key_salt.expose(), Session::with_inbound_template)
     }
 
     /// For what we send with our key.
     pub fn outbound(key: &SdesKey) -> Result<Self, SrtpError> {
-        Self::new(key, Session::with_outbound_template)
+        Self::new(key.suite, key.key_salt.expose(), Session::with_outbound_template)
     }
 
-    fn new(key: &SdesKey, make: fn(StreamPolicy<'_>) -> Result<Session, srtp::Error>) -> Result<Self, SrtpError> {
-        let (rtp, tag) = match key.suite {
-            SrtpSuite::AesCm128HmacSha1_80 => (CryptoPolicy::aes_cm_128_hmac_sha1_80(), 10),
-            SrtpSuite::AesCm128HmacSha1_32 => (CryptoPolicy::aes_cm_128_hmac_sha1_32(), 4),
+    /// Both directions, inbound first, with the keys of a handshake.
+    pub fn keyed(keys: &dtls::Keys) -> Result<(Self, Self), SrtpError> {
+        let inbound = Self::new(keys.suite, keys.inbound.expose(), Session::with_inbound_template)?;
+        Ok((inbound, Self::new(keys.suite, keys.outbound.expose(), Session::with_outbound_template)?))
+    }
+
+    fn new(
+        suite: SrtpSuite,
+        key: &[u8],
+        make: fn(StreamPolicy<'_>) -> Result<Session, srtp::Error>,
+    ) -> Result<Self, SrtpError> {
+        let long = CryptoPolicy::aes_cm_128_hmac_sha1_80;
+        // RFC 4568 6.2.2: SRTCP keeps its long tag with the short-tag suite.
+        let (rtp, rtcp, tag) = match suite {
+            SrtpSuite::AesCm128HmacSha1_80 => (long(), long(), 10),
+            SrtpSuite::AesCm128HmacSha1_32 => (CryptoPolicy::aes_cm_128_hmac_sha1_32(), long(), 4),
+            SrtpSuite::AeadAes128Gcm => (CryptoPolicy::aes_gcm_128_16_auth(), CryptoPolicy::aes_gcm_128_16_auth(), 16),
+            SrtpSuite::AeadAes256Gcm => (CryptoPolicy::aes_gcm_256_16_auth(), CryptoPolicy::aes_gcm_256_16_auth(), 16),
         };
-        let policy = StreamPolicy {
-            rtp,
-            // RFC 4568 6.2.2: SRTCP keeps its long tag with the short-tag suite.
-            rtcp: CryptoPolicy::aes_cm_128_hmac_sha1_80(),
-            key: key.key_salt.expose(),
-            window_size: REPLAY_WINDOW,
-            ..StreamPolicy::default()
-        };
+        // libsrtp reads as many bytes as the suite wants, whatever it is given.
+        if key.len() != dtls::key_bytes(suite).iter().sum() {
+            return Err(SrtpError::Internal);
+        }
+        let policy = StreamPolicy { rtp, rtcp, key, window_size: REPLAY_WINDOW, ..StreamPolicy::default() };
         Ok(Self { session: make(policy)?, tag, sources: [0; SOURCES_MAX], known: 0 })
     }
 

@@ -14,7 +14,7 @@ use postern_types::{
     AccountSid, AppName, CallSid, Cause, EndedBy, Now, RealmName, Secret, TrunkName, UnixMicros, UserName,
     leg::{Dial, LegCommand, LegEvent, Offered, Party},
     media::{MediaCommand, MediaEvent, Prompt, StreamReport},
-    stream::{AudioStream, Codec, Direction, Format},
+    stream::{AudioStream, Codec, Direction, Fingerprint, Format},
 };
 use rand::{SeedableRng, rngs::StdRng};
 
@@ -154,6 +154,8 @@ pub fn stream(host: u8, formats: &[Format]) -> AudioStream {
         ptime_ms: 20,
         direction: Direction::SendRecv,
         crypto: vec![],
+        dtls: None,
+        ice: None,
     }
 }
 
@@ -252,7 +254,10 @@ impl World {
                 let at = |port| SocketAddr::new(IpAddr::from([127, 0, 0, last]), port);
                 self.port += 2;
                 let (rtp, rtcp) = (at(self.port), at(self.port + 1));
-                self.router.handle_media(self.now, MediaEvent::Opened { leg: *leg, rtp, rtcp });
+                self.router.handle_media(
+                    self.now,
+                    MediaEvent::Opened { leg: *leg, rtp, rtcp, fingerprint: Some(Fingerprint([7; 32])) },
+                );
             }
             MediaCommand::Close { leg } if self.open.remove(leg) => {
                 let report = Box::new(StreamReport { packets_received: 9, ..StreamReport::default() });

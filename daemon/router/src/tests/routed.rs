@@ -453,6 +453,6 @@ fn a_stream_that_opens_never_or_too_late_leaves_nothing() {
     world.assert_empty();
     world.media.clear();
     let at = stream(1, &[]);
-    world.event(MediaEvent::Opened { leg: caller, rtp: at.rtp, rtcp: at.rtcp });
+    world.event(MediaEvent::Opened { leg: caller, rtp: at.rtp, rtcp: at.rtcp, fingerprint: None });
     assert_eq!(world.media, [MediaCommand::Close { leg: caller }]);
 }

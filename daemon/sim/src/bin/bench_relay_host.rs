@@ -88,6 +88,8 @@ fn open(plane: &mut MediaPlane, leg: u16, peer: SocketAddr) -> u16 {
         direction: Direction::SendRecv,
         srtp_in: None,
         srtp_out: None,
+        dtls: None,
+        ice: None,
     };
     plane.command(now(), MediaCommand::Configure { leg: id(leg), setup: Box::new(setup) });
     rtp.port()

@@ -27,6 +27,8 @@ fn setup(port: u16) -> Box<StreamSetup> {
         direction: Direction::SendRecv,
         srtp_in: None,
         srtp_out: None,
+        dtls: None,
+        ice: None,
     })
 }
 

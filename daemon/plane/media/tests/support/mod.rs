@@ -123,7 +123,7 @@ impl House {
         let id = CallSid(self.next);
         self.command(MediaCommand::Open { leg: id, realm: RealmName::new("lo"), ipv6 });
         self.wait_for("answer to Open", |event| match event {
-            MediaEvent::Opened { leg, rtp, rtcp } if *leg == id => Some(Ok((id, *rtp, *rtcp))),
+            MediaEvent::Opened { leg, rtp, rtcp, .. } if *leg == id => Some(Ok((id, *rtp, *rtcp))),
             MediaEvent::OpenFailed { leg, why } if *leg == id => Some(Err(why.clone())),
             _ => None,
         })
@@ -182,6 +182,8 @@ impl Peer {
             direction: Direction::SendRecv,
             srtp_in: None,
             srtp_out: None,
+            dtls: None,
+            ice: None,
         }
     }
 
