@@ -110,7 +110,9 @@ class Demo:
         return score.play(self.folder / "carrier.ul").pause(TALK_MS).bye().expect(200)
 
     def document_score(self):
-        score = sipp.Score().invite(sipp.sdp(port=sipp.PLAYED, formats=sipp.WITH_DIGITS)).hear(100, 180, 183).expect(200).ack()
+        # sipp sends digits from the port that it described as [media_port], and else from port 0, whence nobody is heard.
+        offer = sipp.sdp(formats=sipp.WITH_DIGITS, extra=(f"a=x-played-from:{sipp.PLAYED}",))
+        score = sipp.Score().invite(offer).hear(100, 180, 183).expect(200).ack()
         # The prompt is heard first; the digit interrupts nothing of the proof.
         score.pause(2200).digits("1").pause(1200)
         return score.play(self.folder / "carrier.ul").pause(TALK_MS + 500).bye().expect(200)
