@@ -24,11 +24,11 @@ impl Client {
             let at = socket.display();
             return Err(Failure::Unreachable(match error.kind() {
                 ErrorKind::NotFound => format!(
-                    "no daemon at {at}: start it (`systemctl start postern`), or name its socket with --socket or POSTERN_SOCKET"
+                    "no daemon at {at}: start it (`systemctl start posternd`), or name its socket with --socket or POSTERN_SOCKET"
                 ),
                 ErrorKind::ConnectionRefused => {
                     format!(
-                        "the daemon that made {at} is gone: start it (`systemctl start postern`), see `journalctl -u postern`"
+                        "the daemon that made {at} is gone: start it (`systemctl start posternd`), see `journalctl -u postern`"
                     )
                 }
                 ErrorKind::PermissionDenied => {

@@ -47,7 +47,7 @@ pub(crate) fn status(s: &Value) -> String {
     let cost = media["us_per_packet"].as_f64().map_or(String::new(), |us| format!("; {us:.1} us CPU a packet"));
     _ = writeln!(
         out,
-        "media      {} streams, {} ports free; packets {} received, {} sent, {} dropped{cost}",
+        "media      {} streams, {} ports free{cost}\npackets    {} received, {} sent, {} dropped",
         media["streams"],
         media["ports_free"],
         media["packets_received"],
