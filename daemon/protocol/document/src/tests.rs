@@ -164,3 +164,44 @@ fn mutations_never_panic() {
         fuzz::document(&bytes);
     }
 }
+
+#[test]
+fn the_page_for_developers_is_true_of_the_reader() {
+    let page = include_str!("../../../../docs/DOCUMENTS.md");
+    let example = page.split("```xml\n").nth(1).unwrap().split("```").next().unwrap();
+    let program = Program::parse(example.as_bytes()).unwrap();
+    assert_eq!(program.warnings, Vec::<String>::new());
+    assert_eq!(program.verbs.iter().map(Verb::name).collect::<Vec<_>>(), ["Gather", "Dial", "Hangup"]);
+    // A row a verb, and every attribute in it is known: none is noted as ignored.
+    for verb in ["Dial", "Play", "Gather", "Pause", "Redirect", "Reject", "Hangup"] {
+        let row = page.lines().find(|line| line.starts_with(&format!("| `<{verb}>` |"))).expect(verb);
+        let attributes = row.split('|').nth(3).unwrap();
+        let mut depth = 0;
+        // What stands in brackets are values.
+        let names: String = attributes
+            .chars()
+            .filter(|c| {
+                depth += i32::from(*c == '(') - i32::from(*c == ')');
+                depth == 0
+            })
+            .collect();
+        let names: Vec<_> = names.split('`').skip(1).step_by(2).collect();
+        for name in names {
+            let value = match name {
+                "action" => "/a",
+                "method" => "GET",
+                "callerId" => "+15551234567",
+                "input" => "dtmf",
+                "finishOnKey" => "*",
+                "reason" => "busy",
+                _ if name.starts_with("hangup") || name.contains("On") || name == "sequential" => "true",
+                _ => "1",
+            };
+            let content = if verb == "Dial" { "+15551234567" } else { "/x" };
+            let content = if verb == "Gather" { "" } else { content };
+            let text = format!("<Response><{verb} {name}='{value}'>{content}</{verb}></Response>");
+            let program = Program::parse(text.as_bytes()).unwrap_or_else(|why| panic!("{text}: {why}"));
+            assert!(!program.warnings.iter().any(|w| w.contains(name)), "{text}: {:?}", program.warnings);
+        }
+    }
+}
