@@ -184,7 +184,9 @@ impl Call {
     }
 
     fn dial_branch(&mut self, cx: &mut Context, now: Now, branch: Branch) -> Result<(), Outcome> {
-        let refuse = |status, text| Outcome::failed("failed", Cause::new(status, text), None);
+        // Nobody else was asked: it is our word.
+        let ours = |status, cause| Outcome { by: EndedBy::Postern, ..Outcome::failed(status, cause, None) };
+        let refuse = |status, text| ours("failed", Cause::new(status, text));
         let Some(dialing) = &self.dialing else { return Err(refuse(500, "not dialing")) };
         if self.legs.len() >= LEGS_MAX {
             return Err(refuse(503, "too many legs in this call"));
@@ -199,7 +201,7 @@ impl Call {
         {
             // Before there is a leg: one would tell that the user is busy, and then gone.
             let cause = Cause { text: "no device is registered".into(), ..Cause::NO_ANSWER };
-            return Err(Outcome::failed("no-answer", cause, None));
+            return Err(ours("no-answer", cause));
         }
         let Some((realm, ipv6)) = negotiate::realm_of(&cx.config, &branch.target) else {
             return Err(refuse(503, "no realm from which it can be reached"));

@@ -31,6 +31,8 @@ fn a_user_without_devices_fails_at_once_and_presence_says_nothing() {
         _ => None,
     });
     assert_eq!(why, Some(("route".into(), "480 no device is registered".into())));
+    let by = world.fact(|fact| if let Fact::CallEnded(f) = fact { Some(f.by) } else { None });
+    assert_eq!(by, Some(EndedBy::Postern), "no callee released it: nobody was asked");
 }
 
 #[test]
