@@ -1,0 +1,148 @@
+"""Chromium without a screen: a page that makes one call, with a WAV file for its microphone. Its SIP user agent is the test."""
+
+import base64
+import os
+import shutil
+
+import numpy as np
+from playwright.sync_api import sync_playwright
+
+from . import audio
+from .wait import until
+
+# One connection, audio only. What it hears is kept at 8 kHz: 48 kHz in, the mean of six samples out.
+PAGE = """<!doctype html><title>call</title><script>
+let pc, heard = [];
+async function begin() {
+  pc = new RTCPeerConnection({bundlePolicy: 'max-bundle'});
+  pc.ontrack = ({track}) => listen(track);
+  const mic = await navigator.mediaDevices.getUserMedia(
+    {audio: {echoCancellation: false, noiseSuppression: false, autoGainControl: false}});
+  return mic.getAudioTracks()[0];
+}
+async function listen(track) {
+  // Chromium decodes only what somebody plays.
+  const player = new Audio(); player.srcObject = new MediaStream([track]); player.play();
+  const reader = new MediaStreamTrackProcessor({track}).readable.getReader();
+  for (;;) {
+    const {value, done} = await reader.read();
+    if (done) return;
+    const samples = new Float32Array(value.numberOfFrames);
+    value.copyTo(samples, {planeIndex: 0, format: 'f32-planar'});
+    const step = Math.round(value.sampleRate / 8000);
+    for (let at = 0; at + step <= samples.length; at += step) {
+      let sum = 0;
+      for (let n = 0; n < step; n++) sum += samples[at + n];
+      heard.push(Math.max(-1, Math.min(1, sum / step)) * 32767);
+    }
+    value.close();
+  }
+}
+function gathered() {
+  return new Promise(done => {
+    const look = () => { if (pc.iceGatheringState === 'complete') done(pc.localDescription.sdp); };
+    pc.onicegatheringstatechange = look; look();
+  });
+}
+async function offer() {
+  if (!pc) pc_track = await begin();
+  if (!pc.getSenders().length) pc.addTrack(pc_track, new MediaStream([pc_track]));
+  await pc.setLocalDescription(await pc.createOffer());
+  return gathered();
+}
+async function accepted(sdp) { await pc.setRemoteDescription({type: 'answer', sdp}); }
+async function answer(sdp) {
+  if (!pc) {
+    const track = await begin();
+    await pc.setRemoteDescription({type: 'offer', sdp});
+    pc.addTrack(track, new MediaStream([track]));
+  } else {
+    await pc.setRemoteDescription({type: 'offer', sdp});
+  }
+  await pc.setLocalDescription(await pc.createAnswer());
+  return gathered();
+}
+async function stats() {
+  const found = {connection: pc.connectionState, ice: pc.iceConnectionState};
+  (await pc.getStats()).forEach(s => {
+    if (s.type === 'inbound-rtp') Object.assign(found, {received: s.packetsReceived, energy: s.totalAudioEnergy, lost: s.packetsLost});
+    if (s.type === 'outbound-rtp') found.sent = s.packetsSent;
+    if (s.type === 'transport') Object.assign(found, {dtls: s.dtlsState, srtp: s.srtpCipher, tls: s.tlsVersion, role: s.dtlsRole});
+    if (s.type === 'codec') found.codec = s.mimeType;
+  });
+  return found;
+}
+function take() {
+  const bytes = new Uint8Array(Int16Array.from(heard).buffer);
+  let text = '';
+  for (const byte of bytes) text += String.fromCharCode(byte);
+  return btoa(text);
+}
+let pc_track;
+</script>"""
+
+
+def binary():
+    found = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+    if not found:
+        raise FileNotFoundError("no Chromium: make setup installs it")
+    return found
+
+
+class Browser:
+    def __init__(self, folder, sound):
+        self.folder = folder / "browser"
+        self.folder.mkdir()
+        microphone = self.folder / "microphone.wav"
+        audio.write_wav(microphone, sound)
+        page = self.folder / "page.html"
+        page.write_text(PAGE)
+        self.playwright = sync_playwright().start()
+        options = [
+            "--use-fake-device-for-media-stream", "--use-fake-ui-for-media-stream", f"--use-file-for-fake-audio-capture={microphone}",
+            "--allow-loopback-in-peer-connection", "--autoplay-policy=no-user-gesture-required", "--disable-gpu", "--mute-audio",
+            # Root, as in many containers, has no sandbox.
+            *(["--no-sandbox"] if os.geteuid() == 0 else []),
+        ]
+        self.browser = self.playwright.chromium.launch(executable_path=binary(), headless=True, args=options)
+        self.page = self.browser.new_page()
+        self.messages = []
+        self.page.on("console", lambda message: self.messages.append(message.text))
+        self.page.on("pageerror", lambda error: self.messages.append(str(error)))
+        self.page.goto(page.as_uri())
+
+    def offer(self):
+        return self.page.evaluate("offer()")
+
+    def accepted(self, sdp):
+        self.page.evaluate("sdp => accepted(sdp)", sdp)
+
+    def answer(self, sdp):
+        return self.page.evaluate("sdp => answer(sdp)", sdp)
+
+    def stats(self):
+        return self.page.evaluate("stats()")
+
+    def until(self, what, test, limit_s=15.0):
+        """Until the statistics pass a test; returns them."""
+        found = {}
+
+        def passed():
+            found.update(self.stats())
+            return test(found) and found
+
+        try:
+            return until(what, passed, limit_s)
+        except AssertionError as error:
+            raise AssertionError(f"{error}; the browser says {found} {self.messages}") from error
+
+    def connected(self, limit_s=15.0):
+        return self.until("the browser to be connected", lambda s: s["connection"] == "connected", limit_s)
+
+    def heard(self):
+        """What it heard so far, as samples at 8 kHz."""
+        return np.frombuffer(base64.b64decode(self.page.evaluate("take()")), "<i2")
+
+    def stop(self, *_):
+        self.browser.close()
+        self.playwright.stop()
