@@ -17,6 +17,7 @@ pub mod fuzz;
 pub mod media;
 pub mod network;
 pub mod phone;
+pub mod stream;
 pub mod world;
 
 pub use world::World;

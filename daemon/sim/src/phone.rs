@@ -9,11 +9,12 @@ use std::{
 };
 
 use postern_sip::{
-    Message, Method, Name, Request, RequestBuilder, Response, ResponseBuilder, Uri,
+    Message, Method, Name, Request, RequestBuilder, Response, ResponseBuilder, SentBy, Uri,
     dialog::{AnswerKeeper, Dialog, Keep},
     digest,
     transaction::{ClientKey, Flow, Output, ServerKey, Transactions},
 };
+use postern_types::Transport;
 use rand::{Rng, RngExt, rngs::StdRng};
 
 /// What a phone does with a call that comes.
@@ -131,6 +132,8 @@ pub struct Phone {
     pub calls: Vec<Call>,
     /// Whether the last REGISTER was accepted.
     pub registered: bool,
+    /// UDP or TCP.
+    pub transport: Transport,
     name: String,
     password: String,
     border: SocketAddr,
@@ -147,6 +150,7 @@ impl Phone {
             habits: Habits::default(),
             calls: Vec::new(),
             registered: false,
+            transport: Transport::Udp,
             name: name.into(),
             password: password.into(),
             border,
@@ -183,10 +187,10 @@ impl Phone {
 
     /// Hangs an answered call up.
     pub fn hang_up(&mut self, now: Instant, at: usize) {
-        let (flow, branch) = (self.flow(), self.branch());
+        let (flow, branch, sent_by) = (self.flow(), self.branch(), self.sent_by());
         let call = &mut self.calls[at];
         if let (Stage::Answered, Some(dialog)) = (call.stage, &mut call.dialog) {
-            let bye = dialog.request(Method::Bye, self.address, &branch).build();
+            let bye = dialog.request(Method::Bye, sent_by, &branch).build();
             call.stage = Stage::Over(200);
             call.keeper = None;
             let _ = self.transactions.send_request(now, flow, bye);
@@ -195,10 +199,10 @@ impl Phone {
 
     /// Puts on hold, or resumes, by a new offer.
     pub fn reoffer(&mut self, now: Instant, at: usize, direction: &str) {
-        let (flow, branch, sdp) = (self.flow(), self.branch(), self.sdp(direction));
+        let (flow, branch, sdp, sent_by) = (self.flow(), self.branch(), self.sdp(direction), self.sent_by());
         let call = &mut self.calls[at];
         if let (Stage::Answered, Some(dialog), None) = (call.stage, &mut call.dialog, call.offer) {
-            let offer = dialog.request(Method::Invite, self.address, &branch).body("application/sdp", &sdp).build();
+            let offer = dialog.request(Method::Invite, sent_by, &branch).body("application/sdp", &sdp).build();
             call.offer_cseq = dialog.local_cseq();
             call.offer = self.transactions.send_request(now, flow, offer).ok();
         }
@@ -207,7 +211,11 @@ impl Phone {
     /// Takes a datagram.
     pub fn handle_datagram(&mut self, now: Instant, source: SocketAddr, bytes: &[u8]) {
         if let Ok(message) = Message::parse(bytes) {
-            self.transactions.receive(now, Flow::udp(self.address, source), message);
+            self.transactions.receive(
+                now,
+                Flow { transport: self.transport, ..Flow::udp(self.address, source) },
+                message,
+            );
         }
     }
 
@@ -388,6 +396,7 @@ impl Phone {
     }
 
     fn on_response(&mut self, now: Instant, key: ClientKey, response: Response) {
+        let sent_by = self.sent_by();
         if self.registering.as_ref().is_some_and(|(registering, ..)| *registering == key) {
             return self.on_registered(now, &response);
         }
@@ -418,7 +427,7 @@ impl Phone {
             let Some(dialog) = &mut call.dialog else { return };
             let ack = match dialog.ack_again(&response) {
                 Some(ack) => ack.clone(),
-                None => dialog.ack(cseq, self.address, &branch, None),
+                None => dialog.ack(cseq, sent_by, &branch, None),
             };
             self.transactions.send(flow, &ack);
         } else if let Some(at) = self.calls.iter().position(|call| call.offer == Some(key) || call.offered == Some(key))
@@ -437,7 +446,7 @@ impl Phone {
                     call.offers_accepted += 1;
                     call.offered = call.offer.take();
                     dialog.refresh(&response);
-                    dialog.ack(cseq, self.address, &branch, None)
+                    dialog.ack(cseq, sent_by, &branch, None)
                 }
             };
             self.transactions.send(flow, &ack);
@@ -489,7 +498,7 @@ impl Phone {
         let proofs = digest::answer(response, request.method.as_str(), &uri, credentials, cnonce, false).ok()?;
         let cseq = request.headers.cseq().map(|cseq| cseq.number).unwrap_or(1) + 1;
         let branch = self.branch();
-        let mut next = RequestBuilder::retry(request, self.address.into(), &branch, cseq, &[]);
+        let mut next = RequestBuilder::retry(request, self.sent_by(), &branch, cseq, &[]);
         for (name, value) in proofs {
             next = next.header(name, &value);
         }
@@ -529,7 +538,7 @@ impl Phone {
         let (branch, tag, call_id) = (self.branch(), self.rng.random::<u32>(), self.rng.random::<u64>());
         let uri = Uri::parse(uri).expect("made of a number and an address");
         RequestBuilder::new(method, &uri)
-            .via(self.address, &branch)
+            .via(self.sent_by(), &branch)
             .header(Name::From, &format!("<sip:{}@{}>;tag={tag:x}", self.name, self.address.ip()))
             .header(Name::To, to)
             .header(Name::CallId, &format!("{call_id:x}@{}", self.address.ip()))
@@ -557,11 +566,21 @@ impl Phone {
     }
 
     fn contact(&self) -> String {
-        format!("<sip:{}@{}>", self.name, self.address)
+        let transport = if self.transport == Transport::Udp { "" } else { ";transport=tcp" };
+        format!("<sip:{}@{}{transport}>", self.name, self.address)
+    }
+
+    /// Where it sends.
+    pub fn border(&self) -> SocketAddr {
+        self.border
+    }
+
+    fn sent_by(&self) -> SentBy {
+        SentBy { transport: self.transport, address: self.address }
     }
 
     fn flow(&self) -> Flow {
-        Flow::udp(self.address, self.border)
+        Flow { transport: self.transport, ..Flow::udp(self.address, self.border) }
     }
 
     fn branch(&mut self) -> String {

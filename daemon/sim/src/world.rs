@@ -9,8 +9,9 @@ use std::{
 
 use postern_config::{Config, NoFiles};
 use postern_facts::{CallRecord, Event, Fact};
+use postern_signaling::{ConnectionCommand, ConnectionEvent};
 use postern_switch::{Input, Output, Reply, Request, Status, Switch, Token};
-use postern_types::{CallSid, Now, UnixMicros, media::Prompt};
+use postern_types::{CallSid, Now, Transport, UnixMicros, media::Prompt};
 use rand::{Rng, SeedableRng, rngs::StdRng};
 use rsip::prelude::{HeadersExt, UntypedHeader};
 
@@ -19,6 +20,7 @@ use crate::{
     media::Media,
     network::{Datagram, Faults, Network},
     phone::Phone,
+    stream::{Arrival, StreamFaults, Streams},
 };
 
 /// Steps of one run at most: a world that does not come to rest is a bug of its own.
@@ -43,6 +45,7 @@ pub struct World {
     /// Datagrams that the box sent, for who looks for leaks: destination and text.
     pub sent: Vec<(SocketAddr, Vec<u8>)>,
     network: Network,
+    streams: Streams,
     now: Now,
     replies: Vec<(Token, Reply)>,
     next_token: u64,
@@ -67,6 +70,7 @@ impl World {
             records: Vec::new(),
             sent: Vec::new(),
             network: Network::new(faults),
+            streams: Streams::new(StreamFaults::NONE),
             now,
             replies: Vec::new(),
             next_token: 0,
@@ -80,6 +84,11 @@ impl World {
         let rng = StdRng::from_rng(&mut self.rng);
         self.phones.push(Phone::new(name, password, parse(address), parse(border), rng));
         self.phones.len() - 1
+    }
+
+    /// How connections are from now on.
+    pub fn stream_faults(&mut self, faults: StreamFaults) {
+        self.streams.set_faults(faults);
     }
 
     /// The time.
@@ -184,6 +193,7 @@ impl World {
         let rest = [
             self.switch.next_deadline(),
             self.network.next_deadline(),
+            self.streams.next_deadline(),
             self.media.next_deadline(),
             self.servers.next_deadline(),
         ];
@@ -202,6 +212,10 @@ impl World {
             for phone in &mut self.phones {
                 while let Some((destination, bytes)) = phone.poll_send(now.instant) {
                     silent = false;
+                    if phone.transport.is_reliable() {
+                        self.streams.say(now.instant, &mut self.rng, phone.address, phone.border(), &bytes);
+                        continue;
+                    }
                     let datagram = Datagram { source: phone.address, destination, bytes };
                     self.network.send(now.instant, &mut self.rng, datagram);
                 }
@@ -209,6 +223,9 @@ impl World {
             if let Some(datagram) = self.network.arrive(now.instant) {
                 silent = false;
                 self.deliver(datagram);
+            } else if let Some(arrival) = self.streams.arrive(now.instant) {
+                silent = false;
+                self.arrived(arrival);
             } else if let Some(event) = self.media.poll_event(now.instant) {
                 silent = false;
                 self.switch.handle_input(now, Input::Media(event));
@@ -232,6 +249,25 @@ impl World {
         }
     }
 
+    fn arrived(&mut self, arrival: Arrival) {
+        let (id, event) = match &arrival {
+            Arrival::Accepted { id, local, remote } => {
+                (*id, ConnectionEvent::Accepted { transport: Transport::Tcp, local: *local, remote: *remote })
+            }
+            Arrival::Connected(id) => (*id, ConnectionEvent::Connected),
+            Arrival::Bytes(id, bytes) => (*id, ConnectionEvent::Received(bytes)),
+            Arrival::Closed(id) => (*id, ConnectionEvent::Closed("it died".into())),
+            Arrival::Messages(party, messages) => {
+                let phone = self.phones.iter_mut().find(|phone| phone.address == *party).expect("links have parties");
+                for message in messages {
+                    phone.handle_datagram(self.now.instant, phone.border(), message);
+                }
+                return;
+            }
+        };
+        self.switch.handle_input(self.now, Input::Connection(id, event));
+    }
+
     fn carry(&mut self, output: Output) {
         match output {
             Output::Send { local, destination, bytes } => {
@@ -239,6 +275,20 @@ impl World {
                 self.sent.push((destination, bytes.clone()));
                 let datagram = Datagram { source: local, destination, bytes };
                 self.network.send(self.now.instant, &mut self.rng, datagram);
+            }
+            Output::Connection(id, command) => {
+                let (now, rng) = (self.now.instant, &mut self.rng);
+                match command {
+                    ConnectionCommand::Admit => {
+                        self.switch.handle_input(self.now, Input::Connection(id, ConnectionEvent::Connected));
+                    }
+                    ConnectionCommand::Connect(connect) => self.streams.connect(now, rng, id, connect.remote),
+                    ConnectionCommand::Send(bytes) => {
+                        self.streams.send(now, rng, id, &bytes);
+                        self.read_by_another(&bytes);
+                    }
+                    ConnectionCommand::Close => self.streams.close(id),
+                }
             }
             Output::Media(command) => self.media.command(self.now, command),
             Output::Http(request) => self.servers.request(self.now.instant, *request),

@@ -10,8 +10,10 @@ use postern_sim::{
     application::Answer,
     network::Faults,
     phone::{Habits, Reaction, Stage},
+    stream::StreamFaults,
 };
 use postern_switch::{Reply, Request};
+use postern_types::Transport;
 use rand::{RngExt, SeedableRng, rngs::StdRng};
 
 const CARRIER: &str = "127.0.0.11:5060";
@@ -68,6 +70,44 @@ fn good() -> (World, usize, usize) {
 }
 
 const MINUTE: Duration = Duration::from_secs(60);
+
+/// The same by TCP on all sides.
+fn tcp_world(seed: u64) -> (World, usize, usize) {
+    let mut yaml = YAML.to_owned();
+    for address in [BOX_CARRIER, BOX_PHONES] {
+        yaml = yaml.replace(&format!("signaling: [\"{address}\"]"), &format!("signaling: {{ tcp: [\"{address}\"] }}"));
+    }
+    yaml = yaml.replace("address: \"127.0.0.1", "transport: tcp, address: \"127.0.0.1");
+    let mut world = World::new(seed, &yaml, Faults::NONE);
+    let carrier = world.phone("+15559999", "", CARRIER, BOX_CARRIER);
+    let alice = world.phone("alice", "secret-a", ALICE, BOX_PHONES);
+    world.phones.iter_mut().for_each(|phone| phone.transport = Transport::Tcp);
+    world.with(alice, |phone, now| phone.register(now, 3600));
+    assert!(world.run_until(Duration::from_secs(40), |world| world.phones[alice].registered), "seed {seed}");
+    (world, carrier, alice)
+}
+
+#[test]
+fn a_call_by_tcp_comes_in_and_goes_out_whatever_pieces_its_messages_come_in() {
+    for seed in 0..50 {
+        let (mut world, carrier, alice) = tcp_world(seed);
+        world.phones[carrier].habits.hang_up_after = Some(Duration::from_secs(10));
+        world.with(carrier, |phone, now| phone.call(now, "+15550001"));
+        assert!(
+            world.run_until(MINUTE, |world| world.phones[carrier].calls[0].stage == Stage::Answered),
+            "seed {seed}"
+        );
+        world.run(2 * MINUTE);
+        assert_eq!(world.phones[alice].calls[0].stage, Stage::Over(200), "seed {seed}");
+        world.with(alice, |phone, now| phone.call(now, "+442071838750"));
+        assert!(world.run_until(MINUTE, |world| world.phones[alice].calls[1].stage == Stage::Answered), "seed {seed}");
+        world.with(carrier, |phone, now| phone.hang_up(now, 1));
+        world.run(MINUTE);
+        assert_eq!(world.phones[alice].calls[1].stage, Stage::Over(200), "seed {seed}");
+        assert!(world.sent.is_empty(), "seed {seed}: nothing by UDP");
+        world.assert_at_rest();
+    }
+}
 
 #[test]
 fn a_carriers_call_reaches_the_phone_and_either_side_hangs_up() {
@@ -443,12 +483,17 @@ fn weather(world: &mut World, chance: &mut StdRng, phones: &[usize; 4]) {
 }
 
 /// Many calls with random habits through a bad network: whatever happens, every story has one end and everything comes back.
-fn storm(seed: u64) {
+fn storm(seed: u64, over: Transport) {
     let mut chance = StdRng::seed_from_u64(seed ^ 0x5703);
-    let (mut world, carrier, alice) = world(seed, Faults::BAD);
+    let (mut world, carrier, alice) = match over {
+        Transport::Udp => world(seed, Faults::BAD),
+        _ => tcp_world(seed),
+    };
     let tablet = world.phone("alice", "secret-a", ALICE_TABLET, BOX_PHONES);
     let beta = world.phone("+442071838750", "", BETA, BOX_CARRIER);
     let phones = [carrier, alice, tablet, beta];
+    phones.iter().for_each(|phone| world.phones[*phone].transport = over);
+    world.stream_faults(StreamFaults::BAD);
     world.with(tablet, |phone, now| phone.register(now, 3600));
     world.media.peers_send = chance.random_bool(0.8);
     let slow = |ms: u64, verbs: &str| {
@@ -519,6 +564,7 @@ fn storms_leave_nothing_behind() {
     let seeds = std::env::var("STORM_SEEDS").ok().and_then(|n| n.parse().ok()).unwrap_or(60);
     for seed in 0..seeds {
         eprintln!("storm with seed {seed}");
-        storm(seed);
+        storm(seed, Transport::Udp);
+        storm(seed, Transport::Tcp);
     }
 }

@@ -59,6 +59,10 @@ impl Collector for Snapshot {
             ("sip_sent", "SIP messages sent", s.sip_sent),
             ("sip_strangers", "Requests from unknown sources, turned away", s.strangers),
             ("sip_malformed", "SIP messages that could not be read", s.malformed),
+            ("sip_connections_refused", "SIP connections refused: as many as are allowed", s.connections_refused),
+            ("sip_connections_broken", "SIP connections closed: what came was no SIP", s.connections_broken),
+            ("sip_connections_expired", "SIP connections closed: nobody proved itself in time", s.connections_expired),
+            ("sip_connections_slow", "SIP connections closed: the peer took nothing", s.connections_slow),
             ("media_packets_received", "RTP packets received", media.packets_received),
             ("media_packets_sent", "RTP packets sent", media.packets_sent),
             ("media_packets_dropped", "Packets dropped: foreign, malformed, unsendable", media.packets_dropped),
@@ -89,6 +93,7 @@ impl Collector for Snapshot {
             ("users_busy", "Users that are in a call", s.users_busy as f64),
             ("media_streams", "Open media streams", media.streams as f64),
             ("media_workers", "Media workers at work", media.workers as f64),
+            ("sip_connections", "SIP connections open", s.connections as f64),
             ("media_ports_free", "Media ports that can still be used", media.ports_free as f64),
             ("event_readers", "Readers of event streams", *readers as f64),
             ("event_last", "Number of the last event", s.events_seq as f64),
@@ -105,6 +110,14 @@ impl Collector for Snapshot {
             let help = "CPU time of the media workers per packet received, over the last seconds";
             let gauge = ConstGauge::new(cost / 1e6);
             gauge.encode(to.encode_descriptor("media_packet_cpu_seconds", help, None, MetricType::Gauge)?)?;
+        }
+        {
+            let help = "When a certificate of ours ends, seconds since 1970";
+            let mut family = to.encode_descriptor("certificate_expires", help, None, MetricType::Gauge)?;
+            for certificate in &s.certificates {
+                let labels = [("of", certificate.of.as_str()), ("file", certificate.file.as_str())];
+                ConstGauge::new(certificate.expires).encode(family.encode_family(&labels)?)?;
+            }
         }
         {
             let help = "Live legs on a trunk";

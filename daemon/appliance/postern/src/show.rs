@@ -44,6 +44,22 @@ pub(crate) fn status(s: &Value) -> String {
         "sip        {} received, {} sent; {} from strangers, {} unreadable",
         s["sip_received"], s["sip_sent"], s["strangers"], s["malformed"]
     );
+    let ended = ["connections_refused", "connections_broken", "connections_expired", "connections_slow"];
+    if n(&s["connections"]) > 0 || ended.iter().any(|key| n(&s[*key]) > 0) {
+        _ = writeln!(
+            out,
+            "streams    {} connections; {} refused, {} no SIP, {} out of time, {} too slow",
+            s["connections"], s[ended[0]], s[ended[1]], s[ended[2]], s[ended[3]]
+        );
+    }
+    for certificate in s["certificates"].as_array().into_iter().flatten() {
+        let ends = match n(&certificate["days"]) {
+            0 => "HAS ENDED".to_owned(),
+            1 => "ends in 1 day".to_owned(),
+            days => format!("ends in {days} days"),
+        };
+        _ = writeln!(out, "tls        {}: {} {ends}", text(certificate, "of"), text(certificate, "file"));
+    }
     let cost = media["us_per_packet"].as_f64().map_or(String::new(), |us| format!("; {us:.1} us CPU a packet"));
     _ = writeln!(
         out,

@@ -13,7 +13,7 @@ use postern_switch::{Input, Status};
 use serde_json::{Value, json};
 
 use crate::{
-    drivers::{journal::Journal, nats::Link, spool::Spool, store::Store},
+    drivers::{journal::Journal, nats::Link, spool::Spool, store::Store, streams},
     mailbox::Mailbox,
 };
 
@@ -51,6 +51,8 @@ pub struct Daemon {
     pub spool: Spool,
     /// See above.
     pub store: Store,
+    /// See above: SIP connections.
+    pub streams: streams::Control,
     /// See above; none: no control plane.
     pub link: Option<Link>,
 }
@@ -77,6 +79,12 @@ impl Daemon {
             }
         };
         let config = Arc::new(config);
+        if let Err(why) = self.streams.reload(&config) {
+            // The check has passed these files; what the library still dislikes leaves the old ones in force.
+            let fact = ConfigRefused { file, mistakes: 1, first: why.clone() }.into();
+            self.mailbox.put(Input::Happened(Happened { subject: Subject::default(), fact }));
+            return Err(vec![json!({ "message": why })]);
+        }
         let mut in_force = self.config.lock().unwrap_or_else(PoisonError::into_inner);
         let waits_for_restart = needs_restart(&self.started, &config);
         self.journal.set_level(config.log.level);
@@ -90,6 +98,7 @@ impl Daemon {
 
 impl Admin for Daemon {
     fn complete(&self, status: &mut Status) {
+        status.connections_slow = self.streams.slow();
         let delivery = &mut status.delivery;
         delivery.link = self.link.as_ref().map_or("none", |link| if link.is_up() { "up" } else { "down" }).into();
         delivery.published = self.link.as_ref().map_or(0, Link::published);
@@ -124,8 +133,11 @@ fn needs_restart(old: &Config, new: &Config) -> Vec<String> {
     note(old.media.workers != new.media.workers, "media.workers".into());
     let names: std::collections::BTreeSet<_> = old.realms.keys().chain(new.realms.keys()).collect();
     for name in names {
-        let signaling =
-            |config: &Config| config.realms.get(name).map(|realm| realm.signaling.clone()).unwrap_or_default();
+        let signaling = |config: &Config| {
+            let realm = config.realms.get(name)?;
+            let streams = realm.listeners.iter().map(|listener| (listener.transport, listener.address));
+            Some((realm.signaling.clone(), streams.collect::<Vec<_>>()))
+        };
         note(signaling(old) != signaling(new), format!("realms.{name}.signaling"));
     }
     keys

@@ -21,6 +21,7 @@ use postern_config::Config;
 use postern_events::{RingLimits, spool::SpoolLimits};
 use postern_facts::{ApplianceStarted, Happened, Subject};
 use postern_switch::Input;
+use postern_types::Transport;
 use postern_uring::{SocketOptions, bind_patiently};
 use rand::{Rng, SeedableRng, rngs::StdRng};
 use tokio::{
@@ -33,7 +34,7 @@ use crate::{
     admin::Daemon,
     drivers::{
         self, Drivers, files::Files, http::Http, journal::Journal, prompts::Prompts, resolve::Resolver, spool,
-        store::Store,
+        store::Store, streams,
     },
     switch_thread,
 };
@@ -54,16 +55,22 @@ pub fn run(file: PathBuf, config: Config) -> Result<(), String> {
     make_folder(&config.appliance.state_folder, 0o750)?;
     make_folder(&config.appliance.runtime_folder, 0o755)?;
     let sockets = bind_signaling(&config)?;
+    let listeners = streams::bind(&config)?;
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(DRIVER_THREADS)
         .thread_name("drivers")
         .enable_all()
         .build()
         .map_err(|error| format!("the drivers' threads cannot be started: {error}"))?;
-    runtime.block_on(serve(file, config, sockets))
+    runtime.block_on(serve(file, config, sockets, listeners))
 }
 
-async fn serve(file: PathBuf, config: Arc<Config>, sockets: Vec<UdpSocket>) -> Result<(), String> {
+async fn serve(
+    file: PathBuf,
+    config: Arc<Config>,
+    sockets: Vec<UdpSocket>,
+    listeners: Vec<streams::Bound>,
+) -> Result<(), String> {
     let said = |what: &'static str| move |error: &dyn std::fmt::Display| format!("{what}: {error}");
     let appliance = &config.appliance;
     let journal =
@@ -110,7 +117,8 @@ async fn serve(file: PathBuf, config: Arc<Config>, sockets: Vec<UdpSocket>) -> R
         Arc::new(move || mailbox.ring())
     };
     let (switch, questions) = SwitchHandle::new(wake);
-    running.go.send((drivers, questions)).map_err(|_| "the switch thread died at its start".to_owned())?;
+    let (connections, streams) = streams::Streams::start(&config, listeners, mailbox.clone())?;
+    running.go.send((drivers, connections, questions)).map_err(|_| "the switch thread died at its start".to_owned())?;
 
     let link = config.control_plane.as_ref().map(|control_plane| {
         drivers::nats::start(control_plane, &appliance.name, spool.clone(), switch.clone(), report.clone())
@@ -126,6 +134,7 @@ async fn serve(file: PathBuf, config: Arc<Config>, sockets: Vec<UdpSocket>) -> R
         journal: journal.clone(),
         spool: spool.clone(),
         store: store.clone(),
+        streams,
         link,
     });
     let context = Context { switch, hub, store: Arc::new(store.clone()), admin: daemon.clone(), tenants };
@@ -216,18 +225,19 @@ fn bind_signaling(config: &Config) -> Result<Vec<UdpSocket>, String> {
     for (name, realm) in &config.realms {
         for address in &realm.signaling {
             let socket = bind_patiently(*address, &SocketOptions::SIGNALING, BIND_PATIENCE);
-            sockets.push(socket.map_err(|error| bind_advice(name.as_str(), *address, &error))?);
+            sockets.push(socket.map_err(|error| bind_advice(name.as_str(), Transport::Udp, *address, &error))?);
         }
     }
     Ok(sockets)
 }
 
-fn bind_advice(realm: &str, address: SocketAddr, error: &io::Error) -> String {
+/// Why a SIP address cannot be served, and what to look at.
+pub(crate) fn bind_advice(realm: &str, transport: Transport, address: SocketAddr, error: &io::Error) -> String {
     let hint = match error.kind() {
-        io::ErrorKind::AddrInUse => "another program serves it (`ss -ulpn`)",
+        io::ErrorKind::AddrInUse => "another program serves it (`ss -tulpn`)",
         io::ErrorKind::AddrNotAvailable => "no interface has this address (`ip addr`)",
         io::ErrorKind::PermissionDenied => "ports below 1024 need CAP_NET_BIND_SERVICE",
         _ => "look at the address",
     };
-    format!("realms.{realm}.signaling {address}: {error}; {hint}")
+    format!("realms.{realm}.signaling {transport} {address}: {error}; {hint}")
 }

@@ -6,7 +6,7 @@
 //! | [`switch_thread`] | the loop around [`postern_switch::Switch`] |
 //! | [`mailbox`] | how drivers reach that loop |
 //! | [`admin`] | reload, and the daemon's part of the status |
-//! | [`drivers`] | journal, spool, store, HTTP, prompts, names, NATS |
+//! | [`drivers`] | journal, spool, store, HTTP, prompts, names, NATS, SIP connections |
 
 #![forbid(unsafe_code)]
 

@@ -25,7 +25,10 @@ use postern_types::{Now, UnixMicros};
 use postern_uring::{Event, SocketId, SwitchRing};
 use tokio::sync::{mpsc, oneshot};
 
-use crate::{drivers::Drivers, mailbox::Mailbox};
+use crate::{
+    drivers::{Drivers, streams::Streams},
+    mailbox::Mailbox,
+};
 
 /// Longest sleep: the watchdog counts turns.
 const SLEEP_MAX: Duration = Duration::from_secs(1);
@@ -51,7 +54,7 @@ pub struct Running {
     /// What this kernel cannot do, in words for a person.
     pub notices: Vec<&'static str>,
     /// Hand the drivers and the questions over: the thread serves from then on.
-    pub go: SyncSender<(Drivers, mpsc::Receiver<Asked>)>,
+    pub go: SyncSender<(Drivers, Streams, mpsc::Receiver<Asked>)>,
     /// Ends when [`Input::Stop`] was carried out and every leg is gone, or two seconds after it, with the number of the last event.
     pub thread: JoinHandle<u64>,
 }
@@ -68,8 +71,8 @@ pub fn start(start: Start) -> io::Result<Running> {
                 return 0;
             }
         };
-        if let Ok((drivers, questions)) = drivers.recv() {
-            ours.run(&drivers, questions, &waiting);
+        if let Ok((drivers, mut streams, questions)) = drivers.recv() {
+            ours.run(&drivers, &mut streams, questions, &waiting);
         }
         ours.media.stop();
         ours.switch.last_seq()
@@ -119,7 +122,13 @@ impl Thread {
         Ok((ours, waiting))
     }
 
-    fn run(&mut self, drivers: &Drivers, mut questions: mpsc::Receiver<Asked>, letters: &Receiver<Input<'static>>) {
+    fn run(
+        &mut self,
+        drivers: &Drivers,
+        streams: &mut Streams,
+        mut questions: mpsc::Receiver<Asked>,
+        letters: &Receiver<Input<'static>>,
+    ) {
         let mut stop_by: Option<Instant> = None;
         loop {
             self.turns.fetch_add(1, Ordering::Relaxed);
@@ -133,14 +142,18 @@ impl Thread {
             let now = now();
             while let Some(event) = self.ring.poll() {
                 self.take(now, event);
-                self.carry(now, drivers);
+                self.carry(now, drivers, streams);
             }
+            streams.take(|streams, id, event| {
+                self.switch.handle_input(now, Input::Connection(id, event));
+                self.carry(now, drivers, streams);
+            });
             while let Ok(asked) = questions.try_recv() {
                 self.next_token += 1;
                 let token = Token(self.next_token);
                 self.answers.insert(token, asked.answer);
                 self.switch.handle_input(now, Input::Request(token, asked.request));
-                self.carry(now, drivers);
+                self.carry(now, drivers, streams);
             }
             while let Ok(letter) = letters.try_recv() {
                 if let Input::Configure { config, .. } = &letter {
@@ -150,22 +163,22 @@ impl Thread {
                     stop_by = Some(now.instant + Duration::from_secs(2));
                 }
                 self.switch.handle_input(now, letter);
-                self.carry(now, drivers);
+                self.carry(now, drivers, streams);
             }
             if self.switch.next_deadline().is_some_and(|at| at <= now.instant) {
                 self.switch.handle_timeout(now);
-                self.carry(now, drivers);
+                self.carry(now, drivers, streams);
             }
             // Last: this also sends the turn's commands to the workers, which wakes each at most once.
             while let Some(event) = self.media.poll_event() {
                 self.switch.handle_input(now, Input::Media(event));
-                self.carry(now, drivers);
+                self.carry(now, drivers, streams);
             }
             if self.media.workers_failed() != self.workers_failed {
                 self.workers_failed = self.media.workers_failed();
                 let fact = MediaWorkerFailed { failed: self.workers_failed, alive: self.media.status().workers }.into();
                 self.switch.handle_input(now, Input::Happened(Happened { subject: Subject::default(), fact }));
-                self.carry(now, drivers);
+                self.carry(now, drivers, streams);
             }
             if stop_by.is_some_and(|by| by <= now.instant || self.switch.is_idle()) {
                 // What was said last leaves with one more look at the ring.
@@ -190,13 +203,18 @@ impl Thread {
         }
     }
 
-    fn carry(&mut self, now: Now, drivers: &Drivers) {
+    fn carry(&mut self, now: Now, drivers: &Drivers, streams: &mut Streams) {
         while let Some(output) = self.switch.poll_output() {
             match output {
                 Output::Send { local, destination, bytes } => {
                     let sent = self.by_address.get(&local).map(|id| self.ring.send(*id, destination, &bytes));
                     if !matches!(sent, Some(Ok(()))) {
                         self.unsent += 1;
+                    }
+                }
+                Output::Connection(id, command) => {
+                    if let Some(event) = streams.carry(id, command) {
+                        self.switch.handle_input(now, Input::Connection(id, event));
                     }
                 }
                 Output::Media(command) => {

@@ -11,6 +11,7 @@
 
 #![forbid(unsafe_code)]
 
+mod certificates;
 pub mod request;
 mod status;
 
@@ -20,9 +21,9 @@ use postern_config::Config;
 use postern_events::{Chapter, Ledger, LedgerLimits, Sequencer};
 use postern_facts::{ApplianceStopping, CallRecord, ConfigApplied, Event, Happened, Subject};
 use postern_router::{HttpFailure, HttpRequest, HttpResponse, PromptKey, PromptSource, Router};
-use postern_signaling::{ResolveId, Signaling};
+use postern_signaling::{ConnectionCommand, ConnectionEvent, ResolveId, Signaling};
 use postern_types::{
-    Cause, EndedBy, Now, RequestId,
+    Cause, ConnectionId, EndedBy, Now, RequestId,
     media::{MediaCommand, MediaEvent, Prompt},
 };
 use rand::{SeedableRng, rngs::StdRng};
@@ -45,6 +46,8 @@ pub enum Input<'a> {
         /// Its bytes.
         bytes: &'a [u8],
     },
+    /// What became of a SIP connection.
+    Connection(ConnectionId, ConnectionEvent<'a>),
     /// The media plane tells.
     Media(MediaEvent),
     /// An application server answered, or did not.
@@ -85,6 +88,8 @@ pub enum Output {
         /// Its bytes.
         bytes: Vec<u8>,
     },
+    /// For the driver of a SIP connection.
+    Connection(ConnectionId, ConnectionCommand),
     /// For the media plane.
     Media(MediaCommand),
     /// For the HTTP driver; answered by [`Input::Http`].
@@ -116,6 +121,7 @@ pub struct Switch {
     ledger: Ledger,
     rng: StdRng,
     config: Arc<Config>,
+    certificates: certificates::Watch,
     started: Now,
     outputs: VecDeque<Output>,
 }
@@ -130,6 +136,7 @@ impl Switch {
             sequencer: Sequencer::resume(last_seq),
             ledger: Ledger::new(LedgerLimits::default()),
             rng,
+            certificates: certificates::Watch::new(&config, now),
             config,
             started: now,
             outputs: VecDeque::new(),
@@ -140,6 +147,7 @@ impl Switch {
     pub fn handle_input(&mut self, now: Now, input: Input<'_>) {
         match input {
             Input::Datagram { local, source, bytes } => self.signaling.handle_datagram(now, local, source, bytes),
+            Input::Connection(id, event) => self.signaling.handle_connection(now, id, event),
             Input::Media(event) => self.router.handle_media(now, event),
             Input::Http(id, result) => self.router.handle_http(now, id, result),
             Input::Prompt(key, result) => self.router.handle_prompt(now, key, result),
@@ -151,6 +159,7 @@ impl Switch {
             Input::Configure { config, file, by } => {
                 self.signaling.reconfigure(now.instant, config.clone());
                 self.router.reconfigure(now, config.clone());
+                self.certificates = certificates::Watch::new(&config, now);
                 self.config = config;
                 self.tell(now, Happened { subject: Subject::default(), fact: ConfigApplied { file, by }.into() });
             }
@@ -168,6 +177,9 @@ impl Switch {
     pub fn handle_timeout(&mut self, now: Now) {
         self.signaling.handle_timeout(now);
         self.router.handle_timeout(now);
+        while let Some(fact) = self.certificates.due(now) {
+            self.tell(now, Happened { subject: Subject::default(), fact: fact.into() });
+        }
         self.drain(now);
     }
 
@@ -178,7 +190,8 @@ impl Switch {
 
     /// When [`Switch::handle_timeout`] wants to be called, if at all.
     pub fn next_deadline(&self) -> Option<Instant> {
-        [self.signaling.next_deadline(), self.router.next_deadline()].into_iter().flatten().min()
+        let ours = [self.signaling.next_deadline(), self.router.next_deadline(), self.certificates.next_deadline()];
+        ours.into_iter().flatten().min()
     }
 
     /// Whether no call is alive, and its end was told: a daemon that stops need not wait longer.
@@ -228,6 +241,7 @@ impl Switch {
             From::Send { local, destination, bytes } => {
                 self.outputs.push_back(Output::Send { local, destination, bytes });
             }
+            From::Connection(id, command) => self.outputs.push_back(Output::Connection(id, command)),
             From::Leg(event) => self.router.handle_leg(now, event),
             From::Devices { user, devices } => self.router.handle_devices(now, user, devices),
             From::Resolve { id, host, .. } => self.outputs.push_back(Output::Resolve { id, host }),

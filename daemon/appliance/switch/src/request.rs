@@ -95,6 +95,18 @@ pub struct Status {
     pub strangers: u64,
     /// SIP messages that could not be read.
     pub malformed: u64,
+    /// SIP connections open now.
+    pub connections: u64,
+    /// SIP connections refused since start: as many as are allowed.
+    pub connections_refused: u64,
+    /// SIP connections closed since start because what came was no SIP, or too much of it, or because their handshake failed.
+    pub connections_broken: u64,
+    /// SIP connections closed since start because nobody proved itself, or a message was not finished, in time.
+    pub connections_expired: u64,
+    /// SIP connections closed since start because the peer was too slow to take what was sent; filled in by the driver.
+    pub connections_slow: u64,
+    /// Our certificates, the one that ends first in front.
+    pub certificates: Vec<CertificateStatus>,
     /// Last event's number.
     pub events_seq: u64,
     /// Media, filled in by the driver.
@@ -112,6 +124,19 @@ pub struct TrunkStatus {
     pub calls: u64,
     /// Its limit.
     pub calls_max: Option<u32>,
+}
+
+/// A certificate of ours.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+pub struct CertificateStatus {
+    /// The realm or trunk whose it is.
+    pub of: String,
+    /// Its file.
+    pub file: String,
+    /// When it ends, seconds since 1970.
+    pub expires: u64,
+    /// Whole days until then; 0 when it has ended.
+    pub days: u64,
 }
 
 /// The media plane.

@@ -34,6 +34,11 @@ impl Switch {
             sip_sent: sip.sent,
             strangers: sip.strangers,
             malformed: sip.malformed,
+            connections: sip.connections,
+            connections_refused: sip.connections_refused,
+            connections_broken: sip.connections_broken,
+            connections_expired: sip.connections_expired,
+            certificates: self.certificates.status(now),
             events_seq: self.sequencer.last(),
             ..Status::default()
         }

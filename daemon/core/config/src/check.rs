@@ -6,7 +6,7 @@ use std::{
     net::{IpAddr, SocketAddr},
 };
 
-use postern_types::AccountSid;
+use postern_types::{AccountSid, Transport};
 
 use crate::{node::Span, reader::Reader, route::RouteFrom, trunk::Prefix};
 
@@ -16,8 +16,8 @@ const COMPARED_MAX: usize = 1000;
 /// Collected while sections are read, also from entries that have other mistakes.
 #[derive(Debug, Default)]
 pub(crate) struct Claims {
-    /// Address, realm.
-    pub signaling: Vec<(SocketAddr, String, Span)>,
+    /// Address, transport, realm.
+    pub signaling: Vec<(SocketAddr, Transport, String, Span)>,
     /// Address, first and last port, realm.
     pub media: Vec<(IpAddr, u16, u16, String, Span)>,
     /// Realm to whether it has IPv4 and IPv6 signaling addresses.
@@ -66,17 +66,23 @@ pub(crate) fn all(r: &mut Reader<'_>) {
 }
 
 fn signaling(r: &mut Reader<'_>, claims: &Claims) {
-    let mut seen: HashMap<SocketAddr, (&str, Span)> = HashMap::new();
-    for (socket, realm, span) in &claims.signaling {
-        match seen.get(socket) {
-            Some((first, place)) if first != realm => {
+    // UDP and the streams have ports of their own; all streams share theirs.
+    let mut seen: HashMap<(SocketAddr, bool), (&str, Transport, Span)> = HashMap::new();
+    for (socket, transport, realm, span) in &claims.signaling {
+        match seen.get(&(*socket, transport.is_reliable())) {
+            Some((first, other, place)) if first == realm && other != transport => {
+                r.error(*span, format!("`{other}` already has {socket}"))
+                    .hint("give each transport its own port: 5060 for tcp, 5061 for tls, others for ws and wss")
+                    .also(*place, "first");
+            }
+            Some((first, _, place)) if first != realm => {
                 r.error(*span, format!("realm `{first}` already serves {socket}"))
                     .hint("give each realm its own address or port")
                     .also(*place, "first");
             }
             Some(_) => {}
             None => {
-                seen.insert(*socket, (realm, *span));
+                seen.insert((*socket, transport.is_reliable()), (realm, *transport, *span));
             }
         }
     }
@@ -94,7 +100,7 @@ fn media(r: &mut Reader<'_>, claims: &Claims) {
                 .hint("realms that share a media address need port ranges of their own")
                 .also(*place, "overlapped");
         }
-        if let Some((socket, _, place)) = claims
+        if let Some((socket, .., place)) = claims
             .signaling
             .iter()
             .find(|(socket, ..)| socket.ip() == *address && (*first..=*last).contains(&socket.port()))

@@ -115,7 +115,8 @@ mod tests {
     impl Environment for Everything {
         fn read(&self, path: &Path) -> io::Result<Vec<u8>> {
             let text = match path.extension().and_then(|e| e.to_str()) {
-                Some("pem") => "-----BEGIN CERTIFICATE-----\nMAMCAQE=\n-----END CERTIFICATE-----\n",
+                Some("pem") => include_str!("../tests/certificates/server.pem"),
+                Some("key") => include_str!("../tests/certificates/server.key"),
                 Some("creds") => "-----BEGIN NATS USER JWT-----\n",
                 _ => "secret\n",
             };

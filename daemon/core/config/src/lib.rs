@@ -13,6 +13,7 @@ mod account;
 mod api;
 mod appliance;
 mod application;
+mod certificate;
 mod check;
 mod control_plane;
 mod diagnostic;
@@ -43,6 +44,7 @@ pub use self::{
     api::Api,
     appliance::Appliance,
     application::{Application, CallbackEvent, HttpMethod},
+    certificate::{Authorities, Identity},
     control_plane::ControlPlane,
     diagnostic::{Also, Colour, Diagnostic, Severity},
     document::document,
@@ -50,9 +52,9 @@ pub use self::{
     log::{Log, LogLevel, LogTarget},
     media::Media,
     number::{Destination, NumberRoute},
-    realm::{Realm, RealmMedia},
+    realm::{Listener, Realm, RealmMedia, ServerTls},
     route::{Route, RouteFrom},
-    trunk::{Address, Credentials, Prefix, SrtpMode, Trunk},
+    trunk::{Address, ClientTls, Credentials, Prefix, SrtpMode, Trunk},
     user::User,
 };
 use self::{

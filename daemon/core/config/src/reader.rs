@@ -416,6 +416,9 @@ impl<'n> Fields<'n> {
     pub fn text(&self, r: &mut Reader<'_>, key: &str) -> Option<String> {
         self.one(r, key, |text, _| value::text(text))
     }
+    pub fn texts(&self, r: &mut Reader<'_>, key: &str) -> Vec<String> {
+        self.distinct(r, key, |text, _| value::text(text)).into_iter().map(|(text, _)| text).collect()
+    }
     pub fn name(&self, r: &mut Reader<'_>, key: &str) -> Option<String> {
         self.one(r, key, |text, _| value::name(text))
     }
@@ -434,8 +437,9 @@ impl<'n> Fields<'n> {
     pub fn sid(&self, r: &mut Reader<'_>, key: &str) -> Option<AccountSid> {
         self.one(r, key, |text, _| value::sid(text))
     }
-    pub fn host(&self, r: &mut Reader<'_>, key: &str) -> Option<Address> {
-        self.one(r, key, |text, _| value::host(text))
+    /// With this port when none is written.
+    pub fn host(&self, r: &mut Reader<'_>, key: &str, port: u16) -> Option<Address> {
+        self.one(r, key, |text, _| value::host(text, port))
     }
     pub fn ipv4(&self, r: &mut Reader<'_>, key: &str) -> Option<Ipv4Addr> {
         self.one(r, key, |text, _| value::ipv4(text))
@@ -569,6 +573,11 @@ impl<'n> Fields<'n> {
             return Vec::new();
         };
         items.iter().filter_map(|item| r.fields(item, start_of(item), path)).collect()
+    }
+
+    /// The key's value when it is there; tells nothing when it is not.
+    pub fn node_if_written(&self, key: &str) -> Option<&'n Node> {
+        self.entry(key).map(|entry| &entry.value)
     }
 
     /// The key's value, for readers of odd shapes.

@@ -1,20 +1,30 @@
 //! Realms: named local addresses, one side of the border each.
 
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::{
+    net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr},
+    sync::Arc,
+};
 
-use serde::{Serialize, Serializer, ser::SerializeStruct};
+use postern_types::Transport;
+use serde::{
+    Serialize, Serializer,
+    ser::{SerializeMap, SerializeStruct},
+};
 
 use crate::{
-    node::Span,
+    certificate::{Authorities, Identity},
+    node::{Span, Value},
     reader::{Fields, Reader},
     value,
 };
 
 /// Named local addresses: one side of the border.
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct Realm {
     /// Where SIP over UDP is served; at most one IPv4 and one IPv6 address.
     pub signaling: Vec<SocketAddr>,
+    /// Where SIP over streams is served; of each transport at most one IPv4 and one IPv6 address.
+    pub listeners: Vec<Listener>,
     /// Where RTP is served.
     pub media: RealmMedia,
     /// The IPv4 address that the outside knows us by (static NAT): written into SIP and SDP in place of the IPv4 addresses.
@@ -23,6 +33,28 @@ pub struct Realm {
     pub registrations: bool,
     /// Whether calls to free SIP URIs (`<Dial><Sip>`) leave here. At most one realm.
     pub uri_calls: bool,
+}
+
+/// Where connections are accepted.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Listener {
+    /// Which: not UDP.
+    pub transport: Transport,
+    /// Address and port.
+    pub address: SocketAddr,
+    /// Who we are there, for TLS and secure WebSocket.
+    pub tls: Option<Arc<ServerTls>>,
+    /// Of which web pages WebSockets are taken; empty: of all.
+    pub origins: Arc<[String]>,
+}
+
+/// TLS as a server.
+#[derive(Debug, Clone, PartialEq)]
+pub struct ServerTls {
+    /// Our certificate and key.
+    pub identity: Identity,
+    /// When set, a client must show a certificate of one of these (mutual TLS).
+    pub client_ca: Option<Authorities>,
 }
 
 /// Addresses and ports of a realm's media.
@@ -40,18 +72,19 @@ pub struct RealmMedia {
 
 impl Realm {
     pub(crate) fn read(r: &mut Reader<'_>, name: &str, f: &Fields<'_>) -> Option<Self> {
-        let signaling = f.sockets(r, "signaling");
-        for (socket, span) in &signaling {
-            r.checked(*span, value::own_address(&socket.ip().to_string(), socket.ip()));
-            r.claims.signaling.push((*socket, name.to_owned(), *span));
-        }
-        one_of_each_family(r, signaling.iter().map(|(socket, span)| (socket.ip(), *span)));
-        let signaling: Vec<SocketAddr> = signaling.into_iter().map(|(socket, _)| socket).collect();
+        let is_map = matches!(f.node_if_written("signaling").map(|node| &node.value), Some(Value::Map(_)));
+        let (signaling, listeners) = match is_map {
+            false => (Self::addresses(r, name, f, "signaling", Transport::Udp), Some(Vec::new())),
+            true => Self::transports(r, name, f).unwrap_or_default(),
+        };
+        let known = !signaling.is_empty() || listeners.as_ref().is_some_and(|listeners| !listeners.is_empty());
+        let mut all: Vec<SocketAddr> = signaling.clone();
+        all.extend(listeners.iter().flatten().map(|listener| listener.address));
         let media = f
             .section_or_defaults(r, "media", "realms.*.media")
-            .and_then(|media| RealmMedia::read(r, name, &media, &signaling));
+            .and_then(|media| RealmMedia::read(r, name, &media, &all));
         let advertised = f.ipv4(r, "advertised");
-        if advertised.is_some() && !signaling.is_empty() && !signaling.iter().any(SocketAddr::is_ipv4) {
+        if advertised.is_some() && known && !all.iter().any(SocketAddr::is_ipv4) {
             r.warning(f.span_of("advertised"), "the realm has no IPv4 address that this could stand for");
         }
         let (registrations, uri_calls) = (f.flag(r, "registrations"), f.flag(r, "uri_calls"));
@@ -61,17 +94,130 @@ impl Realm {
         if registrations == Some(true) {
             r.claims.registrations = true;
         }
-        r.claims.families.insert(
-            name.to_owned(),
-            (signaling.iter().any(SocketAddr::is_ipv4), signaling.iter().any(SocketAddr::is_ipv6)),
-        );
+        r.claims
+            .families
+            .insert(name.to_owned(), (all.iter().any(SocketAddr::is_ipv4), all.iter().any(SocketAddr::is_ipv6)));
         Some(Self {
-            signaling: (!signaling.is_empty()).then_some(signaling)?,
+            signaling: known.then_some(signaling)?,
+            listeners: listeners?,
             media: media?,
             advertised,
             registrations: registrations?,
             uri_calls: uri_calls?,
         })
+    }
+
+    /// Addresses of one transport.
+    fn addresses(r: &mut Reader<'_>, name: &str, f: &Fields<'_>, key: &str, transport: Transport) -> Vec<SocketAddr> {
+        let found = f.sockets(r, key);
+        for (socket, span) in &found {
+            r.checked(*span, value::own_address(&socket.ip().to_string(), socket.ip()));
+            r.claims.signaling.push((*socket, transport, name.to_owned(), *span));
+        }
+        one_of_each_family(r, found.iter().map(|(socket, span)| (socket.ip(), *span)));
+        found.into_iter().map(|(socket, _)| socket).collect()
+    }
+
+    /// `{udp: …, tls: {…}}`. The second is none when a listener has a mistake.
+    fn transports(r: &mut Reader<'_>, name: &str, f: &Fields<'_>) -> Option<(Vec<SocketAddr>, Option<Vec<Listener>>)> {
+        let f = f.section(r, "signaling", "realms.*.signaling")?;
+        let udp = Self::addresses(r, name, &f, "udp", Transport::Udp);
+        let mut listeners = Vec::new();
+        let mut sound = true;
+        for address in Self::addresses(r, name, &f, "tcp", Transport::Tcp) {
+            listeners.push(Listener { transport: Transport::Tcp, address, tls: None, origins: Arc::default() });
+        }
+        for (key, path, transport) in [
+            ("tls", "realms.*.signaling.tls", Transport::Tls),
+            ("ws", "realms.*.signaling.ws", Transport::Ws),
+            ("wss", "realms.*.signaling.wss", Transport::Wss),
+        ] {
+            if !f.has(key) {
+                continue;
+            }
+            let Some(f) = f.section(r, key, path) else {
+                sound = false;
+                continue;
+            };
+            let addresses = Self::addresses(r, name, &f, "address", transport);
+            let origins: Arc<[String]> = match transport {
+                Transport::Ws | Transport::Wss => f.texts(r, "origins").into(),
+                _ => Arc::default(),
+            };
+            let mut tls = None;
+            if transport.is_secure() {
+                let identity = Identity::read(r, &f);
+                let client_ca = Authorities::read(r, &f, "client_ca");
+                sound &= identity.is_some() && client_ca.is_some() == f.has("client_ca");
+                tls = identity.map(|identity| Arc::new(ServerTls { identity, client_ca }));
+            }
+            sound &= !addresses.is_empty();
+            let listener = |address| Listener { transport, address, tls: tls.clone(), origins: origins.clone() };
+            listeners.extend(addresses.into_iter().map(listener));
+        }
+        if udp.is_empty() && listeners.is_empty() && sound {
+            r.error(f.span, "`signaling` is empty").hint("write for example `udp: 192.0.2.10:5060`");
+        }
+        Some((udp, sound.then_some(listeners)))
+    }
+}
+
+/// As it is written: the short form where there is UDP only.
+impl Serialize for Realm {
+    fn serialize<S: Serializer>(&self, to: S) -> Result<S::Ok, S::Error> {
+        let mut map = to.serialize_struct("Realm", 5)?;
+        match self.listeners.is_empty() {
+            true => map.serialize_field("signaling", &self.signaling)?,
+            false => map.serialize_field("signaling", &Written(self))?,
+        }
+        map.serialize_field("media", &self.media)?;
+        map.serialize_field("advertised", &self.advertised)?;
+        map.serialize_field("registrations", &self.registrations)?;
+        map.serialize_field("uri_calls", &self.uri_calls)?;
+        map.end()
+    }
+}
+
+/// `signaling` in its long form.
+struct Written<'a>(&'a Realm);
+
+impl Serialize for Written<'_> {
+    fn serialize<S: Serializer>(&self, to: S) -> Result<S::Ok, S::Error> {
+        #[derive(Serialize)]
+        struct Section<'a> {
+            address: Vec<SocketAddr>,
+            #[serde(skip_serializing_if = "Option::is_none")]
+            certificate: Option<&'a std::path::Path>,
+            #[serde(skip_serializing_if = "Option::is_none")]
+            key: Option<&'a std::path::Path>,
+            #[serde(skip_serializing_if = "Option::is_none")]
+            client_ca: Option<&'a Authorities>,
+            #[serde(skip_serializing_if = "<[String]>::is_empty")]
+            origins: &'a [String],
+        }
+        let mut map = to.serialize_map(None)?;
+        if !self.0.signaling.is_empty() {
+            map.serialize_entry("udp", &self.0.signaling)?;
+        }
+        for transport in Transport::ALL {
+            let mut of = self.0.listeners.iter().filter(|listener| listener.transport == transport).peekable();
+            let Some(first) = of.peek().copied() else { continue };
+            let address: Vec<SocketAddr> = of.map(|listener| listener.address).collect();
+            if transport == Transport::Tcp {
+                map.serialize_entry("tcp", &address)?;
+                continue;
+            }
+            let tls = first.tls.as_deref();
+            let section = Section {
+                address,
+                certificate: tls.map(|tls| tls.identity.certificate.as_path()),
+                key: tls.map(|tls| tls.identity.key.as_path()),
+                client_ca: tls.and_then(|tls| tls.client_ca.as_ref()),
+                origins: &first.origins,
+            };
+            map.serialize_entry(transport.name(), &section)?;
+        }
+        map.end()
     }
 }
 

@@ -116,6 +116,8 @@ const MINUTE: u64 = 60 * SECOND;
 /// Where a call may be sent by a number or a route.
 const TARGETS: &[(&str, &str)] = &[("user", "users"), ("trunk", "trunks"), ("application", "applications")];
 const SRTP: &[&str] = &["off", "accept", "required", "dtls", "webrtc"];
+const TRANSPORTS: &[&str] = &["udp", "tcp", "tls", "ws", "wss"];
+const TRANSPORTS_OF_TRUNKS: &[&str] = &["udp", "tcp", "tls"];
 const LATCHING: &[&str] = &["window", "strict"];
 const METHODS: &[&str] = &["GET", "POST"];
 const HTTP: &[&str] = &["http", "https"];
@@ -154,7 +156,23 @@ pub(crate) const ROWS: &[Row] = &[
     one("appliance.records_max", Integer { min: 0, max: 100_000_000 }, Value("100000"), "100000", "Finished calls kept in the store at most; the oldest leave first."),
 
     one("realms", Named("realm"), Required, "", "Sides of the border: each realm is a set of local addresses that face one network."),
-    many("realms.*.signaling", Socket { port_optional: true }, Required, "[192.0.2.10:5060, \"[2001:db8::10]:5060\"]", "Where SIP over UDP is served: at most one IPv4 and one IPv6 address, port 5060 when none is written."),
+    many("realms.*.signaling", Socket { port_optional: true }, Required, "[192.0.2.10:5060, \"[2001:db8::10]:5060\"]", "Where SIP over UDP is served: at most one IPv4 and one IPv6 address, port 5060 when none is written. With other transports it is a mapping of the keys below."),
+    many("realms.*.signaling.udp", Socket { port_optional: true }, Words("no UDP"), "192.0.2.10:5060", "The same, beside other transports."),
+    many("realms.*.signaling.tcp", Socket { port_optional: true }, Words("no TCP"), "192.0.2.10:5060", "Where SIP over TCP is served: at most one IPv4 and one IPv6 address."),
+    one("realms.*.signaling.tls", Section, Words("no TLS"), "", "SIP over TLS 1.2 and 1.3."),
+    many("realms.*.signaling.tls.address", Socket { port_optional: false }, Required, "192.0.2.10:5061", "Where; usually port 5061."),
+    one("realms.*.signaling.tls.certificate", Path, Required, "/etc/postern/sip.pem", "Our certificate and behind it its issuers, PEM. `postern reload` reads it again; connections go on."),
+    one("realms.*.signaling.tls.key", Path, Required, "/etc/postern/sip.key", "Its private key, PEM without a passphrase."),
+    one("realms.*.signaling.tls.client_ca", Path, Words("clients need no certificate"), "/etc/postern/clients.pem", "Clients must show a certificate of one of these authorities, PEM (mutual TLS)."),
+    one("realms.*.signaling.ws", Section, Words("no WebSocket"), "", "SIP over WebSocket (RFC 7118)."),
+    many("realms.*.signaling.ws.address", Socket { port_optional: false }, Required, "192.0.2.10:8088", "Where; any path."),
+    many("realms.*.signaling.ws.origins", Text, Words("any web page's"), "[\"https://phone.example\"]", "Of which web pages connections are taken (the Origin that browsers send); who sends none is no browser and is taken."),
+    one("realms.*.signaling.wss", Section, Words("no secure WebSocket"), "", "SIP over WebSocket over TLS."),
+    many("realms.*.signaling.wss.address", Socket { port_optional: false }, Required, "192.0.2.10:8443", "Where; any path."),
+    one("realms.*.signaling.wss.certificate", Path, Required, "/etc/postern/sip.pem", "As for `tls`."),
+    one("realms.*.signaling.wss.key", Path, Required, "/etc/postern/sip.key", "As for `tls`."),
+    one("realms.*.signaling.wss.client_ca", Path, Words("clients need no certificate"), "/etc/postern/clients.pem", "As for `tls`."),
+    many("realms.*.signaling.wss.origins", Text, Words("any web page's"), "[\"https://phone.example\"]", "As for `ws`."),
     one("realms.*.media", Section, Words("addresses and ports as below"), "", "Where RTP is served."),
     many("realms.*.media.addresses", Address, Words("the addresses of `signaling`"), "[192.0.2.10, \"2001:db8::10\"]", "Local addresses for RTP: at most one IPv4 and one IPv6."),
     one("realms.*.media.ports", Ports, Value("20000-29999"), "20000-29999", "Ports for RTP and RTCP, both ends included; the first is even. A call takes two on each of its sides. Realms that share an address must not share ports."),
@@ -164,7 +182,15 @@ pub(crate) const ROWS: &[Row] = &[
 
     one("trunks", Named("trunk"), Words("no trunks"), "", "SIP trunks to carriers and PBXs."),
     one("trunks.*.realm", Reference("realms"), Required, "carrier", "The realm that it is reached from."),
-    one("trunks.*.address", Host, Required, "sip.carrier.example:5060", "Where calls to it are sent: a name or an address, port 5060 when none is written."),
+    one("trunks.*.address", Host, Required, "sip.carrier.example:5060", "Where calls to it are sent: a name or an address, port 5060 when none is written, 5061 with TLS."),
+    one("trunks.*.transport", Choice(TRANSPORTS_OF_TRUNKS), Value("udp"), "tls", "What calls to it are sent by: `udp`, `tcp` or `tls`. Its own calls are taken by any transport of the realm, but a trunk with `tls` is known by TLS only."),
+    one("trunks.*.large_over_tcp", Flag, Value("false"), "false", "Whether a request of more than 1300 bytes, too large for one UDP packet, goes to this UDP trunk by TCP."),
+    one("trunks.*.tls", Section, Words("the system's authorities, the name of its address"), "", "How TLS is spoken to it."),
+    one("trunks.*.tls.ca", Path, Words("the system's authorities"), "/etc/postern/carrier-ca.pem", "The authorities that its certificate must be of, PEM."),
+    one("trunks.*.tls.name", Text, Words("the host of `address`"), "sip.carrier.example", "The name that its certificate must have, and that it is asked for (SNI)."),
+    one("trunks.*.tls.verify", Flag, Value("true"), "true", "Whether its certificate is checked. Without that, encryption keeps out only those who merely listen."),
+    one("trunks.*.tls.certificate", Path, Words("none is shown"), "/etc/postern/sip.pem", "Our certificate for a trunk that asks for one, PEM."),
+    one("trunks.*.tls.key", Path, Words("none"), "/etc/postern/sip.key", "Its private key, PEM."),
     many("trunks.*.sources", Prefix, Words("the numeric `address`"), "[198.51.100.0/28, 198.51.100.77]", "Addresses and prefixes that calls of this trunk come from. A numeric `address` always counts. In one realm a source belongs to one trunk only."),
     one("trunks.*.credentials", Section, Words("none"), "", "How we answer when the trunk asks who we are (digest)."),
     one("trunks.*.credentials.username", Text, Required, "customer-17", "User name."),
@@ -183,6 +209,7 @@ pub(crate) const ROWS: &[Row] = &[
     one("users.*.caller_id", E164, Words("the user's name"), "\"+15551234567\"", "The number shown when this user calls out over a trunk."),
     many("users.*.codecs", Codec, Words("all that the parties agree on"), "[opus, PCMU]", "Codecs allowed, best first."),
     one("users.*.srtp", Choice(SRTP), Value("off"), "accept", "Encrypted audio: `off`, `accept` when offered (SDES keys or DTLS), `required` (SDES keys are offered), `dtls` (DTLS-SRTP and nothing else), or `webrtc` (DTLS-SRTP over ICE, for browsers)."),
+    many("users.*.transports", Choice(TRANSPORTS), Words("any of its realm"), "[tls, wss]", "What its devices may come by; by another a request is refused with 403."),
 
     one("numbers", Named("number"), Words("no numbers"), "", "What a dialed number maps to: exactly one of `user`, `trunk` and `application`. The name is the number in international form, `+` and digits."),
     one("numbers.*.user", Reference("users"), Words("-"), "alice", "All devices of this user ring."),

@@ -1,12 +1,14 @@
 //! Trunks: carriers and PBXs, and how they are recognised.
 
-use std::{fmt, net::IpAddr};
+use std::{fmt, net::IpAddr, sync::Arc};
 
-use postern_types::{RealmName, Secret, media::Latching, stream::Codec};
-use serde::{Serialize, Serializer};
+use postern_types::{RealmName, Secret, Transport, media::Latching, stream::Codec};
+use serde::{Serialize, Serializer, ser::SerializeMap};
 
 use crate::{
+    certificate::{Authorities, Identity},
     reader::{Fields, Reader},
+    value::{SIP_PORT, SIPS_PORT},
     write,
 };
 
@@ -17,6 +19,12 @@ pub struct Trunk {
     pub realm: RealmName,
     /// Where its calls are sent: host (name or address) and port.
     pub address: Address,
+    /// What its calls are sent by: UDP, TCP or TLS. A trunk by TLS is known by TLS only.
+    pub transport: Transport,
+    /// Whether a request too large for one UDP packet goes by TCP.
+    pub large_over_tcp: bool,
+    /// How TLS is spoken to it, when not by defaults.
+    pub tls: Option<Arc<ClientTls>>,
     /// Sources that are this trunk: addresses and prefixes. The numeric `address` is always one.
     pub sources: Vec<Prefix>,
     /// Credentials by which we answer its challenges.
@@ -32,6 +40,58 @@ pub struct Trunk {
     pub latching: Latching,
     /// Calls at once at most; none: no limit.
     pub calls_max: Option<u32>,
+}
+
+/// TLS as a client.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct ClientTls {
+    /// The authorities that its certificate must be of; none: the system's.
+    pub ca: Option<Authorities>,
+    /// The name that its certificate must have, and that it is asked for (SNI); none: the host of its address.
+    pub name: Option<String>,
+    /// Whether its certificate is checked at all.
+    pub verify: bool,
+    /// Our own certificate, for a trunk that asks for one.
+    #[serde(flatten, serialize_with = "identity")]
+    pub identity: Option<Identity>,
+}
+
+impl ClientTls {
+    fn read(r: &mut Reader<'_>, f: &Fields<'_>) -> Option<Self> {
+        let ca = Authorities::read(r, f, "ca");
+        let name = f.text(r, "name").and_then(|name| {
+            let known = rustls::pki_types::ServerName::try_from(name.clone()).is_ok();
+            if !known {
+                r.error(f.span_of("name"), "not a name that a certificate could have")
+                    .hint("write for example sip.carrier.example");
+            }
+            known.then_some(name)
+        });
+        let verify = f.flag(r, "verify")?;
+        if !verify {
+            r.warning(f.span_of("verify"), "anybody on the way can pretend to be this trunk")
+                .hint("write the certificate of its authority, or its own, as `ca`");
+        }
+        let wants_identity = f.has("certificate") || f.has("key");
+        let identity = if wants_identity { Identity::read(r, f) } else { None };
+        for (key, other) in [("certificate", "key"), ("key", "certificate")] {
+            if f.has(key) && !f.has(other) {
+                r.error(f.span_of(key), format!("`{key}` without `{other}`")).hint("write both");
+            }
+        }
+        let sound =
+            identity.is_some() == wants_identity && ca.is_some() == f.has("ca") && name.is_some() == f.has("name");
+        sound.then_some(Self { ca, name, verify, identity })
+    }
+}
+
+fn identity<S: Serializer>(identity: &Option<Identity>, to: S) -> Result<S::Ok, S::Error> {
+    let mut map = to.serialize_map(None)?;
+    if let Some(identity) = identity {
+        map.serialize_entry("certificate", &identity.certificate)?;
+        map.serialize_entry("key", &identity.key)?;
+    }
+    map.end()
 }
 
 /// How audio with a peer is encrypted.
@@ -56,7 +116,7 @@ pub enum SrtpMode {
 pub struct Address {
     /// A name or a numeric address, without brackets.
     pub host: String,
-    /// UDP port.
+    /// Port.
     pub port: u16,
 }
 
@@ -102,7 +162,20 @@ pub struct Credentials {
 
 impl Trunk {
     pub(crate) fn read(r: &mut Reader<'_>, name: &str, f: &Fields<'_>) -> Option<Self> {
-        let (realm, address) = (f.reference(r, "realm"), f.host(r, "address"));
+        let transport = f.choice(r, "transport", &[Transport::Udp, Transport::Tcp, Transport::Tls]);
+        let port = if transport == Some(Transport::Tls) { SIPS_PORT } else { SIP_PORT };
+        let (realm, address) = (f.reference(r, "realm"), f.host(r, "address", port));
+        let large_over_tcp = f.flag(r, "large_over_tcp");
+        if large_over_tcp == Some(true) && transport.is_some_and(|transport| transport != Transport::Udp) {
+            r.warning(f.span_of("large_over_tcp"), "it does nothing: this trunk is never reached by UDP");
+        }
+        let mut tls = None;
+        if let Some(section) = f.section(r, "tls", "trunks.*.tls") {
+            tls = Some(Arc::new(ClientTls::read(r, &section)?));
+            if transport.is_some_and(|transport| transport != Transport::Tls) {
+                r.warning(f.span_of("tls"), "it does nothing without `transport: tls`");
+            }
+        }
         let own: Option<IpAddr> = address.as_ref().and_then(|address| address.host.parse().ok());
         let mut sources = f.prefixes(r, "sources");
         if let Some(own) = own.map(Prefix::of).filter(|own| !sources.iter().any(|(known, _)| known == own)) {
@@ -129,6 +202,9 @@ impl Trunk {
         Some(Self {
             realm: RealmName::new(&realm?),
             address: address?,
+            transport: transport?,
+            large_over_tcp: large_over_tcp?,
+            tls,
             sources: sources.into_iter().map(|(prefix, _)| prefix).collect(),
             credentials,
             demands,

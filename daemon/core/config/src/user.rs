@@ -1,6 +1,6 @@
 //! Client users.
 
-use postern_types::{E164, Secret, stream::Codec};
+use postern_types::{E164, Secret, Transport, stream::Codec};
 use serde::Serialize;
 
 use crate::{
@@ -23,6 +23,8 @@ pub struct User {
     pub codecs: Vec<Codec>,
     /// SRTP.
     pub srtp: SrtpMode,
+    /// What its devices may come by; empty: anything.
+    pub transports: Vec<Transport>,
 }
 
 impl User {
@@ -31,6 +33,7 @@ impl User {
         let devices_max = f.integer(r, "devices_max").map(|n| n as u32);
         let (caller_id, codecs) = (f.e164(r, "caller_id"), f.codecs(r, "codecs"));
         let srtp = f.choice(r, "srtp", &SrtpMode::ALL);
-        Some(Self { password: password?, devices_max: devices_max?, caller_id, codecs, srtp: srtp? })
+        let transports = f.choices(r, "transports", &Transport::ALL);
+        Some(Self { password: password?, devices_max: devices_max?, caller_id, codecs, srtp: srtp?, transports })
     }
 }

@@ -14,6 +14,8 @@ use crate::{
 
 /// SIP's port (RFC 3261 19.1.2).
 pub(crate) const SIP_PORT: u16 = 5060;
+/// The same over TLS.
+pub(crate) const SIPS_PORT: u16 = 5061;
 /// Characters of a quoted value in a message at most.
 const QUOTED_MAX: usize = 60;
 
@@ -216,12 +218,12 @@ fn host_and_port(text: &str) -> Option<(&str, Result<Option<u16>, ()>)> {
 /// A bare IPv6 address with a port cannot be told from one without: brackets are asked for.
 const BRACKETS: &str = "write an IPv6 address with a port in brackets: \"[2001:db8::1]:5060\"";
 
-pub(crate) fn host(text: &str) -> Parsed<Address> {
+pub(crate) fn host(text: &str, usual: u16) -> Parsed<Address> {
     if let Ok(IpAddr::V6(address)) = text.parse() {
-        return Ok(Address { host: address.to_string(), port: SIP_PORT });
+        return Ok(Address { host: address.to_string(), port: usual });
     }
     let (host, port) = match host_and_port(text) {
-        Some((host, Ok(port))) => (host, port.unwrap_or(SIP_PORT)),
+        Some((host, Ok(port))) => (host, port.unwrap_or(usual)),
         Some((_, Err(()))) if text.matches(':').count() > 1 => {
             return bad(format!("{} is not a host", quoted(text)), BRACKETS);
         }
@@ -415,7 +417,7 @@ mod tests {
             ("1.2.3", None),
             ("sip:host", None),
         ] {
-            assert_eq!(shown(host(text)).as_deref(), want, "{text}");
+            assert_eq!(shown(host(text, SIP_PORT)).as_deref(), want, "{text}");
         }
         for (text, want) in [
             ("192.0.2.7", Some("192.0.2.7/32")),

@@ -394,3 +394,119 @@ fn real_files_are_read_and_what_is_no_file_is_refused() {
         assert!(found[0].message.contains(want), "{}", rendered(&found));
     }
 }
+
+/// A realm with every transport, and a certificate that was made for these tests.
+const TRANSPORTS: &str = "appliance: {name: edge}
+realms:
+  a:
+    registrations: yes
+    signaling:
+      udp: 192.0.2.1
+      tcp: [192.0.2.1, \"2001:db8::1\"]
+      tls: {address: 192.0.2.1:5061, certificate: server.pem, key: server.key, client_ca: server.pem}
+      ws: {address: 192.0.2.1:8088}
+      wss: {address: 192.0.2.1:8443, certificate: server.pem, key: server.key, origins: [https://phone.example]}
+";
+
+fn certificates() -> World {
+    let mut world = world();
+    world.files.extend([
+        ("etc/server.pem", include_str!("certificates/server.pem")),
+        ("etc/server.key", include_str!("certificates/server.key")),
+        ("etc/other.key", include_str!("certificates/other.key")),
+    ]);
+    world
+}
+
+#[test]
+fn a_realm_has_transports_and_the_short_form_is_udp() {
+    let (config, warnings) =
+        load("etc/postern.yaml", TRANSPORTS, &certificates()).unwrap_or_else(|found| panic!("{}", rendered(&found)));
+    assert_eq!(rendered(&warnings), "");
+    let realm = config.realms.values().next().unwrap();
+    assert_eq!(realm.signaling, ["192.0.2.1:5060".parse().unwrap()]);
+    let shown: Vec<_> = realm.listeners.iter().map(|l| format!("{} {}", l.transport, l.address)).collect();
+    assert_eq!(
+        shown,
+        [
+            "tcp 192.0.2.1:5060",
+            "tcp [2001:db8::1]:5060",
+            "tls 192.0.2.1:5061",
+            "ws 192.0.2.1:8088",
+            "wss 192.0.2.1:8443"
+        ]
+    );
+    let tls = realm.listeners[2].tls.as_ref().unwrap();
+    assert!(tls.client_ca.is_some() && tls.identity.expires.seconds() > 4_000_000_000, "{:?}", tls.identity.expires);
+    assert!(!format!("{tls:?}").contains(&format!("{:?}", tls.identity.key_der.expose())), "a key is never shown");
+    assert_eq!(*realm.listeners[4].origins, ["https://phone.example".to_owned()]);
+
+    // As it is written out it reads again, and means the same.
+    let yaml = config.to_yaml();
+    let (again, _) =
+        load("postern.yaml", &yaml, &certificates()).unwrap_or_else(|found| panic!("{yaml}\n{}", rendered(&found)));
+    assert_eq!(again.realms, config.realms);
+    assert!(good(BASE).0.to_yaml().contains("signaling:\n    - 192.0.2.1:5060"), "the short form stays short");
+}
+
+#[test]
+fn mistakes_of_transports_are_told_with_their_place() {
+    for (old, new, want) in [
+        (
+            "key: server.key, client_ca",
+            "key: other.key, client_ca",
+            "8:68: error: the key is not that of the certificate",
+        ),
+        (
+            "certificate: server.pem, key: server.key, client_ca",
+            "certificate: server.key, key: server.key, client_ca",
+            "the file holds no certificate",
+        ),
+        ("key: server.key, client_ca", "key: server.pem, client_ca", "the file holds no private key"),
+        ("key: server.key, client_ca", "key: none.key, client_ca", "`etc/none.key` cannot be read"),
+        ("client_ca: server.pem", "client_ca: server.key", "the file holds no certificate"),
+        ("key: server.key, client_ca: server.pem", "client_ca: server.pem", "`key` is missing"),
+        ("192.0.2.1:8088", "192.0.2.1", "has no port"),
+        ("192.0.2.1:8088", "192.0.2.1:5061", "`tls` already has 192.0.2.1:5061"),
+        ("192.0.2.1:8088", "0.0.0.0:8088", "is not an address of this box"),
+        ("      ws:", "      sctp:", "unknown key `sctp`"),
+        ("      udp: 192.0.2.1\n", "      udp: 192.0.2.1\n      udp6: 1\n", "unknown key `udp6`"),
+    ] {
+        let text = TRANSPORTS.replacen(old, new, 1);
+        assert_ne!(text, TRANSPORTS, "{old}");
+        let found = load("etc/postern.yaml", &text, &certificates()).expect_err(new);
+        assert!(rendered(&found).contains(want), "{new}:\n{}", rendered(&found));
+    }
+    let found = load("etc/postern.yaml", "appliance: {name: e}\nrealms: {a: {signaling: {}}}\n", &NoFiles).unwrap_err();
+    assert!(rendered(&found).contains("`signaling` is empty"), "{}", rendered(&found));
+}
+
+#[test]
+fn a_trunk_is_reached_by_its_transport() {
+    let of = |keys: &str| {
+        format!("{BASE}trunks: {{t: {{realm: carrier, address: sip.example, sources: 192.0.2.9, {keys}}}}}\n")
+    };
+    let read = |keys: &str| load("etc/postern.yaml", &of(keys), &certificates());
+    for (keys, port) in [("transport: udp", 5060), ("transport: tcp", 5060), ("transport: tls", 5061)] {
+        let (config, _) = read(keys).unwrap();
+        assert_eq!(config.trunks.values().next().unwrap().address.port, port, "{keys}");
+    }
+    let (config, warnings) =
+        read("transport: tls, tls: {ca: server.pem, name: other.example, certificate: server.pem, key: server.key}")
+            .unwrap_or_else(|found| panic!("{}", rendered(&found)));
+    assert_eq!(rendered(&warnings), "");
+    let tls = config.trunks.values().next().unwrap().tls.clone().unwrap();
+    assert!(tls.verify && tls.ca.is_some() && tls.identity.is_some() && tls.name.as_deref() == Some("other.example"));
+    assert!(config.to_yaml().contains("certificate: etc/server.pem"), "{}", config.to_yaml());
+    for (keys, want) in [
+        ("transport: ws", "`ws`"),
+        ("transport: tls, tls: {certificate: server.pem}", "`certificate` without `key`"),
+        ("transport: tls, tls: {certificate: server.pem, key: other.key}", "the key is not that of the certificate"),
+        ("transport: tls, tls: {name: \"a b\"}", "not a name that a certificate could have"),
+    ] {
+        let found = read(keys).expect_err(keys);
+        assert!(rendered(&found).contains(want), "{keys}:\n{}", rendered(&found));
+    }
+    let (_, warnings) = read("transport: tls, tls: {verify: no}").unwrap();
+    assert!(rendered(&warnings).contains("anybody on the way can pretend"), "{}", rendered(&warnings));
+}

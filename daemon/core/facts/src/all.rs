@@ -146,6 +146,27 @@ facts! {
         legs: u64,
     }
 
+    /// Connections were refused or closed: more of strangers than are allowed, no SIP, or nobody proved itself in time. Told once a minute.
+    ConnectionsRefused = "connections.refused", "de07be78ac344fd49e11de75e1bc7793", Warning,
+        advice "Strangers try this port: no call is touched. If the source is a customer, look at what its device speaks on which port, and at `postern status`." {
+        /// The last source.
+        source: SocketAddr,
+        /// How many since last told.
+        connections: u64,
+        /// Why the last one.
+        why: String,
+    }
+    /// A certificate of this appliance ends within 30 days, or has ended. Told once a day.
+    CertificateExpiring = "certificate.expiring", "f00e2b6b48684715bf1e6864b6cb0858", Warning,
+        advice "Put the new certificate into the same file and run `postern reload`: connections go on." {
+        /// The realm or trunk whose it is.
+        of: String,
+        /// The file.
+        file: String,
+        /// Whole days that are left, 0 when it has ended.
+        days: u64,
+    }
+
     // ---- media ----
 
     /// The first packet of a leg came; from now on only its source is heard. Told again when the described address, which

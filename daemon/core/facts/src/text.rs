@@ -120,6 +120,13 @@ fn worded(fact: &Fact) -> String {
             format!("device {} gone ({}), {} left", f.source, f.why, count(f.devices.into(), "device"))
         }
         Fact::AuthenticationFailed(f) => format!("{} claims to be {}: {}", f.source, shown(&f.claimed), f.why),
+        Fact::ConnectionsRefused(f) => {
+            format!("{} refused or closed, the last from {}: {}", count(f.connections, "connection"), f.source, f.why)
+        }
+        Fact::CertificateExpiring(f) if f.days == 0 => format!("the certificate {} of {} has ended", f.file, f.of),
+        Fact::CertificateExpiring(f) => {
+            format!("the certificate {} of {} ends in {}", f.file, f.of, count(f.days, "day"))
+        }
         Fact::StrangersRefused(f) => {
             format!("{} from strangers refused, the latest from {}", count(f.requests, "request"), f.source)
         }

@@ -96,6 +96,13 @@ impl ConnectionId {
     }
 }
 
+impl ConnectionId {
+    /// Whether it was opened from here.
+    pub fn is_opened(self) -> bool {
+        self.0.get() % 2 == 1
+    }
+}
+
 impl fmt::Display for ConnectionId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}", self.0)

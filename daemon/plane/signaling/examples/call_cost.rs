@@ -145,6 +145,7 @@ fn main() {
 fn config() -> Config {
     let realm = Realm {
         signaling: vec![local()],
+        listeners: vec![],
         media: RealmMedia { ipv4: None, ipv6: None, port_first: 30000, port_last: 31000 },
         advertised: None,
         registrations: true,
@@ -153,6 +154,9 @@ fn config() -> Config {
     let trunk = |host: &str| Trunk {
         realm: RealmName::new("r"),
         address: Address { host: host.into(), port: 5060 },
+        transport: Default::default(),
+        large_over_tcp: false,
+        tls: None,
         sources: vec![],
         credentials: None,
         demands: None,

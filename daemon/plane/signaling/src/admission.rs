@@ -7,9 +7,9 @@ use std::time::{Duration, Instant};
 
 use postern_facts::{AuthenticationFailed, RegistrationAdded, RegistrationRemoved, Subject};
 use postern_sip::{
-    Method, Name, Request, ResponseBuilder, build,
+    Method, Name, Request, ResponseBuilder,
     digest::Verdict,
-    transaction::{Flow, ServerKey},
+    transaction::{Flow, ServerKey, answering},
 };
 use postern_types::{Now, Secret, TrunkName, UserName};
 
@@ -81,10 +81,10 @@ impl Signaling {
 
     /// A request without To tag.
     pub(crate) fn admit(&mut self, now: Now, key: ServerKey, request: Request, flow: Flow) {
-        let Some(endpoint) = self.places.endpoint(flow.local).cloned() else { return };
+        let Some(endpoint) = self.places.endpoint(flow).cloned() else { return };
         // A device that registered from exactly this address and port is itself, also when a trunk is at the same host.
-        let device = endpoint.registrations && self.registrar.knows(flow.remote);
-        let trunk = self.places.trunk_of(&endpoint.realm, flow.remote.ip()).filter(|_| !device).cloned();
+        let device = endpoint.registrations && self.registrar.knows(flow);
+        let trunk = self.places.trunk_of(&endpoint.realm, flow).filter(|_| !device).cloned();
         let tag = self.new_tag();
         match (&request.method, trunk) {
             (Method::Invite, Some(trunk)) => {
@@ -125,7 +125,7 @@ impl Signaling {
     }
 
     fn admits_users(&self, flow: Flow) -> bool {
-        self.places.endpoint(flow.local).is_some_and(|endpoint: &Endpoint| endpoint.registrations)
+        self.places.endpoint(flow).is_some_and(|endpoint: &Endpoint| endpoint.registrations)
     }
 
     fn refuse_stranger(&mut self, flow: Flow) {
@@ -170,7 +170,17 @@ impl Signaling {
         let known = claimed.is_some();
         let subject = Subject { user: claimed.map(|(name, _)| name.clone()), ..Subject::default() };
         let user = self.proven(now, key, request, flow, verdict, subject, known)?;
-        config.users.get_key_value(user.as_str()).map(|(name, _)| name.clone())
+        let (name, user) = config.users.get_key_value(user.as_str())?;
+        if !user.transports.is_empty() && !user.transports.contains(&flow.transport) {
+            let subject = Subject { user: Some(name.clone()), ..Subject::default() };
+            let why = format!("came by {}, which its `transports` leave out", flow.transport);
+            self.authentication_failed(now.instant, subject, flow, name.as_str(), &why);
+            let tag = self.new_tag();
+            self.reply(now.instant, key, request, 403, tag);
+            return None;
+        }
+        self.connections.prove(flow);
+        Some(name.clone())
     }
 
     /// What follows from a verdict: the user, or a challenge. `known`: whether the claimed name is one of ours, so that its
@@ -227,10 +237,10 @@ impl Signaling {
         let tag = Tag(self.merged_id(&request.headers)).to_string();
         let challenges = self.challenger.challenge(now.wall, random, false);
         let response = challenge(&request, &challenges, &tag);
-        let remote = build::response_address(&request).unwrap_or(flow.remote);
+        let to = answering(flow, &request);
         // Never to another host than it came from, or we could be pointed at a victim.
-        if remote.ip() == flow.remote.ip() {
-            self.send(Flow { remote, ..flow }, response.wire());
+        if to.remote.ip() == flow.remote.ip() {
+            self.send(now.instant, to, response.wire());
         }
     }
 
@@ -246,7 +256,7 @@ impl Signaling {
             return;
         }
         let Some(devices_max) = self.places.config.users.get(user).map(|u| u.devices_max) else { return };
-        let outcome = self.registrar.register(now, user, devices_max, request, flow.local, flow.remote);
+        let outcome = self.registrar.register(now, user, devices_max, request, flow);
         let changes = match outcome {
             Ok(changes) => changes,
             Err(refusal) if refusal.0 == 423 => {
@@ -261,6 +271,7 @@ impl Signaling {
             }
             Err(refusal) => return self.reply(now, key, request, refusal.0, tag),
         };
+        self.connections.serves(flow, user);
         let text = tag.to_string();
         let mut response = ResponseBuilder::to(request, 200).to_tag(&text);
         for binding in self.registrar.bindings(user.as_str()) {

@@ -9,14 +9,14 @@ use std::{
 };
 
 use postern_sip::{
-    Method, Name, RequestBuilder, Response, Uri, build,
+    Method, Name, RequestBuilder, Response, SentBy, Uri, build,
     dialog::Dialog,
     digest,
     transaction::{ClientKey, Flow, T1_64},
     uri::Scheme,
 };
 use postern_types::{
-    CallSid, Cause, EndedBy, RealmName, Secret,
+    CallSid, Cause, EndedBy, RealmName, Secret, Transport, TrunkName,
     leg::{Dial, LegEvent, Target},
     stream::AudioStream,
 };
@@ -33,8 +33,8 @@ use crate::{
 
 /// Challenges answered for one request: one of a proxy, one of its server, and a stale nonce.
 pub(crate) const TRIES_MAX: u8 = 3;
-/// The port of a SIP URI without one (RFC 3261 19.1.2).
-const SIP_PORT: u16 = 5060;
+/// Bytes of a request that a datagram surely carries when nothing is known of the way (RFC 3261 18.1.1).
+const DATAGRAM_MAX: usize = 1300;
 
 /// Where one INVITE goes.
 struct Way {
@@ -43,7 +43,12 @@ struct Way {
     /// The URI in To.
     to: Uri<'static>,
     endpoint: Endpoint,
-    remote: SocketAddr,
+    flow: Flow,
+    /// Whom a connection is made to, and the trunk that it is.
+    name: Box<str>,
+    trunk: Option<TrunkName>,
+    /// Whether a request too large for a datagram goes by TCP.
+    large_over_tcp: bool,
     keeps_flow: bool,
     credentials: Option<(Box<str>, Secret<String>)>,
 }
@@ -52,6 +57,7 @@ struct Way {
 struct Reach {
     host: String,
     port: u16,
+    transport: Transport,
     realm: RealmName,
 }
 
@@ -87,10 +93,19 @@ impl Signaling {
     fn dial_user(&mut self, now: Instant, dial: &Dial, user: &str) -> Result<(), Cause> {
         let bindings = self.registrar.bindings(user).to_vec();
         for binding in bindings {
-            let Some(endpoint) = self.places.endpoint(binding.local).cloned() else { continue };
+            let Some(endpoint) = self.places.endpoint(binding.flow).cloned() else { continue };
             let Ok(to) = Uri::sip(Some(user), &endpoint.advertised.ip().to_string(), None) else { continue };
-            let way =
-                Way { uri: binding.contact, to, endpoint, remote: binding.source, keeps_flow: true, credentials: None };
+            let way = Way {
+                uri: binding.contact,
+                to,
+                endpoint,
+                flow: binding.flow,
+                name: Box::default(),
+                trunk: None,
+                large_over_tcp: false,
+                keeps_flow: true,
+                credentials: None,
+            };
             self.launch(now, dial, way);
         }
         let launched = self.legs.get(dial.leg).is_some_and(|leg| !leg.sides.is_empty());
@@ -125,14 +140,16 @@ impl Signaling {
     /// To the first address whose family the realm has.
     fn dial_address(&mut self, now: Instant, dial: &Dial, reach: &Reach, addresses: &[IpAddr]) -> Result<(), Cause> {
         let found = addresses.iter().find_map(|&address| {
-            let endpoint = self.places.endpoint_in(&reach.realm, address.is_ipv6())?;
+            let endpoint = self.places.endpoint_in(&reach.realm, address.is_ipv6(), reach.transport)?;
             Some((endpoint.clone(), SocketAddr::new(address, reach.port)))
         });
         let (endpoint, remote) = found.ok_or_else(|| Cause::new(503, "no address that can be reached"))?;
         let bad = |_| Cause::new(484, "not an address that can be dialed");
+        let mut via_trunk = None;
         let (uri, credentials) = match &dial.target {
             Target::Trunk { trunk, number } => {
-                let port = (reach.port != SIP_PORT).then_some(reach.port);
+                via_trunk = Some(trunk.clone());
+                let port = (reach.port != usual_port(reach.transport)).then_some(reach.port);
                 (Uri::sip(Some(number), &reach.host, port).map_err(bad)?, self.trunk_credentials(trunk))
             }
             Target::Uri { uri, credentials, .. } => {
@@ -142,10 +159,25 @@ impl Signaling {
             }
             Target::User { .. } => return Err(Cause::new(500, "a user is not reached by address")),
         };
-        let way = Way { to: uri.without_params(), uri, endpoint, remote, keeps_flow: false, credentials };
+        let large_over_tcp = reach.transport == Transport::Udp
+            && via_trunk
+                .as_ref()
+                .and_then(|trunk| self.places.config.trunks.get(trunk))
+                .is_some_and(|t| t.large_over_tcp);
+        let way = Way {
+            to: uri.without_params(),
+            uri,
+            flow: Flow { transport: reach.transport, local: endpoint.local, remote, connection: None },
+            endpoint,
+            name: reach.host.as_str().into(),
+            trunk: via_trunk,
+            large_over_tcp,
+            keeps_flow: false,
+            credentials,
+        };
         self.launch(now, dial, way);
         let launched = self.legs.get(dial.leg).is_some_and(|leg| !leg.sides.is_empty());
-        if launched { Ok(()) } else { Err(Cause::new(503, "too many transactions")) }
+        if launched { Ok(()) } else { Err(Cause::new(503, "too many transactions or connections")) }
     }
 
     fn reach_of(&self, target: &Target) -> Result<Reach, Cause> {
@@ -153,30 +185,29 @@ impl Signaling {
             Target::Trunk { trunk, .. } => {
                 let trunk = self.places.config.trunks.get(trunk).ok_or_else(|| Cause::new(404, "no such trunk"))?;
                 let (host, port) = (trunk.address.host.clone(), trunk.address.port);
-                Ok(Reach { host, port, realm: trunk.realm.clone() })
+                Ok(Reach { host, port, transport: trunk.transport, realm: trunk.realm.clone() })
             }
             Target::Uri { uri, realm, .. } => {
-                let uri = Uri::parse(uri).ok().filter(|uri| uri.scheme() == Scheme::Sip);
+                let uri = Uri::parse(uri).ok().filter(|uri| matches!(uri.scheme(), Scheme::Sip | Scheme::Sips));
                 let uri = uri.ok_or_else(|| Cause::new(484, "not a SIP URI that can be dialed"))?;
-                let other = uri.param("transport").is_some_and(|t| !t.eq_ignore_ascii_case("udp"));
-                if other {
-                    return Err(Cause::new(503, "only UDP is spoken here"));
-                }
-                Ok(Reach { host: uri.host().into(), port: uri.port().unwrap_or(SIP_PORT), realm: realm.clone() })
+                let transport =
+                    transport_of(&uri).ok_or_else(|| Cause::new(503, "a transport that is not spoken here"))?;
+                let port = uri.port().unwrap_or(usual_port(transport));
+                Ok(Reach { host: uri.host().into(), port, transport, realm: realm.clone() })
             }
             Target::User { .. } => Err(Cause::new(500, "a user is not reached by address")),
         }
     }
 
     /// Sends one INVITE.
-    fn launch(&mut self, now: Instant, dial: &Dial, way: Way) {
+    fn launch(&mut self, now: Instant, dial: &Dial, mut way: Way) {
         let tag = self.new_tag();
-        let advertised = way.endpoint.advertised;
-        let host = advertised.ip().to_string();
+        let host = way.endpoint.advertised.ip().to_string();
         let user = headers::tidy(&dial.from);
         let Ok(from) = Uri::sip(Some(&user).filter(|u| !u.is_empty()).map(|u| &**u), &host, None) else { return };
         let mut ours = OurDescription::new(self.random());
         let call_id = format!("{:016x}{:016x}", self.random(), self.random());
+        let advertised = way.endpoint.sent_by(way.flow.transport);
         let mut request = RequestBuilder::new(Method::Invite, &way.uri)
             .via(advertised, &self.new_branch())
             .max_forwards(dial.max_forwards)
@@ -184,7 +215,7 @@ impl Signaling {
             .header(Name::To, &format!("<{}>", way.to))
             .header(Name::CallId, &call_id)
             .cseq(1)
-            .header(Name::Contact, &contact(advertised))
+            .header(Name::Contact, &contact(way.endpoint.contact()))
             .header(Name::Allow, ALLOW)
             .header(Name::UserAgent, PRODUCT);
         // RFC 3325 9.1: a trunk is trusted, and many bill and route by the assertion alone. Who is not to be shown is not asserted.
@@ -194,8 +225,20 @@ impl Signaling {
         for (name, value) in headers::allowed_extra(&dial.headers) {
             request = request.other(name, value);
         }
-        let invite = request.body(SDP, ours.write(&dial.offer, None)).build();
-        let flow = Flow::udp(way.endpoint.local, way.remote);
+        let mut invite = request.body(SDP, ours.write(&dial.offer, None)).build();
+        let mut fallback = None;
+        if way.large_over_tcp && invite.len() > DATAGRAM_MAX {
+            fallback = Some((way.flow, way.endpoint.clone()));
+            self.move_to_tcp(&mut way);
+            invite = readdressed(&invite, &way.endpoint, Transport::Tcp, &self.new_branch());
+        }
+        let advertised = way.endpoint.sent_by(way.flow.transport);
+        let flow = match way.flow.transport {
+            Transport::Udp => Some(way.flow),
+            _ if way.keeps_flow => self.ready(now, way.flow),
+            _ => self.open(now, way.flow, &way.name, way.trunk),
+        };
+        let Some(flow) = flow else { return };
         let Some(key) = self.request(now, flow, invite.clone(), Client::Invite(tag)) else {
             self.counters.overloaded += 1;
             return;
@@ -204,15 +247,45 @@ impl Signaling {
             leg: Some(dial.leg),
             flow,
             advertised,
+            contact: way.endpoint.contact(),
             keeps_flow: way.keeps_flow,
             ours,
             credentials: way.credentials,
-            state: State::Calling(Box::new(Calling { key, invite, tries: 0, heard: false, early: None })),
+            state: State::Calling(Box::new(Calling { key, invite, tries: 0, heard: false, early: None, fallback })),
         };
         self.sides.insert(tag, side);
         if let Some(leg) = self.legs.get_mut(dial.leg) {
             leg.sides.push(tag);
         }
+    }
+
+    /// RFC 3261 18.1.1: what does not fit goes by a transport that has congestion control.
+    fn move_to_tcp(&self, way: &mut Way) {
+        let ipv6 = way.flow.local.is_ipv6();
+        if let Some(endpoint) = self.places.endpoint_in(&way.endpoint.realm, ipv6, Transport::Tcp) {
+            way.endpoint = endpoint.clone();
+        }
+        way.flow = Flow { transport: Transport::Tcp, local: way.endpoint.local, ..way.flow };
+    }
+
+    /// The connection could not be made, or failed before anything was answered. What was only moved to TCP for its size goes by UDP after
+    /// all (RFC 3261 18.1.1).
+    pub(crate) fn on_invite_undelivered(&mut self, now: Instant, tag: Tag, why: &str) {
+        let branch = self.new_branch();
+        let Some(side) = self.sides.get_mut(&tag) else { return };
+        let State::Calling(calling) = &mut side.state else { return };
+        if let (Some((flow, endpoint)), Some(_)) = (calling.fallback.take(), side.leg) {
+            let invite = readdressed(&calling.invite, &endpoint, Transport::Udp, &branch);
+            if let Ok(key) = self.transactions.send_request(now, flow, invite.clone()) {
+                (calling.key, calling.invite) = (key, invite);
+                (side.flow, side.advertised, side.contact) =
+                    (flow, endpoint.sent_by(Transport::Udp), endpoint.contact());
+                self.clients.insert(key, Client::Invite(tag));
+                return;
+            }
+        }
+        let cause = Cause::new(503, format!("cannot be reached by {}: {why}", side.flow.transport));
+        self.side_failed(now, tag, EndedBy::Postern, cause);
     }
 
     /// It rang long enough. A far end that never said a word is told apart from one that rang: the remedies differ.
@@ -357,7 +430,11 @@ impl Signaling {
             return false;
         };
         let (flow, old) = (side.flow, calling.key);
+        let Some(flow) = self.ready(now, flow) else { return false };
         let Ok(key) = self.transactions.send_request(now, flow, invite.clone()) else { return false };
+        let Some(side) = self.sides.get_mut(&tag) else { return false };
+        side.flow = flow;
+        let State::Calling(calling) = &mut side.state else { return false };
         calling.tries += 1;
         calling.heard = true;
         (calling.key, calling.invite) = (key, invite);
@@ -389,6 +466,35 @@ impl Signaling {
     }
 }
 
+/// By what a URI wants to be reached (RFC 3261 19.1.2, 26.2.2). None for what is not spoken here, or only by clients of ours.
+fn transport_of(uri: &Uri<'_>) -> Option<Transport> {
+    let told = uri.param("transport").map(str::to_ascii_lowercase);
+    match (uri.scheme(), told.as_deref()) {
+        (Scheme::Sips, None | Some("tcp" | "tls")) | (_, Some("tls")) => Some(Transport::Tls),
+        (Scheme::Sip, None | Some("udp")) => Some(Transport::Udp),
+        (Scheme::Sip, Some("tcp")) => Some(Transport::Tcp),
+        _ => None,
+    }
+}
+
+/// The port of a SIP URI without one (RFC 3261 19.1.2).
+fn usual_port(transport: Transport) -> u16 {
+    if transport.is_secure() { 5061 } else { 5060 }
+}
+
+/// A first INVITE once more, for another transport: another Via and Contact, the next CSeq.
+fn readdressed(
+    invite: &postern_sip::Request,
+    endpoint: &Endpoint,
+    transport: Transport,
+    branch: &str,
+) -> postern_sip::Request {
+    let cseq = invite.headers.cseq().map_or(1, |cseq| cseq.number) + 1;
+    RequestBuilder::retry(invite, endpoint.sent_by(transport), branch, cseq, &[Name::Contact])
+        .header(Name::Contact, &contact(endpoint.contact()))
+        .build()
+}
+
 /// A challenge that was the end, in words that tell whom to ask.
 fn explained(cause: Cause, has_password: bool) -> Cause {
     let why = if has_password {
@@ -416,7 +522,7 @@ pub(crate) fn authorized(
     request: &postern_sip::Request,
     response: &Response,
     (username, password): &(Box<str>, Secret<String>),
-    (advertised, branch, cnonce): (SocketAddr, &str, u64),
+    (advertised, branch, cnonce): (SentBy, &str, u64),
     cseq: u32,
     again: bool,
 ) -> Option<postern_sip::Request> {
@@ -425,7 +531,7 @@ pub(crate) fn authorized(
         digest::answer(response, request.method.as_str(), request.uri_str(), credentials, cnonce, again).ok()?;
     // Each challenge replaces the credentials of its kind; those for a proxy stay when the server behind it asks.
     let replaced: Vec<Name> = values.iter().map(|(name, _)| *name).collect();
-    let mut retry = RequestBuilder::retry(request, advertised.into(), branch, cseq, &replaced);
+    let mut retry = RequestBuilder::retry(request, advertised, branch, cseq, &replaced);
     for (name, value) in &values {
         retry = retry.header(*name, value);
     }
@@ -442,7 +548,10 @@ pub(crate) fn hop(dialog: &Dialog, flow: Flow, keeps_flow: bool) -> Flow {
     let uri = dialog.next_hop();
     match uri.host_ip() {
         Some(ip) if ip.is_ipv6() == flow.local.is_ipv6() && !ip.is_unspecified() && !is_behind_nat(ip, flow) => {
-            Flow { remote: SocketAddr::new(ip, uri.port().unwrap_or(SIP_PORT)), ..flow }
+            let remote = SocketAddr::new(ip, uri.port().unwrap_or(usual_port(flow.transport)));
+            // RFC 5923: a connection serves its host, whatever port that listens on.
+            let connection = flow.connection.filter(|_| ip == flow.remote.ip());
+            Flow { remote, connection, ..flow }
         }
         _ => flow,
     }

@@ -65,6 +65,7 @@ fn config(local: SocketAddr, trunk: SocketAddr) -> Config {
     let name = RealmName::new("r");
     let realm = Realm {
         signaling: vec![local],
+        listeners: vec![],
         media: RealmMedia { ipv4: None, ipv6: None, port_first: 30000, port_last: 30010 },
         advertised: None,
         registrations: true,
@@ -73,6 +74,9 @@ fn config(local: SocketAddr, trunk: SocketAddr) -> Config {
     let trunk = Trunk {
         realm: name.clone(),
         address: Address { host: trunk.ip().to_string(), port: trunk.port() },
+        transport: Default::default(),
+        large_over_tcp: false,
+        tls: None,
         sources: vec![],
         credentials: None,
         demands: None,
@@ -87,6 +91,7 @@ fn config(local: SocketAddr, trunk: SocketAddr) -> Config {
         caller_id: None,
         codecs: vec![],
         srtp: SrtpMode::Off,
+        transports: vec![],
     };
     Config {
         appliance: Appliance {

@@ -7,6 +7,7 @@
 //! | module | what it decides |
 //! |---|---|
 //! | `places` | which endpoint, realm and trunk a source belongs to |
+//! | `connections` | who may have a connection, what comes and goes over it, when it is closed |
 //! | `admission` | who a request is from; challenges; strangers; OPTIONS and REGISTER |
 //! | `registrar` | where a user's devices are |
 //! | `legs`, `side` | what there is: a leg, and its one or several dialogs |
@@ -21,6 +22,7 @@
 #![forbid(unsafe_code)]
 
 mod admission;
+mod connections;
 mod dialed;
 pub mod fuzz;
 mod headers;
@@ -43,17 +45,18 @@ use std::{
 use postern_config::Config;
 use postern_facts::{MalformedDropped, StrangersRefused, Subject};
 use postern_sip::{
-    Message, Method, Name, Request, Response, ResponseBuilder,
+    Message, Method, Name, ParseError, Request, Response, ResponseBuilder, SentBy,
     digest::{Algorithm, Challenger},
     limits::TRANSACTIONS_MAX,
     message::Defect,
     transaction::{self, ClientKey, Flow, ServerKey, Transactions},
 };
-use postern_types::{CallSid, Now, Secret, UserName, leg::LegCommand};
+use postern_types::{CallSid, Now, Secret, Transport, UserName, leg::LegCommand};
 use rand::{RngExt, rngs::StdRng};
 
-pub use output::{Counters, Output, ResolveId};
+pub use output::{Connect, ConnectionCommand, ConnectionEvent, Counters, Output, ResolveId};
 
+use connections::Connections;
 use legs::Legs;
 use places::Places;
 use registrar::Registrar;
@@ -67,6 +70,7 @@ const RESOLVING_MAX: usize = 1024;
 pub struct Signaling {
     places: Places,
     transactions: Transactions,
+    connections: Connections,
     challenger: Challenger,
     registrar: Registrar,
     legs: Legs,
@@ -88,6 +92,9 @@ pub struct Signaling {
     failures: admission::Meter,
     strangers: OnceAMinute<SocketAddr>,
     malformed: OnceAMinute<(SocketAddr, String)>,
+    refused_connections: OnceAMinute<(SocketAddr, Box<str>)>,
+    /// Why the connection was lost whose requests come back undelivered in this turn.
+    lost_because: Box<str>,
     outputs: VecDeque<Output>,
     counters: Counters,
     /// Keys the hashes of `merged`.
@@ -110,7 +117,7 @@ enum Client {
 #[derive(Debug)]
 struct Retry {
     flow: Flow,
-    advertised: SocketAddr,
+    advertised: SentBy,
     request: Request,
     credentials: (Box<str>, Secret<String>),
 }
@@ -120,6 +127,7 @@ impl Signaling {
     pub fn new(config: Arc<Config>, mut rng: StdRng, _now: Instant) -> Self {
         Self {
             transactions: Transactions::new(rng.random(), TRANSACTIONS_MAX),
+            connections: Connections::default(),
             challenger: Challenger::new(admission::DIGEST_REALM, &[Algorithm::Sha256, Algorithm::Md5], rng.random()),
             places: Places::new(config),
             registrar: Registrar::default(),
@@ -136,6 +144,8 @@ impl Signaling {
             failures: admission::Meter::default(),
             strangers: OnceAMinute::default(),
             malformed: OnceAMinute::default(),
+            refused_connections: OnceAMinute::default(),
+            lost_because: Box::default(),
             outputs: VecDeque::new(),
             counters: Counters::default(),
             seed: rng.random(),
@@ -158,18 +168,26 @@ impl Signaling {
 
     /// Takes a datagram that came from `source` to our endpoint `local`.
     pub fn handle_datagram(&mut self, now: Now, local: SocketAddr, source: SocketAddr, bytes: &[u8]) {
+        self.handle_message(now, Flow::udp(local, source), bytes);
+        self.run(now);
+    }
+
+    fn handle_message(&mut self, now: Now, flow: Flow, bytes: &[u8]) {
+        self.handle_parsed(now, flow, Message::parse(bytes));
+    }
+
+    fn handle_parsed(&mut self, now: Now, flow: Flow, parsed: Result<Message, ParseError>) {
         self.counters.received += 1;
-        let flow = Flow::udp(local, source);
-        let Some(endpoint) = self.places.endpoint(local) else {
+        let Some(endpoint) = self.places.endpoint(flow) else {
             self.counters.stray += 1;
             return;
         };
-        let trusted = self.places.trunk_of(&endpoint.realm, source.ip()).is_some() || self.registrar.knows(source);
-        match Message::parse(bytes) {
+        let trusted = self.places.trunk_of(&endpoint.realm, flow).is_some() || self.registrar.knows(flow);
+        match parsed {
             Err(error) if error.defect == Defect::KeepAlive => {}
             Err(error) => {
                 self.counters.malformed += 1;
-                self.malformed.note((source, error.to_string()));
+                self.malformed.note((flow.remote, error.to_string()));
                 if trusted {
                     self.transactions.receive_broken(flow, &error);
                 }
@@ -177,7 +195,6 @@ impl Signaling {
             Ok(Message::Request(request)) if !trusted && !self.let_in(now, flow, &request) => {}
             Ok(message) => self.transactions.receive(now.instant, flow, message),
         }
-        self.run(now);
     }
 
     /// Takes a command of the router. One for a leg that is gone does nothing.
@@ -218,6 +235,7 @@ impl Signaling {
                     let changes = self.registrar.expire(now.instant, &user);
                     self.tell_changes(&user, changes);
                 }
+                Timer::Connection(id) => self.look_at_connection(now.instant, id),
             }
         }
         self.run(now);
@@ -230,14 +248,20 @@ impl Signaling {
 
     /// When to call [`Signaling::handle_timeout`] at the latest.
     pub fn next_deadline(&self) -> Option<Instant> {
-        let ours =
-            [self.transactions.next_deadline(), self.timers.next(), self.strangers.next(), self.malformed.next()];
+        let ours = [
+            self.transactions.next_deadline(),
+            self.timers.next(),
+            self.strangers.next(),
+            self.malformed.next(),
+            self.refused_connections.next(),
+        ];
         ours.into_iter().flatten().min()
     }
 
     /// Figures.
     pub fn counters(&self) -> Counters {
         Counters {
+            connections: self.connections.len() as u64,
             devices: self.registrar.len() as u64,
             legs: self.legs.len() as u64,
             trunk_legs: self.legs.of_trunk.iter().map(|(trunk, legs)| (trunk.clone(), *legs)).collect(),
@@ -258,7 +282,7 @@ impl Signaling {
     fn run(&mut self, now: Now) {
         while let Some(output) = self.transactions.poll_output() {
             match output {
-                transaction::Output::Send { flow, bytes } => self.send(flow, bytes.to_vec()),
+                transaction::Output::Send { flow, bytes } => self.send(now.instant, flow, bytes.to_vec()),
                 transaction::Output::Request { key, request, flow } => self.on_request(now, key, request, flow),
                 transaction::Output::Cancelled { invite, request } => self.on_cancelled(now.instant, invite, &request),
                 transaction::Output::Ack { request, .. } => self.on_ack(now.instant, &request),
@@ -268,7 +292,7 @@ impl Signaling {
                 // A 2xx that comes later than 32 s: its sender has been given up, and gives up itself.
                 transaction::Output::Stray { .. } => self.counters.stray += 1,
                 transaction::Output::TimedOut { key } => self.on_timed_out(now.instant, key),
-                transaction::Output::Undelivered { key } => self.on_timed_out(now.instant, key),
+                transaction::Output::Undelivered { key } => self.on_undelivered(now.instant, key),
                 transaction::Output::NoAck { .. } => {}
             }
         }
@@ -278,10 +302,14 @@ impl Signaling {
         if let Some(((source, why), messages)) = self.malformed.due(now.instant) {
             self.fact(Subject::default(), MalformedDropped { source, messages, why });
         }
+        self.tell_refused_connections(now.instant);
     }
 
-    fn send(&mut self, flow: Flow, bytes: Vec<u8>) {
+    fn send(&mut self, now: Instant, flow: Flow, bytes: Vec<u8>) {
         self.counters.sent += 1;
+        if flow.transport != Transport::Udp {
+            return self.send_by_connection(now, flow, bytes);
+        }
         self.outputs.push_back(Output::Send { local: flow.local, destination: flow.remote, bytes });
     }
 
@@ -315,8 +343,18 @@ impl Signaling {
         }
     }
 
-    /// Sends a request of ours and remembers what for.
+    fn on_undelivered(&mut self, now: Instant, key: ClientKey) {
+        let why = self.lost_because.clone();
+        match self.clients.remove(&key) {
+            Some(Client::Invite(tag)) => self.on_invite_undelivered(now, tag, &why),
+            Some(Client::Reinvite(tag)) => self.on_reinvite_undelivered(tag, &why),
+            Some(Client::Bye(_)) | None => {}
+        }
+    }
+
+    /// Sends a request of ours and remembers what for. None when it cannot be sent: too many, or nowhere to.
     fn request(&mut self, now: Instant, flow: Flow, request: Request, what: Client) -> Option<ClientKey> {
+        let flow = self.ready(now, flow)?;
         match self.transactions.send_request(now, flow, request) {
             Ok(key) => {
                 self.clients.insert(key, what);

@@ -2,18 +2,17 @@
 
 use std::{
     hash::{DefaultHasher, Hasher},
-    net::SocketAddr,
     time::Instant,
 };
 
 use postern_sdp::SdpError;
 use postern_sip::{
-    Headers, Name, Request, ResponseBuilder,
+    Headers, Name, Request, ResponseBuilder, SentBy,
     dialog::{AnswerKeeper, Dialog},
     transaction::{Flow, ServerKey},
 };
 use postern_types::{
-    CallSid, Cause, EndedBy, Sid, TrunkName, UserName,
+    CallSid, Cause, EndedBy, Sid, Transport, TrunkName, UserName,
     leg::{FORWARDS_MAX, LegEvent, Offered, Party},
     stream::AudioStream,
 };
@@ -88,7 +87,8 @@ impl Signaling {
         let side = Side {
             leg: Some(sid),
             flow,
-            advertised: endpoint.advertised,
+            advertised: endpoint.sent_by(flow.transport),
+            contact: endpoint.contact(),
             keeps_flow: matches!(who, Who::User(_)),
             ours: OurDescription::new(self.random()),
             credentials: trunk.as_ref().and_then(|trunk| self.trunk_credentials(trunk)),
@@ -155,7 +155,7 @@ impl Signaling {
         let Some(tag) = self.only_side(leg) else { return };
         let Some(side) = self.sides.get_mut(&tag) else { return };
         let State::Offered(offered) = &side.state else { return };
-        let (text, contact) = (tag.to_string(), contact(side.advertised));
+        let (text, contact) = (tag.to_string(), contact(side.contact));
         let mut response = ResponseBuilder::to(&offered.invite, status.clamp(101, 199))
             .to_tag(&text)
             .record_route()
@@ -177,7 +177,7 @@ impl Signaling {
         let Some(side) = self.sides.get_mut(&tag) else { return };
         let State::Offered(offered) = &side.state else { return };
         let (key, merged_id, delayed) = (offered.key, offered.merged_id, offered.offer.is_none());
-        let (text, contact) = (tag.to_string(), contact(side.advertised));
+        let (text, contact) = (tag.to_string(), contact(side.contact));
         let body = side.ours.write(answer, offered.offer.as_ref());
         let response = ResponseBuilder::to(&offered.invite, 200)
             .to_tag(&text)
@@ -256,8 +256,11 @@ impl Signaling {
 }
 
 /// Our Contact.
-pub(crate) fn contact(advertised: SocketAddr) -> String {
-    format!("<sip:{advertised}>")
+pub(crate) fn contact(SentBy { transport, address }: SentBy) -> String {
+    match transport {
+        Transport::Udp => format!("<sip:{address}>"),
+        _ => format!("<sip:{address};transport={}>", transport.in_uri()),
+    }
 }
 
 /// The description in a body: none without one; the status to refuse with when it cannot be used.

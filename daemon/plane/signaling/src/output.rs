@@ -1,9 +1,12 @@
 //! What comes out of the signaling plane, and its figures.
 
-use std::{collections::BTreeMap, net::SocketAddr};
+use std::{
+    collections::BTreeMap,
+    net::{IpAddr, SocketAddr},
+};
 
 use postern_facts::Happened;
-use postern_types::{TrunkName, UserName, leg::LegEvent};
+use postern_types::{ConnectionId, Transport, TrunkName, UserName, leg::LegEvent};
 
 /// One thing for the top floor to do or to pass on.
 #[derive(Debug, Clone, PartialEq)]
@@ -17,6 +20,8 @@ pub enum Output {
         /// What.
         bytes: Vec<u8>,
     },
+    /// For the driver of a connection.
+    Connection(ConnectionId, ConnectionCommand),
     /// For the router.
     Leg(LegEvent),
     /// How many devices a user has now: after each change, for presence.
@@ -37,6 +42,54 @@ pub enum Output {
     },
     /// Something happened to a trunk, a registration, or from strangers.
     Fact(Happened),
+}
+
+/// What became of a connection.
+#[derive(Debug, Clone, PartialEq)]
+pub enum ConnectionEvent<'a> {
+    /// A peer wants one: answered by [`ConnectionCommand::Admit`] or [`ConnectionCommand::Close`], before any handshake.
+    Accepted {
+        /// What it is to carry messages by.
+        transport: Transport,
+        /// Our listening address.
+        local: SocketAddr,
+        /// The peer's.
+        remote: SocketAddr,
+    },
+    /// It stands, handshakes included: bytes can pass.
+    Connected,
+    /// Bytes of a stream, or one message of a WebSocket.
+    Received(&'a [u8]),
+    /// It is gone, or could not be made; why, in words for a person. Nothing more comes of it.
+    Closed(Box<str>),
+}
+
+/// What to do with a connection.
+#[derive(Debug, Clone, PartialEq)]
+pub enum ConnectionCommand {
+    /// Go on with one that was accepted.
+    Admit,
+    /// Make one. Answered by [`ConnectionEvent::Connected`] or [`ConnectionEvent::Closed`].
+    Connect(Box<Connect>),
+    /// Send bytes, or one message of a WebSocket.
+    Send(Vec<u8>),
+    /// End it, what was sent before included. Not answered.
+    Close,
+}
+
+/// A connection to be made.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Connect {
+    /// TCP or TLS.
+    pub transport: Transport,
+    /// From which of our addresses.
+    pub from: IpAddr,
+    /// To where.
+    pub remote: SocketAddr,
+    /// Whom we mean by that: the name that a certificate must have, unless the trunk's configuration says another.
+    pub name: Box<str>,
+    /// The trunk whose TLS settings hold.
+    pub trunk: Option<TrunkName>,
 }
 
 /// Names one question to the resolver.
@@ -62,6 +115,16 @@ pub struct Counters {
     pub stray: u64,
     /// Refused because a table was full.
     pub overloaded: u64,
+    /// Messages that no connection could be had for.
+    pub unreachable: u64,
+    /// Connections open now.
+    pub connections: u64,
+    /// Connections refused: as many as are allowed.
+    pub connections_refused: u64,
+    /// Connections closed because what came was no SIP, or too much of it; and those whose handshake failed.
+    pub connections_broken: u64,
+    /// Connections closed because of time: strangers that did not prove themselves, halves of messages.
+    pub connections_expired: u64,
     /// Devices registered now.
     pub devices: u64,
     /// Legs alive now.

@@ -6,7 +6,8 @@ use std::{
 };
 
 use postern_config::{Config, Prefix, Realm};
-use postern_types::{RealmName, TrunkName};
+use postern_sip::{SentBy, transaction::Flow};
+use postern_types::{RealmName, Transport, TrunkName};
 
 /// Looked up once for each message: small tables, no allocation.
 #[derive(Debug)]
@@ -14,12 +15,23 @@ pub(crate) struct Places {
     pub(crate) config: Arc<Config>,
     endpoints: Vec<Endpoint>,
     /// Longest prefix first, so that the first match is the closest.
-    sources: Vec<(Prefix, RealmName, TrunkName)>,
+    sources: Vec<Source>,
+}
+
+/// Where a trunk's calls come from.
+#[derive(Debug)]
+struct Source {
+    prefix: Prefix,
+    realm: RealmName,
+    trunk: TrunkName,
+    /// It is reached by TLS: by anything else it could be anybody.
+    secure: bool,
 }
 
 /// One of our SIP addresses.
 #[derive(Debug, Clone)]
 pub(crate) struct Endpoint {
+    pub(crate) transport: Transport,
     /// As bound.
     pub(crate) local: SocketAddr,
     /// As the outside knows it: goes into Via, Contact and From.
@@ -28,12 +40,26 @@ pub(crate) struct Endpoint {
     pub(crate) registrations: bool,
 }
 
+impl Endpoint {
+    /// What a Via says when this endpoint's requests go by `transport`.
+    pub(crate) fn sent_by(&self, transport: Transport) -> SentBy {
+        SentBy { transport, address: self.advertised }
+    }
+
+    /// What a Contact says: where connections and datagrams are taken.
+    pub(crate) fn contact(&self) -> SentBy {
+        SentBy { transport: self.transport, address: self.advertised }
+    }
+}
+
 impl Places {
     pub(crate) fn new(config: Arc<Config>) -> Self {
         let mut endpoints = Vec::new();
         for (name, realm) in &config.realms {
-            for &local in &realm.signaling {
+            let streams = realm.listeners.iter().map(|listener| (listener.transport, listener.address));
+            for (transport, local) in realm.signaling.iter().map(|&udp| (Transport::Udp, udp)).chain(streams) {
                 endpoints.push(Endpoint {
+                    transport,
                     local,
                     advertised: advertised(realm, local),
                     realm: name.clone(),
@@ -50,26 +76,35 @@ impl Places {
                 .ok()
                 .map(|address| Prefix { address, length: if address.is_ipv4() { 32 } else { 128 } });
             for prefix in trunk.sources.iter().copied().chain(own) {
-                sources.push((prefix, trunk.realm.clone(), name.clone()));
+                let secure = trunk.transport.is_secure();
+                sources.push(Source { prefix, realm: trunk.realm.clone(), trunk: name.clone(), secure });
             }
         }
-        sources.sort_by_key(|(prefix, ..)| std::cmp::Reverse(prefix.length));
+        sources.sort_by_key(|source| std::cmp::Reverse(source.prefix.length));
         Self { config, endpoints, sources }
     }
 
-    /// The endpoint bound to this address.
-    pub(crate) fn endpoint(&self, local: SocketAddr) -> Option<&Endpoint> {
-        self.endpoints.iter().find(|e| e.local == local)
+    /// The endpoint bound to a flow's address; for a connection that we opened from a realm without a listener of its transport,
+    /// the endpoint that it was opened for.
+    pub(crate) fn endpoint(&self, flow: Flow) -> Option<&Endpoint> {
+        let mut here = self.endpoints.iter().filter(|e| e.local == flow.local).peekable();
+        let any = here.peek().copied().filter(|_| flow.transport.is_reliable());
+        here.find(|e| e.transport == flow.transport).or(any)
     }
 
-    /// The endpoint of a realm that can reach an address of this family.
-    pub(crate) fn endpoint_in(&self, realm: &RealmName, ipv6: bool) -> Option<&Endpoint> {
-        self.endpoints.iter().find(|e| e.realm == *realm && e.local.is_ipv6() == ipv6)
+    /// The endpoint of a realm that can reach an address of this family by a transport: one that serves it, or, as a connection can be
+    /// made from anywhere, any.
+    pub(crate) fn endpoint_in(&self, realm: &RealmName, ipv6: bool, transport: Transport) -> Option<&Endpoint> {
+        let mut here = self.endpoints.iter().filter(|e| e.realm == *realm && e.local.is_ipv6() == ipv6).peekable();
+        let any = here.peek().copied().filter(|_| transport.is_reliable());
+        here.find(|e| e.transport == transport).or(any)
     }
 
-    /// The trunk that a source in a realm is.
-    pub(crate) fn trunk_of(&self, realm: &RealmName, source: IpAddr) -> Option<&TrunkName> {
-        self.sources.iter().find(|(prefix, r, _)| r == realm && prefix.contains(source)).map(|(.., trunk)| trunk)
+    /// The trunk that a flow's source in a realm is.
+    pub(crate) fn trunk_of(&self, realm: &RealmName, flow: Flow) -> Option<&TrunkName> {
+        let (source, secure) = (flow.remote.ip(), flow.transport.is_secure());
+        let found = self.sources.iter().find(|s| s.realm == *realm && s.prefix.contains(source))?;
+        (secure || !found.secure).then_some(&found.trunk)
     }
 }
 

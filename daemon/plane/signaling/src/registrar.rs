@@ -14,8 +14,9 @@ use std::{
 use postern_sip::{
     Name, Request, Uri,
     message::{Contact, NameAddr},
+    transaction::Flow,
 };
-use postern_types::UserName;
+use postern_types::{ConnectionId, Transport, UserName};
 
 /// Least lifetime, seconds: keeps a device from loading the registrar; a shorter wish is answered with 423.
 pub(crate) const EXPIRES_MIN_S: u32 = 60;
@@ -32,10 +33,10 @@ pub(crate) struct Binding {
     /// What it wants in the Request-URI.
     pub(crate) contact: Uri<'static>,
     instance: Option<Box<str>>,
-    /// Our endpoint that it registered at.
-    pub(crate) local: SocketAddr,
+    /// What its REGISTER came by, and what requests to it go by.
+    pub(crate) flow: Flow,
     /// Where its REGISTER came from.
-    pub(crate) source: SocketAddr,
+    source: SocketAddr,
     call_id: Box<str>,
     cseq: u32,
     expires: Instant,
@@ -47,7 +48,7 @@ pub(crate) struct Binding {
 pub(crate) struct Registrar {
     users: HashMap<UserName, Vec<Binding>>,
     /// How many bindings have this source: tells devices from strangers.
-    sources: HashMap<SocketAddr, u32>,
+    sources: HashMap<(Transport, SocketAddr), u32>,
     count: usize,
 }
 
@@ -81,8 +82,7 @@ impl Registrar {
         user: &UserName,
         devices_max: u32,
         request: &Request,
-        local: SocketAddr,
-        source: SocketAddr,
+        flow: Flow,
     ) -> Result<Changes, Refusal> {
         let call_id = request.headers.call_id().map_err(|_| Refusal(400))?;
         let cseq = request.headers.cseq().map_err(|_| Refusal(400))?.number;
@@ -111,7 +111,7 @@ impl Registrar {
             return Err(Refusal(503));
         }
         for wish in wishes {
-            self.apply(now, user, devices_max, wish, (call_id, cseq), (local, source), &mut changes);
+            self.apply(now, user, devices_max, wish, (call_id, cseq), flow, &mut changes);
         }
         changes.expires = self.next_expiry(user);
         Ok(changes)
@@ -125,7 +125,7 @@ impl Registrar {
         devices_max: u32,
         wish: Wish,
         (call_id, cseq): (&str, u32),
-        (local, source): (SocketAddr, SocketAddr),
+        flow: Flow,
         changes: &mut Changes,
     ) {
         let known = self.users.get(user).and_then(|bindings| bindings.iter().position(|b| b.is(&wish)));
@@ -138,18 +138,18 @@ impl Registrar {
         let binding = Binding {
             contact: wish.contact,
             instance: wish.instance,
-            local,
-            source,
+            flow,
+            source: flow.remote,
             call_id: call_id.into(),
             cseq,
             expires: now + Duration::from_secs(wish.expires_s.into()),
             heard: now,
         };
-        *self.sources.entry(source).or_default() += 1;
+        *self.sources.entry((flow.transport, flow.remote)).or_default() += 1;
         if let Some(at) = known {
             let bindings = self.users.get_mut(user).expect("the position was found in it");
             let before = std::mem::replace(&mut bindings[at], binding);
-            forget_source(&mut self.sources, before.source);
+            forget_source(&mut self.sources, &before);
             return;
         }
         let held = self.users.get(user).map_or(0, Vec::len);
@@ -160,7 +160,7 @@ impl Registrar {
         }
         self.users.entry(user.clone()).or_default().push(binding);
         self.count += 1;
-        changes.added.push((source, wish.expires_s));
+        changes.added.push((flow.remote, wish.expires_s));
     }
 
     /// Takes out what has expired; the next time to look.
@@ -188,9 +188,26 @@ impl Registrar {
         self.users.keys()
     }
 
-    /// Whether a device is registered from this source.
-    pub(crate) fn knows(&self, source: SocketAddr) -> bool {
-        self.sources.contains_key(&source)
+    /// Whether a device is registered from where this flow comes from.
+    pub(crate) fn knows(&self, flow: Flow) -> bool {
+        self.sources.contains_key(&(flow.transport, flow.remote))
+    }
+
+    /// A connection is gone, and with it the devices that registered over it (RFC 5626 6): only they can make a new one, and then
+    /// they register again. But one on TCP whose Contact is its own address has no NAT before it and can be connected to.
+    pub(crate) fn connection_lost(&mut self, now: Instant, user: &UserName, id: ConnectionId) -> Changes {
+        for binding in self.users.get_mut(user).into_iter().flatten().filter(|b| b.flow.connection == Some(id)) {
+            let own = binding.contact.host_ip() == Some(binding.source.ip());
+            if own && binding.flow.transport == Transport::Tcp {
+                binding.flow.connection = None;
+                binding.flow.remote.set_port(binding.contact.port().unwrap_or(5060));
+            }
+        }
+        let mut changes = Changes::default();
+        let gone = |b: &Binding| (b.flow.connection == Some(id)).then_some("its connection is gone");
+        self.retain(user, gone, &mut changes);
+        changes.expires = self.next_expiry(user).filter(|at| *at > now);
+        changes
     }
 
     /// Devices in all.
@@ -218,7 +235,7 @@ impl Registrar {
         if bindings.is_empty() {
             self.users.remove(user);
         }
-        forget_source(&mut self.sources, binding.source);
+        forget_source(&mut self.sources, &binding);
         self.count -= 1;
         changes.removed.push((binding.source, why));
     }
@@ -243,7 +260,8 @@ impl Binding {
     }
 }
 
-fn forget_source(sources: &mut HashMap<SocketAddr, u32>, source: SocketAddr) {
+fn forget_source(sources: &mut HashMap<(Transport, SocketAddr), u32>, binding: &Binding) {
+    let source = (binding.flow.transport, binding.source);
     if let Some(count) = sources.get_mut(&source) {
         *count -= 1;
         if *count == 0 {
@@ -265,7 +283,7 @@ fn wishes(request: &Request) -> Result<Vec<Wish>, Refusal> {
             return Err(Refusal(400));
         }
         let contact = address.uri().map_err(|_| Refusal(400))?;
-        if !contact.scheme_str().eq_ignore_ascii_case("sip") {
+        if !["sip", "sips"].iter().any(|scheme| contact.scheme_str().eq_ignore_ascii_case(scheme)) {
             return Err(Refusal(400));
         }
         let asked = address.param("expires").map_or(default, |text| text.parse().unwrap_or(EXPIRES_MAX_S));

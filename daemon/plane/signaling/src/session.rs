@@ -5,7 +5,7 @@
 use std::time::Instant;
 
 use postern_sip::{
-    Method, Name, Request, Response, ResponseBuilder,
+    Method, Name, Request, Response, ResponseBuilder, SentBy,
     dialog::{AnswerKeeper, Keep},
     transaction::{ClientKey, Flow, ServerKey, T1_64},
 };
@@ -205,11 +205,11 @@ impl Signaling {
             Err(status) => return self.reply(now, key, request, status, tag),
         };
         let Some(side) = self.sides.get_mut(&tag) else { return };
-        let (advertised, leg) = (side.advertised, side.leg);
+        let (reached, leg) = (side.contact, side.leg);
         let State::Up(session) = &mut side.state else { return };
         if !is_invite && offer.is_none() {
             // An UPDATE without a body only refreshes the target or a session timer.
-            return self.accept_update(now, key, request, tag, advertised);
+            return self.accept_update(now, key, request, tag, reached);
         }
         match session.offer_answer {
             OfferAnswer::Ours { .. } => return self.reply(now, key, request, 491, tag),
@@ -228,18 +228,11 @@ impl Signaling {
         self.tell(LegEvent::Reoffered { leg, offer: audio });
     }
 
-    fn accept_update(
-        &mut self,
-        now: Instant,
-        key: ServerKey,
-        request: &Request,
-        tag: Tag,
-        advertised: std::net::SocketAddr,
-    ) {
+    fn accept_update(&mut self, now: Instant, key: ServerKey, request: &Request, tag: Tag, reached: SentBy) {
         let text = tag.to_string();
         let response = ResponseBuilder::to(request, 200)
             .to_tag(&text)
-            .header(Name::Contact, &contact(advertised))
+            .header(Name::Contact, &contact(reached))
             .header(Name::Server, PRODUCT)
             .build();
         self.transactions.respond(now, key, &response);
@@ -249,7 +242,7 @@ impl Signaling {
     pub(crate) fn answer_reoffer(&mut self, now: Instant, leg: CallSid, answer: &AudioStream) {
         let Some(tag) = self.only_side(leg) else { return };
         let Some(side) = self.sides.get_mut(&tag) else { return };
-        let (text, contact) = (tag.to_string(), contact(side.advertised));
+        let (text, contact) = (tag.to_string(), contact(side.contact));
         let State::Up(session) = &mut side.state else { return };
         let OfferAnswer::Theirs { key, request, offer } =
             std::mem::replace(&mut session.offer_answer, OfferAnswer::Settled)
@@ -389,6 +382,13 @@ impl Signaling {
         *tries += 1;
         *invite = retry.clone();
         self.request(now, to, retry, Client::Reinvite(tag)).is_some()
+    }
+
+    /// The connection failed under it: the session stays as it was, as after a 503.
+    pub(crate) fn on_reinvite_undelivered(&mut self, tag: Tag, why: &str) {
+        if self.session_mut(tag).is_some_and(|session| matches!(session.offer_answer, OfferAnswer::Ours { .. })) {
+            self.reoffer_failed(tag, Cause::new(503, format!("the offer could not be delivered: {why}")));
+        }
     }
 
     pub(crate) fn on_reinvite_timed_out(&mut self, now: Instant, tag: Tag) {

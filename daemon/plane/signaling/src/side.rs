@@ -4,15 +4,17 @@
 //! the leg's, and the others live on without a leg until their INVITE is cancelled and over. A side is found by the
 //! tag that we gave it, which is also the secret of its dialog: 64 random bits.
 
-use std::{fmt, net::SocketAddr};
+use std::fmt;
 
 use postern_sdp::{Described, Origin};
 use postern_sip::{
-    Request,
+    Request, SentBy,
     dialog::{AnswerKeeper, Dialog},
     transaction::{ClientKey, Flow, ServerKey},
 };
 use postern_types::{CallSid, Cause, Secret, stream::AudioStream};
+
+use crate::places::Endpoint;
 
 /// Our tag of a side.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -37,10 +39,12 @@ impl fmt::Display for Tag {
 pub(crate) struct Side {
     /// The leg it belongs to; none when that is gone or was answered elsewhere.
     pub(crate) leg: Option<CallSid>,
-    /// Our endpoint and the peer's address.
+    /// What is between our endpoint and the peer.
     pub(crate) flow: Flow,
-    /// Our endpoint as the outside knows it.
-    pub(crate) advertised: SocketAddr,
+    /// Our endpoint as a Via says it.
+    pub(crate) advertised: SentBy,
+    /// Our endpoint as a Contact says it.
+    pub(crate) contact: SentBy,
     /// Whether requests always go back over `flow`: to devices, which are mostly behind NAT.
     pub(crate) keeps_flow: bool,
     pub(crate) ours: OurDescription,
@@ -86,6 +90,8 @@ pub(crate) struct Calling {
     pub(crate) tries: u8,
     /// Whether the far end said anything yet, if only 100.
     pub(crate) heard: bool,
+    /// Where it goes when the connection that it was moved to for its size cannot be made.
+    pub(crate) fallback: Option<(Flow, Endpoint)>,
     /// The last early media, for a 200 that does not repeat it.
     pub(crate) early: Option<Box<AudioStream>>,
 }

@@ -6,6 +6,7 @@ mod incoming;
 mod registering;
 mod sessions;
 mod strangers;
+mod streams;
 
 use std::{
     collections::BTreeMap,
@@ -17,13 +18,15 @@ use std::{
 use postern_config::*;
 use postern_facts::Fact;
 use postern_types::{
-    CallSid, Cause, EndedBy, Now, RealmName, Secret, TrunkName, UnixMicros, UserName,
+    CallSid, Cause, ConnectionId, EndedBy, Now, RealmName, Secret, Transport, TrunkName, UnixMicros, UserName,
     leg::*,
     stream::{AudioStream, Direction, Format},
 };
 use rand::{SeedableRng, rngs::StdRng};
 
-use crate::{Output, ResolveId, Signaling};
+use postern_sip::transaction::Flow;
+
+use crate::{Connect, ConnectionCommand, ConnectionEvent, Output, ResolveId, Signaling};
 
 /// Our endpoint towards carriers, advertised as 203.0.113.1.
 pub(crate) const OUTER: &str = "10.0.0.1:5060";
@@ -41,6 +44,7 @@ pub(crate) struct World {
     pub(crate) facts: Vec<Fact>,
     pub(crate) devices: Vec<u32>,
     pub(crate) asked: Vec<(ResolveId, String)>,
+    pub(crate) commands: Vec<(ConnectionId, ConnectionCommand)>,
 }
 
 pub(crate) fn address(text: &str) -> SocketAddr {
@@ -50,6 +54,7 @@ pub(crate) fn address(text: &str) -> SocketAddr {
 pub(crate) fn config() -> Config {
     let realm = |signaling: &str, advertised: Option<&str>, registrations| Realm {
         signaling: vec![address(signaling)],
+        listeners: vec![],
         media: RealmMedia { ipv4: None, ipv6: None, port_first: 30000, port_last: 31000 },
         advertised: advertised.map(|a| a.parse().unwrap()),
         registrations,
@@ -58,6 +63,9 @@ pub(crate) fn config() -> Config {
     let trunk = |host: &str, sources: &[(&str, u8)]| Trunk {
         realm: RealmName::new("outer"),
         address: Address { host: host.into(), port: 5060 },
+        transport: Default::default(),
+        large_over_tcp: false,
+        tls: None,
         sources: sources.iter().map(|(a, length)| Prefix { address: a.parse().unwrap(), length: *length }).collect(),
         credentials: None,
         demands: None,
@@ -78,6 +86,7 @@ pub(crate) fn config() -> Config {
         caller_id: None,
         codecs: vec![],
         srtp: SrtpMode::Off,
+        transports: vec![],
     };
     Config {
         appliance: Appliance {
@@ -125,16 +134,17 @@ impl World {
         #[allow(clippy::disallowed_methods)]
         let now = Now { instant: Instant::now(), wall: UnixMicros(1_700_000_000_000_000) };
         let signaling = Signaling::new(Arc::new(config), StdRng::seed_from_u64(7), now.instant);
-        let (sent, events, facts, devices, asked) = Default::default();
-        Self { signaling, now, sent, events, facts, devices, asked }
+        let (sent, events, facts, devices, asked, commands) = Default::default();
+        Self { signaling, now, sent, events, facts, devices, asked, commands }
     }
 
-    fn drain(&mut self) {
+    pub(crate) fn drain(&mut self) {
         while let Some(output) = self.signaling.poll_output() {
             match output {
                 Output::Send { destination, bytes, .. } => {
                     self.sent.push((destination, String::from_utf8(bytes).unwrap()))
                 }
+                Output::Connection(id, command) => self.commands.push((id, command)),
                 Output::Leg(event) => self.events.push(event),
                 Output::Devices { devices, .. } => self.devices.push(devices),
                 Output::Resolve { id, host, .. } => self.asked.push((id, host)),

@@ -7,7 +7,7 @@ use std::{
 };
 
 use postern_sip::transaction::ClientKey;
-use postern_types::{CallSid, UserName};
+use postern_types::{CallSid, ConnectionId, UserName};
 
 use crate::side::Tag;
 
@@ -24,6 +24,8 @@ pub(crate) enum Timer {
     Reinvited(ClientKey),
     /// A registration of this user may have run out.
     Registration(UserName),
+    /// A connection may have had its time.
+    Connection(ConnectionId),
 }
 
 /// A queue by time; what was set first fires first among equals.

@@ -47,6 +47,7 @@ pub struct World {
 pub fn config() -> Config {
     let realm = |last, registrations| Realm {
         signaling: vec![SocketAddr::from(([127, 0, 0, last], 5060))],
+        listeners: vec![],
         media: RealmMedia {
             ipv4: Some(Ipv4Addr::new(127, 0, 0, last)),
             ipv6: None,
@@ -63,10 +64,14 @@ pub fn config() -> Config {
         caller_id: caller_id.map(|n| n.parse().unwrap()),
         codecs: vec![],
         srtp: SrtpMode::Off,
+        transports: vec![],
     };
     let trunk = Trunk {
         realm: RealmName::new("outside"),
         address: Address { host: "192.0.2.1".into(), port: 5060 },
+        transport: Default::default(),
+        large_over_tcp: false,
+        tls: None,
         sources: vec![],
         credentials: None,
         demands: None,

@@ -242,9 +242,12 @@ class Run:
 
 
 def _listens(address, port):
-    """Whether somebody has bound this UDP address, as the kernel tells."""
+    """Whether somebody has bound this UDP address, or listens on it by TCP, as the kernel tells."""
     family = "6" if ":" in address else ""
     packed = socket.inet_pton(socket.AF_INET6 if family else socket.AF_INET, address)
     words = "".join(f"{int.from_bytes(packed[i : i + 4], 'little'):08X}" for i in range(0, len(packed), 4))
-    with open(f"/proc/net/udp{family}") as table:
-        return any(f" {words}:{port:04X} " in line for line in table)
+    for kind, state in (("udp", ""), ("tcp", " 0A ")):
+        with open(f"/proc/net/{kind}{family}") as table:
+            if any(f" {words}:{port:04X} " in line and state in line for line in table):
+                return True
+    return False

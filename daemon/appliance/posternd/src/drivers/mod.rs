@@ -11,6 +11,7 @@ pub mod prompts;
 pub mod resolve;
 pub mod spool;
 pub mod store;
+pub mod streams;
 
 use std::{net::IpAddr, sync::Arc};
 

@@ -277,7 +277,7 @@ fn a_uri_is_called_with_its_own_credentials() {
     let challenge = "Proxy-Authenticate: Digest realm=\"c\", nonce=\"n1\"\n";
     world.recv("198.51.100.99:5070", &response(&invite, "407 Proxy Authentication Required", "t1", challenge));
     assert!(header(&world.last(), "Proxy-Authorization").contains("username=\"u\""));
-    for bad in ["tel:+1", "sip:", "nonsense", "sip:a@198.51.100.9;transport=tcp"] {
+    for bad in ["tel:+1", "sip:", "nonsense", "sip:a@198.51.100.9;transport=ws"] {
         world.command(dial(CallSid(5), uri(bad)));
         assert!(matches!(world.events.pop(), Some(LegEvent::Failed { .. })), "{bad}");
     }

@@ -130,8 +130,8 @@ fn a_device_with_an_instance_is_the_same_after_its_address_changed() {
         assert!(world.register_with("alice", "secret", source, &contact).starts_with("SIP/2.0 200"));
     }
     assert_eq!(world.devices, [1]);
-    assert!(world.signaling.registrar.knows(address("192.168.1.52:5060")));
-    assert!(!world.signaling.registrar.knows(address("192.168.1.51:5060")));
+    assert!(world.signaling.registrar.knows(Flow::udp(address(INNER), address("192.168.1.52:5060"))));
+    assert!(!world.signaling.registrar.knows(Flow::udp(address(INNER), address("192.168.1.51:5060"))));
 }
 
 #[test]

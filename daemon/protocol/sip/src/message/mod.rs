@@ -111,6 +111,12 @@ impl Request {
         wire(&self.headers, &self.body)
     }
 
+    /// Bytes on the wire.
+    #[allow(clippy::len_without_is_empty)] // A request without bytes is none.
+    pub fn len(&self) -> usize {
+        self.headers.text.len() + self.body.len()
+    }
+
     /// What must hold before anything else is looked at: the headers that every request has are there once and read
     /// well, CSeq names this method, Via, Contact and routes read well. The `Err` is what to answer.
     pub fn check(&self) -> Result<(), Rejection> {
