@@ -22,6 +22,9 @@ const ATTEMPT_MAX: Duration = Duration::from_secs(20);
 /// Handshakes that one description may begin: a forger who has spent them has spent 32 ms of a core, and the next offer begins anew.
 const ATTEMPTS_ALL_MAX: u32 = 32;
 
+/// Datagrams of a leg that wait for a buffer: two flights of each attempt.
+const FLIGHTS_MAX: usize = 32;
+
 /// See the module.
 pub(crate) struct Keying {
     identity: Arc<Identity>,
@@ -30,6 +33,15 @@ pub(crate) struct Keying {
     begun: u32,
     is_keyed: bool,
     flights: VecDeque<(SocketAddr, Box<[u8]>)>,
+    /// What the relay has noted for this leg, so that a flood of datagrams does not make it note it as often.
+    planned: Planned,
+}
+
+/// See [`Keying::plan`].
+#[derive(Debug, Clone, Copy, Default)]
+struct Planned {
+    flight: bool,
+    deadline: Option<Instant>,
 }
 
 struct Attempt {
@@ -53,7 +65,15 @@ pub(crate) enum Outcome {
 
 impl Keying {
     pub(crate) fn new(identity: Arc<Identity>, peer: DtlsPeer) -> Self {
-        Self { identity, peer, attempts: Vec::new(), begun: 0, is_keyed: false, flights: VecDeque::new() }
+        Self {
+            identity,
+            peer,
+            attempts: Vec::new(),
+            begun: 0,
+            is_keyed: false,
+            flights: VecDeque::new(),
+            planned: Planned::default(),
+        }
     }
 
     /// Whether it is for this peer: a new offer that says the same goes on with the same association (RFC 8842 4).
@@ -124,14 +144,29 @@ impl Keying {
         each.min()
     }
 
-    /// Whether there is something to be sent.
-    pub(crate) fn has_flight(&self) -> bool {
-        !self.flights.is_empty()
+    /// What is new since it was asked last: whether there is something to be sent, and when to come back.
+    pub(crate) fn plan(&mut self) -> (bool, Option<Instant>) {
+        let before = self.planned;
+        self.planned = Planned { flight: !self.flights.is_empty(), deadline: self.next_deadline() };
+        let flight = self.planned.flight && !before.flight;
+        (flight, self.planned.deadline.filter(|_| self.planned.deadline != before.deadline))
+    }
+
+    /// The leg lives elsewhere now: all is new there.
+    pub(crate) fn forget_plans(&mut self) {
+        self.planned = Planned::default();
+    }
+
+    /// Whether the peer has still to prove itself.
+    pub(crate) fn is_awaited(&self) -> bool {
+        !self.is_keyed
     }
 
     /// The next datagram to be sent.
     pub(crate) fn poll_transmit(&mut self) -> Option<(SocketAddr, Box<[u8]>)> {
-        self.flights.pop_front()
+        let next = self.flights.pop_front();
+        self.planned.flight &= next.is_some();
+        next
     }
 
     /// Looks for a winner and for losers.
@@ -169,10 +204,13 @@ impl Keying {
         outcome
     }
 
-    /// Takes what the attempts have to send. Bounded by what each of them holds.
+    /// Takes what the attempts have to send. When nobody fetches it the oldest is lost, as on the wire.
     fn collect(&mut self) {
         for attempt in &mut self.attempts {
             while let Some(datagram) = attempt.dtls.poll_transmit() {
+                if self.flights.len() >= FLIGHTS_MAX {
+                    self.flights.pop_front();
+                }
                 self.flights.push_back((attempt.source, datagram));
             }
         }

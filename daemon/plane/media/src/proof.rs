@@ -28,6 +28,8 @@ use crate::{
 
 /// Handshake datagrams at once at most: 4 ms of a worker, below what any jitter buffer holds.
 const BURST: u32 = 8;
+/// How long a prompt waits for a handshake, from the description on: three repetitions of a lost flight. Then it plays to nobody, and ends.
+const AWAIT_MAX: Duration = Duration::from_secs(8);
 /// One more each so often: 100 handshakes a second, a tenth of a worker.
 const REFILL: Duration = Duration::from_millis(5);
 
@@ -187,6 +189,13 @@ impl Leg {
         }
         let outcome = keying.handle_input(now, source, datagram);
         Some(Proved { verdict: None, events: self.follow(now, outcome) })
+    }
+
+    /// Whether audio to the peer has to wait for its handshake, and not in vain as it seems.
+    pub(crate) fn awaits_keys(&self, now: Instant) -> bool {
+        let keying = self.proof.as_ref().and_then(|proof| proof.keying.as_ref());
+        let waited = now.saturating_duration_since(self.heard);
+        keying.is_some_and(Keying::is_awaited) && waited < AWAIT_MAX
     }
 
     /// Begins the handshake if that is ours to do and there is somewhere to begin it with.

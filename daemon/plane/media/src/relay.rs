@@ -32,6 +32,9 @@ pub const EVENTS_MAX: usize = 16384;
 /// Turns that a second is cut into: a full house is not looked at in one go while packets wait.
 pub const PARTS: u32 = 20;
 
+/// How soon a player looks again whether a handshake is done.
+const PLAY_AGAIN: Duration = Duration::from_millis(20);
+
 /// Clock of telephone-event: the one that descriptions give it with every codec that we name (RFC 4733 2.4.1).
 const EVENT_CLOCK_HZ: u32 = 8000;
 
@@ -100,7 +103,7 @@ pub struct Relay {
     /// What we prove ourselves with in handshakes.
     identity: Option<Arc<Identity>>,
     /// When which leg's handshake has something to repeat; stale as `plays` are.
-    handshakes: BinaryHeap<Reverse<(Instant, u32)>>,
+    pub(crate) handshakes: BinaryHeap<Reverse<(Instant, u32)>>,
     /// Legs whose handshake has something to send.
     flights: VecDeque<u32>,
     budget: Budget,
@@ -165,13 +168,16 @@ impl Relay {
     }
 
     /// Takes a leg over, from another worker.
-    pub(crate) fn put(&mut self, slot: u32, leg: Box<Leg>) {
+    pub(crate) fn put(&mut self, slot: u32, mut leg: Box<Leg>) {
         if let Some(place) = self.legs.get_mut(slot as usize) {
             if let Some(player) = &leg.player {
                 self.plays.push(Reverse((player.next_at, slot)));
             }
             if leg.digits.next_deadline().is_some() {
                 self.pressed.push(slot);
+            }
+            if let Some(keying) = leg.proof.as_mut().and_then(|proof| proof.keying.as_mut()) {
+                keying.forget_plans();
             }
             *place = Some(leg);
             self.live.push(slot);
@@ -208,12 +214,13 @@ impl Relay {
 
     /// Notes what a leg's handshake has to send, now and later.
     fn plan_handshake(&mut self, slot: u32) {
-        let proof = leg(&mut self.legs, slot).and_then(|leg| leg.proof.as_ref());
-        let Some(keying) = proof.and_then(|proof| proof.keying.as_ref()) else { return };
-        if keying.has_flight() {
+        let proof = leg(&mut self.legs, slot).and_then(|leg| leg.proof.as_mut());
+        let Some(keying) = proof.and_then(|proof| proof.keying.as_mut()) else { return };
+        let (flight, deadline) = keying.plan();
+        if flight {
             self.flights.push_back(slot);
         }
-        self.handshakes.extend(keying.next_deadline().map(|at| Reverse((at, slot))));
+        self.handshakes.extend(deadline.map(|at| Reverse((at, slot))));
     }
 
     /// Two legs hear each other; what they heard before ends.
@@ -483,7 +490,14 @@ impl Relay {
             let &Reverse((at, slot)) = self.plays.peek().filter(|Reverse((at, _))| *at <= now)?;
             self.plays.pop();
             let Some(leg) = leg(&mut self.legs, slot) else { continue };
+            let awaits_keys = leg.awaits_keys(now);
             let Some(player) = leg.player.as_mut().filter(|player| player.next_at == at) else { continue };
+            if awaits_keys {
+                // The beginning of a prompt is not played to nobody.
+                player.next_at = now + PLAY_AGAIN;
+                self.plays.push(Reverse((player.next_at, slot)));
+                continue;
+            }
             // Without a law that we can speak nothing is sent, and the play is over at once.
             let len = leg.play_format.and_then(|format| player.next(now, &mut leg.own, format, room));
             let Some(len) = len else {

@@ -6,7 +6,7 @@ use postern_srtp::{
 };
 use postern_types::{
     CallSid, Secret,
-    media::{DtlsPeer, Latching, StreamReport},
+    media::{DtlsPeer, Latching, PlayId, Prompt, StreamReport},
     stream::{Direction, Format, Ice},
 };
 
@@ -337,6 +337,34 @@ fn handshakes_take_no_more_of_a_worker_than_they_may() {
         })
         .sum();
     assert_eq!(answered, 32);
+}
+
+#[test]
+fn a_flood_is_noted_once_and_a_prompt_waits_for_the_handshake() {
+    let mut world = World::new(false, true);
+    let at = address(1, 5000);
+    let prompt = Arc::new(Prompt { samples: vec![1000; 800].into() });
+    world.relay.play(world.now, PROVEN, PlayId(1), prompt, 1);
+    let mut dtls = world.client(&world.phone);
+    let hello = dtls.poll_transmit().unwrap();
+    let said = world.hear(at, &hello);
+    let mut rest = hello.to_vec();
+    rest[0] = 23;
+    for _ in 0..10_000 {
+        let mut room = rest.clone();
+        world.relay.handle_input(world.now, PROVEN, Port::Rtp, at, &mut room, rest.len());
+    }
+    assert!(world.relay.handshakes.len() < 20, "{}", world.relay.handshakes.len());
+    world.now += Duration::from_secs(1);
+    assert!(world.said().iter().all(|(_, datagram)| datagram[0] < 128), "no audio before there are keys");
+    world.shake(&mut dtls, at, said);
+    assert!(dtls.keys().is_some());
+    for _ in 0..20 {
+        world.now += Duration::from_millis(20);
+        world.said();
+    }
+    assert!(world.events().iter().any(|event| matches!(event, MediaEvent::PlayEnded { .. })));
+    assert_eq!(world.report().packets_sent, 5, "the whole prompt");
 }
 
 /// A check as RFC 5769 2.1 has it, of a controlling peer, made here so that no library is trusted on both sides.
