@@ -7,12 +7,14 @@ import ssl
 import time
 
 import pytest
-from kit import box, sip, sipp
+from conftest import PHONE_SOUND
+from kit import audio, box, sip, sipp
 from kit.stream import Certificates, Stream, WebSocket
 from kit.wait import until
 
 OFFER = sipp.sdp()
 TLS_PORT, WS_PORT, WSS_PORT = 5061, 8088, 8443
+OTHER_SOUND = audio.melody(33, 8)
 
 
 @pytest.fixture
@@ -103,6 +105,33 @@ def called(world, daemon, phone):
     caller.done()
     settled(daemon)
     return invite
+
+
+@pytest.mark.parametrize("transport", ["tcp", "tls"])
+def test_baresip_registers_calls_and_is_called(world, certificates, transport):
+    """Two phones on a stream call each other, and a carrier on UDP calls one of them; audio both ways."""
+    daemon = world.start(streams(world, certificates))
+    options = {"transport": transport, "ca": certificates.ca if transport == "tls" else None}
+    alice = world.phone(**options)
+    bob = world.phone("bob", local=world.net.other_client, sound=OTHER_SOUND, **options)
+    assert daemon.status()["connections"] >= 2
+    port = TLS_PORT if transport == "tls" else 5060
+    bob.dial(f"sip:{box.NUMBER}@{world.net.box_clients}:{port};transport={transport}")
+    bob.established()
+    alice.established()
+    daemon.until_event("media.latched", 2)
+    until("two seconds of talk", lambda: daemon.live()[0]["created"] / 1e6 + 3.5 < time.time())
+    bob.hangup()
+    alice.closed()
+    daemon.idle()
+    for phone, sound in ((alice, OTHER_SOUND), (bob, PHONE_SOUND)):
+        match = audio.compare(phone.heard(), sound)
+        assert match.share > 0.8 and match.seconds > 1.5, match
+
+    score = sipp.Score().invite(sipp.sdp(port=sipp.PLAYED)).hear(100, 180, 183).expect(200).ack().play(world.folder / "carrier.ul").pause(1000).bye().expect(200)
+    world.caller("acme", score, box.NUMBER).done()
+    alice.closed(2)
+    daemon.idle()
 
 
 def test_a_browser_registers_calls_and_is_called_by_websocket(world):
@@ -299,11 +328,13 @@ def test_a_peer_that_takes_nothing_loses_its_connection_only(world):
     registered_over(world, daemon, phone)
     deaf = Stream(world.net.carrier, world.net.box_carrier)
     deaf.socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
-    deaf.socket.settimeout(2)
+    deaf.socket.settimeout(30)
+    began = time.monotonic()
+    # Until it is cut off: its window, the kernel's buffers and the box's queue are full by then.
     with contextlib.suppress(OSError):
-        for _ in range(40_000):
+        while time.monotonic() - began < 60:
             deaf.send(deaf.request("OPTIONS", f"sip:{world.net.box_carrier}"))
-    until("it to be cut off", lambda: daemon.status()["connections_slow"] == 1 or daemon.status()["connections"] == 1, 40)
+    until("it to be cut off", lambda: daemon.status()["connections"] == 1, 40)
     called(world, daemon, phone)
     deaf.close()
     phone.close()

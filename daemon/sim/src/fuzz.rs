@@ -36,6 +36,7 @@ pub const TARGETS: &[Target] = &[
         ],
     },
     Target { name: "signaling plane", run: postern_signaling::fuzz::signaling, seeds: &[INVITE, ANSWER, REGISTER] },
+    Target { name: "signaling stream", run: postern_signaling::fuzz::stream, seeds: &[INVITE, STREAM, REGISTER] },
     Target { name: "sdp", run: postern_sdp::fuzz::sdp, seeds: &[SDP] },
     Target {
         name: "stun",

@@ -271,7 +271,7 @@ impl Signaling {
             }
             Err(refusal) => return self.reply(now, key, request, refusal.0, tag),
         };
-        self.connections.serves(flow, user);
+        self.registered_over(flow, user);
         let text = tag.to_string();
         let mut response = ResponseBuilder::to(request, 200).to_tag(&text);
         for binding in self.registrar.bindings(user.as_str()) {

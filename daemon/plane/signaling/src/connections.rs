@@ -22,6 +22,8 @@ use postern_types::{ConnectionId, Now, Transport, TrunkName, UserName};
 use crate::{
     Output, Signaling,
     output::{Connect, ConnectionCommand, ConnectionEvent},
+    registrar::Binding,
+    side::{self, Side, Tag},
     timers::Timer,
 };
 
@@ -109,12 +111,18 @@ impl Connections {
         }
     }
 
-    /// A device of this user is reached over it.
-    pub(crate) fn serves(&mut self, flow: Flow, user: &UserName) {
-        let Some(connection) = flow.connection.and_then(|id| self.all.get_mut(&id)) else { return };
-        if !connection.users.contains(user) {
+    /// A device of this user is reached over it. Whether that is new.
+    fn serves(&mut self, flow: Flow, user: &UserName) -> bool {
+        let Some(connection) = flow.connection.and_then(|id| self.all.get_mut(&id)) else { return false };
+        let new = !connection.users.contains(user);
+        if new {
             connection.users.push(user.clone());
         }
+        new
+    }
+
+    fn is_lost(&self, flow: Flow) -> bool {
+        flow.transport.is_reliable() && !flow.connection.is_some_and(|id| self.is_alive(id))
     }
 
     fn admit(&mut self, now: Instant, id: ConnectionId, flow: Flow, proven: bool) -> Result<(), &'static str> {
@@ -397,6 +405,32 @@ impl Signaling {
                 }
             }
             State::Open | State::Handshake => self.command(id, ConnectionCommand::Send(bytes)),
+        }
+    }
+
+    /// A user registered over a flow. When its connection is new, the calls of a device that is back after it lost the old one go on
+    /// over this one (RFC 5626 4.4): those whose Contact is the one that was registered now.
+    pub(crate) fn registered_over(&mut self, flow: Flow, user: &UserName) {
+        if !self.connections.serves(flow, user) {
+            return;
+        }
+        let of_flow = |binding: &&Binding| binding.flow.connection == flow.connection;
+        let back: Vec<_> = self.registrar.bindings(user.as_str()).iter().filter(of_flow).collect();
+        for side in self.sides.values_mut().filter(|side| side.user.as_ref() == Some(user)) {
+            let Side { state: side::State::Up(session), .. } = side else { continue };
+            let its = |binding: &&Binding| binding.contact.equivalent(session.dialog.remote_target());
+            if self.connections.is_lost(side.flow) && back.iter().any(its) {
+                side.moves_to(flow);
+            }
+        }
+    }
+
+    /// A device that lost its connection speaks in its dialog over another one: from now on it is reached there. That it is the same
+    /// device was proven by the tags.
+    pub(crate) fn heard_in_dialog(&mut self, tag: Tag, flow: Flow) {
+        let Some(side) = self.sides.get_mut(&tag).filter(|side| side.keeps_flow) else { return };
+        if flow.connection.is_some() && self.connections.is_lost(side.flow) {
+            side.moves_to(flow);
         }
     }
 

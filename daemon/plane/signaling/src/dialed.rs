@@ -249,6 +249,10 @@ impl Signaling {
             advertised,
             contact: way.endpoint.contact(),
             keeps_flow: way.keeps_flow,
+            user: match &dial.target {
+                Target::User { user } => Some(user.clone()),
+                Target::Trunk { .. } | Target::Uri { .. } => None,
+            },
             ours,
             credentials: way.credentials,
             state: State::Calling(Box::new(Calling { key, invite, tries: 0, heard: false, early: None, fallback })),

@@ -9,12 +9,14 @@ use std::{
 };
 
 use postern_config::{
-    Address, Appliance, Config, Log, LogLevel, LogTarget, Media, Realm, RealmMedia, SrtpMode, Trunk, User,
+    Address, Appliance, Config, Listener, Log, LogLevel, LogTarget, Media, Realm, RealmMedia, SrtpMode, Trunk, User,
 };
-use postern_types::{Cause, EndedBy, Now, RealmName, Secret, TrunkName, UnixMicros, UserName, leg::*};
+use postern_types::{
+    Cause, ConnectionId, EndedBy, Now, RealmName, Secret, Transport, TrunkName, UnixMicros, UserName, leg::*,
+};
 use rand::{SeedableRng, rngs::StdRng};
 
-use crate::{Output, Signaling};
+use crate::{ConnectionEvent, Output, Signaling};
 
 /// Feeds datagrams, parted by a NUL byte, from a trunk into a plane that has users too, answers what is offered, and lets a minute pass.
 ///
@@ -25,13 +27,44 @@ pub fn signaling(data: &[u8]) {
     let source: SocketAddr = ([192, 0, 2, 2], 5060).into();
     // The one place below the top floor where no caller has a clock to hand down; its value does not matter.
     #[allow(clippy::disallowed_methods)]
-    let mut now = Now { instant: Instant::now(), wall: UnixMicros(1_700_000_000_000_000) };
+    let now = Now { instant: Instant::now(), wall: UnixMicros(1_700_000_000_000_000) };
     let mut plane = Signaling::new(Arc::new(config(local, source)), StdRng::seed_from_u64(1), now.instant);
     let mut alive = std::collections::BTreeSet::new();
     for datagram in data.split(|&b| b == 0) {
         plane.handle_datagram(now, local, source, datagram);
         drain(&mut plane, now, &mut alive);
     }
+    come_to_rest(plane, now, alive);
+}
+
+/// The same by TCP: bytes of one connection in small pieces; at a NUL byte it dies and the next one begins.
+///
+/// # Panics
+/// As above, and when a connection is remembered that is gone.
+pub fn stream(data: &[u8]) {
+    let local: SocketAddr = ([192, 0, 2, 1], 5060).into();
+    let remote: SocketAddr = ([192, 0, 2, 2], 40_000).into();
+    #[allow(clippy::disallowed_methods)]
+    let now = Now { instant: Instant::now(), wall: UnixMicros(1_700_000_000_000_000) };
+    let mut plane = Signaling::new(Arc::new(config(local, remote)), StdRng::seed_from_u64(1), now.instant);
+    let mut alive = std::collections::BTreeSet::new();
+    for (n, bytes) in data.split(|&b| b == 0).enumerate() {
+        let id = ConnectionId::accepted(n as u64);
+        let accepted = ConnectionEvent::Accepted { transport: Transport::Tcp, local, remote };
+        plane.handle_connection(now, id, accepted);
+        plane.handle_connection(now, id, ConnectionEvent::Connected);
+        for piece in bytes.chunks(61) {
+            plane.handle_connection(now, id, ConnectionEvent::Received(piece));
+            drain(&mut plane, now, &mut alive);
+        }
+        plane.handle_connection(now, id, ConnectionEvent::Closed("it died".into()));
+        drain(&mut plane, now, &mut alive);
+    }
+    come_to_rest(plane, now, alive);
+}
+
+/// Ends what is alive and lets every timer run out.
+fn come_to_rest(mut plane: Signaling, mut now: Now, mut alive: std::collections::BTreeSet<postern_types::CallSid>) {
     for leg in alive.clone() {
         plane.handle_command(now, LegCommand::Hangup { leg, by: EndedBy::Router, cause: Cause::NORMAL });
     }
@@ -43,6 +76,7 @@ pub fn signaling(data: &[u8]) {
         drain(&mut plane, now, &mut alive);
     }
     assert!(plane.sides.is_empty() && plane.merged.is_empty() && plane.servers.is_empty() && plane.clients.is_empty());
+    assert_eq!(plane.connections.len(), 0, "a connection that is gone is remembered");
 }
 
 fn drain(plane: &mut Signaling, now: Now, alive: &mut std::collections::BTreeSet<postern_types::CallSid>) {
@@ -65,7 +99,7 @@ fn config(local: SocketAddr, trunk: SocketAddr) -> Config {
     let name = RealmName::new("r");
     let realm = Realm {
         signaling: vec![local],
-        listeners: vec![],
+        listeners: vec![Listener { transport: Transport::Tcp, address: local, tls: None, origins: Arc::default() }],
         media: RealmMedia { ipv4: None, ipv6: None, port_first: 30000, port_last: 30010 },
         advertised: None,
         registrations: true,

@@ -90,6 +90,10 @@ impl Signaling {
             advertised: endpoint.sent_by(flow.transport),
             contact: endpoint.contact(),
             keeps_flow: matches!(who, Who::User(_)),
+            user: match &who {
+                Who::User(user) => Some(user.clone()),
+                Who::Trunk(_) => None,
+            },
             ours: OurDescription::new(self.random()),
             credentials: trunk.as_ref().and_then(|trunk| self.trunk_credentials(trunk)),
             state: State::Offered(Box::new(OfferedSide { key, invite: request, offer, merged_id })),

@@ -23,11 +23,12 @@ use crate::{
 
 impl Signaling {
     /// A request with a To tag; `tag` is none when that is not one of ours.
-    pub(crate) fn in_dialog(&mut self, now: Instant, key: ServerKey, request: &Request, _flow: Flow, tag: Option<Tag>) {
+    pub(crate) fn in_dialog(&mut self, now: Instant, key: ServerKey, request: &Request, flow: Flow, tag: Option<Tag>) {
         let Some(found) = tag.filter(|tag| self.belongs(*tag, request)) else {
             let tag = self.new_tag();
             return self.reply(now, key, request, 481, tag);
         };
+        self.heard_in_dialog(found, flow);
         if request.method != Method::Bye && self.refuse_required(now, key, request, found) {
             return;
         }

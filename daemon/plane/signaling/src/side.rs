@@ -12,7 +12,7 @@ use postern_sip::{
     dialog::{AnswerKeeper, Dialog},
     transaction::{ClientKey, Flow, ServerKey},
 };
-use postern_types::{CallSid, Cause, Secret, stream::AudioStream};
+use postern_types::{CallSid, Cause, Secret, UserName, stream::AudioStream};
 
 use crate::places::Endpoint;
 
@@ -47,12 +47,20 @@ pub(crate) struct Side {
     pub(crate) contact: SentBy,
     /// Whether requests always go back over `flow`: to devices, which are mostly behind NAT.
     pub(crate) keeps_flow: bool,
+    /// Whose device it is.
+    pub(crate) user: Option<UserName>,
     pub(crate) ours: OurDescription,
     pub(crate) credentials: Option<(Box<str>, Secret<String>)>,
     pub(crate) state: State,
 }
 
 impl Side {
+    /// Its peer is reached by another connection now.
+    pub(crate) fn moves_to(&mut self, flow: Flow) {
+        self.flow = flow;
+        self.advertised.transport = flow.transport;
+    }
+
     /// Where its next request goes.
     pub(crate) fn next_hop(&self) -> Flow {
         match &self.state {

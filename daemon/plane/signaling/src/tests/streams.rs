@@ -214,6 +214,39 @@ fn a_browser_registers_is_called_over_its_socket_and_is_gone_with_it() {
 }
 
 #[test]
+fn a_call_goes_on_when_its_browser_is_back_by_another_socket() {
+    for registers in [true, false] {
+        let mut world = world(Transport::Udp);
+        let old = world.connects(0, Transport::Tcp, TCP, "192.168.1.77:50000").unwrap();
+        let contact = "sip:x1y2@df7jal23ls0d.invalid;transport=tcp";
+        world.registers(old, contact);
+        world.command(dial(LEG, Target::User { user: UserName::new("alice") }));
+        let invite = world.answered(old);
+        let answer = format!("Contact: <{contact}>\n{}", with_sdp(SDP));
+        world.says(old, &response(&invite, "200 OK", "t1", &answer));
+        world.happens(old, ConnectionEvent::Closed("the network changed".into()));
+        world.commands.clear();
+        world.pass(Duration::from_secs(1));
+
+        let new = world.connects(1, Transport::Tcp, TCP, "192.168.1.78:50000").unwrap();
+        if registers {
+            world.registers(new, contact);
+        } else {
+            let options = format!(
+                "OPTIONS sip:192.168.1.1 SIP/2.0\nVia: SIP/2.0/TCP x.invalid;branch=z9hG4bKo1\nMax-Forwards: 70\n\
+                 From: <sip:alice@192.168.1.1>;tag=t1\nTo: {}\nCall-ID: {}\nCSeq: 1 OPTIONS\n",
+                header(&invite, "From"),
+                header(&invite, "Call-ID")
+            );
+            world.says(new, &options);
+            assert!(world.answered(new).starts_with("SIP/2.0 200"));
+        }
+        world.command(hangup(LEG));
+        assert!(world.answered(new).starts_with("BYE sip:x1y2@df7jal23ls0d.invalid"), "registers: {registers}");
+    }
+}
+
+#[test]
 fn a_tcp_phone_without_nat_is_called_back_by_a_new_connection() {
     let mut world = world(Transport::Udp);
     let id = world.connects(0, Transport::Tcp, TCP, "192.168.1.50:40000").unwrap();
