@@ -7,6 +7,7 @@ import socket
 import pytest
 from conftest import CARRIER_SOUND, PHONE_SOUND
 from kit import audio, box, capture, sip, sipp
+from kit.appserver import Reply
 from kit.browser import Browser
 from kit.talk import reply
 from kit.wait import until
@@ -16,6 +17,12 @@ CARRIER = "+15557770000"
 
 def webrtc(config):
     config["users"]["alice"].update(srtp="webrtc", codecs=["PCMU"])
+    # A leg moves to the worker of the one that it is joined to, in the middle of its handshake.
+    config["media"]["workers"] = [0, 1]
+
+
+def document(text):
+    return f"<Response>{text}</Response>"
 
 
 def body(message):
@@ -183,6 +190,28 @@ def test_a_browser_calls_a_carrier_and_offers_anew(world, browser):
     daemon.idle()
     assert len(daemon.events(type="media.keyed")) == 1
     assert audio.compare(capture.heard(packets.stop(), world.net.carrier), PHONE_SOUND).share > 0.8
+
+
+def test_a_browser_hears_a_prompt_from_its_beginning_and_presses_digits(world, browser):
+    prompt = audio.melody(44, 3)
+    audio.write_wav(world.folder / "prompt.wav", prompt)
+    world.app["/prompt.wav"] = Reply((world.folder / "prompt.wav").read_bytes(), kind="audio/wav")
+    world.app["/voice"] = document('<Gather numDigits="2" action="/digits" timeout="10"><Play>/prompt.wav</Play></Gather><Hangup/>')
+    world.app["/digits"] = document("<Hangup/>")
+    daemon, agent = begin(world)
+    browser.accepted(agent.call(box.NUMBER_APP, browser.offer()))
+    browser.connected()
+    daemon.until_event("play.ended")
+    heard = browser.heard()
+    # Its jitter buffer stretches time here and there, so not every piece is recognised; but all of it is there.
+    assert audio.compare(heard, prompt).seconds > 1.0, audio.compare(heard, prompt)
+    assert (abs(heard) > 500).sum() > 0.7 * (abs(prompt) > 500).sum() and heard.size > 0.9 * prompt.size, heard.size
+    browser.press("73")
+    [asked] = world.app.until_asked("/digits")
+    assert asked.params["Digits"] == "73", asked.params
+    bye = agent.hear("BYE")
+    agent.raw.send(reply(bye, 200), world.net.box_clients)
+    daemon.idle()
 
 
 @pytest.mark.parametrize("what", ["fingerprint", "ice-pwd"])

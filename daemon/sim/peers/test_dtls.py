@@ -8,7 +8,13 @@ SUITE = "AES_CM_128_HMAC_SHA1_80"
 
 
 def dtls(*users, mode="dtls"):
-    return lambda config: [config["users"][user].update(srtp=mode) for user in users]
+    def change(config):
+        # A leg moves to the worker of the one that it is joined to, in the middle of its handshake.
+        config["media"]["workers"] = [0, 1]
+        for user in users:
+            config["users"][user].update(srtp=mode)
+
+    return change
 
 
 def test_a_plain_carrier_calls_a_phone_that_keys_by_dtls(world):

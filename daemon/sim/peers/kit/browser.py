@@ -62,6 +62,10 @@ async function answer(sdp) {
   await pc.setLocalDescription(await pc.createAnswer());
   return gathered();
 }
+async function press(digits) {
+  // Chromium begins a tone only when it is settled what one is: the sender exists since the answer.
+  pc.getSenders()[0].dtmf.insertDTMF(digits, 120, 80);
+}
 async function stats() {
   const found = {connection: pc.connectionState, ice: pc.iceConnectionState};
   (await pc.getStats()).forEach(s => {
@@ -119,6 +123,10 @@ class Browser:
 
     def answer(self, sdp):
         return self.page.evaluate("sdp => answer(sdp)", sdp)
+
+    def press(self, digits):
+        """As RFC 4733 events."""
+        self.page.evaluate("digits => press(digits)", digits)
 
     def stats(self):
         return self.page.evaluate("stats()")
