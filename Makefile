@@ -10,7 +10,7 @@ TOOLS := daemon/sim/tools
 export CACHE CARGO_TARGET_DIR
 
 .DEFAULT_GOAL := help
-.PHONY: help setup build check test peers demo bench fuzz clean
+.PHONY: help setup build check test peers demo deb bench fuzz clean
 
 help: ## this list
 	@echo "Postern. Build products: $(CARGO_TARGET_DIR)"
@@ -28,9 +28,9 @@ check: ## the quick part of the tests: format, clippy, unit and simulated-world 
 	@$(TOOLS)/setup build
 	@$(TOOLS)/test format clippy units
 
-test: ## everything: format, clippy, units, simulated world, systemd unit, real peers
-	@$(TOOLS)/setup build peers
-	@$(TOOLS)/test format clippy units systemd peers
+test: ## everything: format, clippy, units, simulated world, systemd unit, real peers, Debian package
+	@$(TOOLS)/setup build peers package
+	@$(TOOLS)/test format clippy units systemd peers package
 
 peers: ## only the tests against real peers; ARGS goes to pytest (make peers ARGS='-k hold -x')
 	@$(TOOLS)/setup build peers
@@ -40,6 +40,11 @@ demo: ## a real carrier calls a real phone through Postern, twice; ladder, event
 	@$(TOOLS)/setup build peers
 	cargo build --locked --release -p posternd -p postern
 	@cd daemon/sim && POSTERN_BIN=$(CARGO_TARGET_DIR)/release $(PYTHON) -m demo
+
+deb: ## a Debian package, for Debian 12 and 13
+	@$(TOOLS)/setup build package
+	cargo build --locked --release -p posternd -p postern
+	@image/deb/build $(VERSION)
 
 bench: ## the relay and signaling against rtpengine, into docs/PERFORMANCE.md
 	@$(TOOLS)/setup build peers bench

@@ -13,7 +13,7 @@ use std::{
 use futures_util::StreamExt;
 use postern_config::HttpMethod;
 use postern_router::{BODY_MAX, HttpFailure, HttpRequest, HttpResponse, Purpose};
-use reqwest::{Client, Response, Url, header, redirect::Policy};
+use reqwest::{Client, ClientBuilder, Response, Url, header, redirect::Policy};
 use tokio::{runtime::Handle, sync::Semaphore};
 
 use super::{DriverInput, Report};
@@ -46,22 +46,28 @@ pub struct Http {
 impl Http {
     /// A client that verifies certificates and keeps connections, for the current runtime. The crypto provider must be installed.
     pub fn start(report: Report) -> Self {
-        let client = Client::builder()
+        let client = Self::builder().build().or_else(|why| {
+            // A small system may have no authorities at all. Calls and plain HTTP go on; nobody is trusted over TLS.
+            eprintln!("posternd: no HTTPS request can succeed, install ca-certificates and restart: {}", words(&why));
+            Self::builder().tls_certs_only([]).build()
+        });
+        Self {
+            client: client.expect("only a missing crypto provider makes this fail"),
+            places: Arc::new(Semaphore::new(AT_ONCE)),
+            waiting: Arc::new(Semaphore::new(WAITING_MAX)),
+            report,
+            runtime: Handle::current(),
+        }
+    }
+
+    fn builder() -> ClientBuilder {
+        Client::builder()
             .user_agent(concat!("postern/", env!("CARGO_PKG_VERSION")))
             // Counted here: the number is the request's.
             .redirect(Policy::none())
             .referer(false)
             .pool_max_idle_per_host(16)
             .connect_timeout(CONNECT_WITHIN)
-            .build()
-            .expect("only a missing crypto provider makes this fail");
-        Self {
-            client,
-            places: Arc::new(Semaphore::new(AT_ONCE)),
-            waiting: Arc::new(Semaphore::new(WAITING_MAX)),
-            report,
-            runtime: Handle::current(),
-        }
     }
 
     /// Does it and reports [`DriverInput::HttpDone`]; never waits.
