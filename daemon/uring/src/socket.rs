@@ -12,19 +12,21 @@ use socket2::{Domain, Protocol, SockAddr, Socket, Type};
 /// What a socket is made with.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct SocketOptions {
-    /// SO_RCVBUF, bytes. The kernel doubles it, and caps it at `net.core.rmem_max` without an error.
-    pub receive_buffer: usize,
-    /// SO_SNDBUF, bytes.
-    pub send_buffer: usize,
+    /// SO_RCVBUF, bytes; none: as the system has it, 208 KB unless `net.core.rmem_default` says otherwise. The kernel
+    /// doubles what is asked for, and caps it at `net.core.rmem_max` without an error.
+    pub receive_buffer: Option<usize>,
+    /// SO_SNDBUF, bytes; none: `net.core.wmem_default`.
+    pub send_buffer: Option<usize>,
     /// Differentiated services code point, 0..=63: 46 (EF) for audio, 26 (AF31) for signaling.
     pub dscp: u8,
 }
 
 impl SocketOptions {
-    /// Audio: a second of 50 packets a second needs little; EF.
-    pub const MEDIA: Self = Self { receive_buffer: 128 << 10, send_buffer: 128 << 10, dscp: 46 };
+    /// Audio: the default holds seconds of 50 packets a second, and each option is a system call for each of a call's
+    /// four sockets; EF.
+    pub const MEDIA: Self = Self { receive_buffer: None, send_buffer: None, dscp: 46 };
     /// Signaling: the default 208 KB loses bursts of INVITEs; AF31.
-    pub const SIGNALING: Self = Self { receive_buffer: 8 << 20, send_buffer: 4 << 20, dscp: 26 };
+    pub const SIGNALING: Self = Self { receive_buffer: Some(8 << 20), send_buffer: Some(4 << 20), dscp: 26 };
 }
 
 /// Binds a UDP socket: no SO_REUSEADDR or SO_REUSEPORT, so that a port in use is an error and never shared; an IPv6
@@ -38,8 +40,12 @@ pub fn bind(address: SocketAddr, options: &SocketOptions) -> io::Result<UdpSocke
     } else {
         socket.set_tos_v4(tos)?;
     }
-    socket.set_recv_buffer_size(options.receive_buffer)?;
-    socket.set_send_buffer_size(options.send_buffer)?;
+    if let Some(bytes) = options.receive_buffer {
+        socket.set_recv_buffer_size(bytes)?;
+    }
+    if let Some(bytes) = options.send_buffer {
+        socket.set_send_buffer_size(bytes)?;
+    }
     socket.bind(&SockAddr::from(address))?;
     Ok(socket.into())
 }

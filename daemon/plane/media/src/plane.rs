@@ -35,12 +35,21 @@ pub const WAITING_MAX: usize = 65536;
 const RESTART_EVERY: Duration = Duration::from_secs(5);
 /// Port pairs tried for one leg when others hold them.
 const PORT_TRIES: usize = 64;
+/// Slots that rest with their sockets at most: with a quarantine of five seconds, those of 800 calls a second, and 40 MB
+/// of the kernel's memory. Beyond it sockets are closed.
+const RESTING_MAX: usize = 8192;
+/// Fewer that rest are not used again: the ports of a box at peace keep the order that outsiders cannot foresee.
+const RESTING_MIN: usize = 64;
+/// Descriptors that are left to the rest of the daemon.
+const OTHER_DESCRIPTORS: usize = 256;
+/// How long sockets that nobody needs any more are kept.
+const RESTING_FOR: Duration = Duration::from_secs(30);
 
 /// The media plane, as the switch holds it.
 pub struct MediaPlane {
     workers: Vec<Worker>,
     realms: HashMap<RealmName, Realm>,
-    ports: HashMap<(RealmName, bool), Ports>,
+    ports: HashMap<PortsKey, Ports>,
     /// The certificate that all legs key by, made at start.
     identity: Arc<Identity>,
     quarantine: Duration,
@@ -57,6 +66,12 @@ pub struct MediaPlane {
     wake: Bell,
     /// What workers that ended had counted.
     past: Status,
+    /// Slots that rest or will.
+    resting: usize,
+    /// Slots for which there are descriptors.
+    slots_max: usize,
+    /// Configurations taken since the start.
+    reloads: u32,
 }
 
 struct Worker {
@@ -67,13 +82,19 @@ struct Worker {
     /// Bounded by [`MediaPlane::tell`].
     waiting: VecDeque<Command>,
     streams: usize,
+    /// Slots whose leg is over and whose sockets are kept for another: what a call's four sockets cost is a sixth of the whole.
+    /// Those of a port table in the order in which they may be used again, with the time.
+    resting: HashMap<PortsKey, VecDeque<(Instant, u32)>>,
     /// It has ended, and all that it said was heard.
     over: bool,
 }
 
+/// A port table: a realm's, for IPv6 or not.
+type PortsKey = (RealmName, bool);
+
 struct Stream {
     leg: CallSid,
-    ports: (RealmName, bool),
+    ports: PortsKey,
     port: u16,
     /// Where it is, or is on its way to.
     worker: usize,
@@ -83,8 +104,22 @@ struct Stream {
     held: Option<Vec<Command>>,
     /// When it was asked to close.
     closing: Option<Instant>,
+    rest: Rest,
+    /// Under which configuration it was opened: its sockets serve no leg of a later one.
+    reloads: u32,
     /// The end of its worker was told.
     mourned: bool,
+}
+
+/// What becomes of a slot's sockets after its leg.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Rest {
+    /// They are closed.
+    No,
+    /// They will be kept.
+    Wanted,
+    /// They are kept: among its worker's `resting`, or just called from there to be closed.
+    Kept,
 }
 
 /// How the plane is. Counters run since the start.
@@ -126,7 +161,9 @@ impl MediaPlane {
     /// Starts the workers; `wake` is rung whenever [`MediaPlane::poll_event`] has something. Raises the process's soft
     /// limit of open descriptors to the hard one. Workers are fixed from here on: a reload does not change them.
     pub fn start(config: &Config, wake: Bell) -> io::Result<Self> {
+        let mut descriptors = 0;
         if let Ok((_, hard)) = getrlimit(Resource::RLIMIT_NOFILE) {
+            descriptors = usize::try_from(hard).unwrap_or(usize::MAX);
             // Refused at worst; then opening legs fails earlier, and says so.
             let _ = setrlimit(Resource::RLIMIT_NOFILE, hard, hard);
         }
@@ -139,7 +176,8 @@ impl MediaPlane {
         let workers = cpus.iter().map(|&cpu| {
             let handle = start_worker(cpu, limits, &identity, &wake)?;
             let started = handle.began;
-            Ok(Worker { handle, cpu, started, waiting: VecDeque::new(), streams: 0, over: false })
+            let (waiting, resting) = (VecDeque::new(), HashMap::new());
+            Ok(Worker { handle, cpu, started, waiting, streams: 0, resting, over: false })
         });
         let mut plane = Self {
             workers: workers.collect::<io::Result<_>>()?,
@@ -157,6 +195,9 @@ impl MediaPlane {
             limits,
             wake,
             past: Status::default(),
+            resting: 0,
+            slots_max: LEGS_MAX.min(descriptors.saturating_sub(OTHER_DESCRIPTORS) / 2),
+            reloads: 0,
         };
         plane.take_realms(config);
         Ok(plane)
@@ -171,6 +212,13 @@ impl MediaPlane {
     pub fn reconfigure(&mut self, config: &Config) {
         self.quarantine = config.media.quarantine;
         self.limits = limits(config);
+        self.reloads += 1;
+        for worker in 0..self.workers.len() {
+            let resting = std::mem::take(&mut self.workers[worker].resting);
+            for (_, slot) in resting.into_values().flatten() {
+                self.tell(worker, Command::Close { slot, keep: false });
+            }
+        }
         self.take_realms(config);
         for worker in 0..self.workers.len() {
             self.tell(worker, Command::Limits(self.limits));
@@ -227,11 +275,17 @@ impl MediaPlane {
             }
             MediaCommand::StopPlay { leg } => self.say(leg, |slot| Command::StopPlay { slot }),
             MediaCommand::Close { leg } => {
-                self.say(leg, |slot| Command::Close { slot });
+                // When slots get short sockets are closed, so that every worker and realm can have them.
+                let keep = self.resting < RESTING_MAX && self.slots_used() < self.slots_max / 4 * 3;
+                self.say(leg, |slot| Command::Close { slot, keep });
                 let Some(slot) = self.legs.remove(&leg) else { return };
                 self.bridges.retain(|&(a, b)| a != slot && b != slot);
                 if let Some(stream) = self.stream(slot) {
                     stream.closing = Some(now.instant);
+                    if keep {
+                        stream.rest = Rest::Wanted;
+                        self.resting += 1;
+                    }
                 }
                 self.look_for_lost();
             }
@@ -240,17 +294,40 @@ impl MediaPlane {
 
     fn open(&mut self, now: Now, leg: CallSid, realm: RealmName, ipv6: bool) -> Result<MediaEvent, String> {
         self.revive(now.instant);
+        let are_slots_short = self.slots_used() >= self.slots_max;
         let family = if ipv6 { "IPv6" } else { "IPv4" };
         let key = (realm, ipv6);
         let advertised = self.realms.get(&key.0).ok_or_else(|| format!("no realm {}", key.0))?.advertised;
         let ports = self.ports.get_mut(&key).ok_or_else(|| format!("realm {} has no {family} media address", key.0))?;
         let alive = self.workers.iter_mut().enumerate().filter(|(_, worker)| !worker.has_failed());
-        let (worker, chosen) = alive.min_by_key(|(_, worker)| worker.streams).ok_or("no media worker is alive")?;
+        // With no port or slot left, those that rest are the only ones to be had.
+        let is_short = are_slots_short || !ports.has_free(now.instant);
+        let rank = |worker: &Worker| (is_short && !worker.has_rested(&key, now.instant), worker.streams);
+        let (worker, chosen) = alive.min_by_key(|(_, worker)| rank(worker)).ok_or("no media worker is alive")?;
         if chosen.waiting.len() >= WAITING_MAX / 2 {
             return Err("the media workers are overloaded".into());
         }
-        let slot = *self.free_slots.last().ok_or("too many streams")?;
         let address = ports.address();
+        let shown = advertised.filter(|_| !ipv6).map_or(address, IpAddr::V4);
+        let fingerprint = Some(self.identity.fingerprint());
+        let opened = |port: u16| {
+            let (rtp, rtcp) = (SocketAddr::new(shown, port), SocketAddr::new(shown, port + 1));
+            MediaEvent::Opened { leg, rtp, rtcp, fingerprint }
+        };
+        let few = if is_short { 0 } else { RESTING_MIN };
+        if let Some(pile) = chosen.resting.get_mut(&key).filter(|pile| pile.len() > few)
+            && let Some((_, slot)) = pile.pop_front_if(|(until, _)| *until <= now.instant)
+            && let Some(stream) = self.slots[slot as usize].as_mut()
+        {
+            chosen.streams += 1;
+            *stream = Stream { leg, rest: Rest::No, closing: None, mourned: false, held: None, ports: key, ..*stream };
+            let port = stream.port;
+            self.resting -= 1;
+            self.legs.insert(leg, slot);
+            self.tell(worker, Command::Reopen { slot, leg });
+            return Ok(opened(port));
+        }
+        let slot = *self.free_slots.last().ok_or("too many streams")?;
         for _ in 0..PORT_TRIES {
             let port = ports
                 .take(now.instant)
@@ -271,15 +348,21 @@ impl MediaPlane {
             };
             self.free_slots.pop();
             chosen.streams += 1;
-            let stream =
-                Stream { leg, ports: key, port, worker, home: worker, held: None, closing: None, mourned: false };
-            self.slots[slot as usize] = Some(stream);
+            self.slots[slot as usize] = Some(Stream {
+                leg,
+                ports: key,
+                port,
+                worker,
+                home: worker,
+                held: None,
+                closing: None,
+                rest: Rest::No,
+                reloads: self.reloads,
+                mourned: false,
+            });
             self.legs.insert(leg, slot);
             self.tell(worker, Command::Open { slot, leg, sockets: Sockets { rtp: rtp_socket, rtcp: rtcp_socket } });
-            let shown = advertised.filter(|_| !ipv6).map_or(address, IpAddr::V4);
-            let (rtp, rtcp) = (SocketAddr::new(shown, port), SocketAddr::new(shown, port + 1));
-            let fingerprint = Some(self.identity.fingerprint());
-            return Ok(MediaEvent::Opened { leg, rtp, rtcp, fingerprint });
+            return Ok(opened(port));
         }
         Err(format!("realm {}: {PORT_TRIES} media ports in a row are held by other programs", key.0))
     }
@@ -383,11 +466,15 @@ impl MediaPlane {
     /// Streams of a worker that ended by itself: the open ones are told as timed out, the closing ones are closed without
     /// figures.
     fn bury_failed(&mut self) {
+        self.workers.iter_mut().filter(|worker| worker.over).for_each(|worker| worker.resting.clear());
         for at in 0..self.slots.len() {
             let Some(stream) = self.slots[at].as_mut().filter(|s| self.workers[s.home].over) else { continue };
-            let leg = stream.leg;
+            let (leg, rest) = (stream.leg, stream.rest);
             if let Some(asked) = stream.closing {
-                self.closed(at as u32, asked);
+                self.closed(at as u32, asked, false);
+                if rest == Rest::Kept {
+                    continue;
+                }
                 self.events.push_back(MediaEvent::Closed { leg, report: Box::new(StreamReport::default()) });
             } else if !std::mem::replace(&mut stream.mourned, true) {
                 self.events.push_back(MediaEvent::TimedOut { leg, silent: Duration::ZERO });
@@ -400,14 +487,33 @@ impl MediaPlane {
         self.unmourned |= self.workers.iter().any(|worker| worker.over);
     }
 
-    fn closed(&mut self, slot: u32, at: Instant) {
-        let Some(stream) = self.slots.get_mut(slot as usize).and_then(Option::take) else { return };
-        self.workers[stream.worker].streams -= 1;
-        self.free_slots.push(slot);
-        self.legs.remove(&stream.leg);
+    fn closed(&mut self, slot: u32, at: Instant, kept: bool) {
+        let Some(stream) = self.slots.get_mut(slot as usize).and_then(Option::as_mut) else { return };
+        let worker = &mut self.workers[stream.worker];
+        if stream.rest != Rest::Kept {
+            worker.streams -= 1;
+            self.legs.remove(&stream.leg);
+        }
+        if kept {
+            stream.rest = Rest::Kept;
+            let mut unwanted = Some(slot);
+            if stream.reloads == self.reloads {
+                let pile = worker.resting.entry(stream.ports.clone()).or_default();
+                pile.push_back((at + self.quarantine, slot));
+                unwanted = pile.pop_front_if(|(until, _)| *until + RESTING_FOR <= at).map(|(_, slot)| slot);
+            }
+            if let Some(slot) = unwanted {
+                let worker = stream.worker;
+                self.tell(worker, Command::Close { slot, keep: false });
+            }
+            return;
+        }
+        self.resting -= usize::from(stream.rest != Rest::No);
         if let Some(ports) = self.ports.get_mut(&stream.ports) {
             ports.give_back(at, stream.port, self.quarantine);
         }
+        self.slots[slot as usize] = None;
+        self.free_slots.push(slot);
     }
 
     /// The next event; call until none.
@@ -431,8 +537,8 @@ impl MediaPlane {
                         return Some(event);
                     }
                 }
-                Up::Closed { slot, at, event } => {
-                    self.closed(slot, at);
+                Up::Closed { slot, at, kept, event } => {
+                    self.closed(slot, at, kept);
                     if event.is_some() {
                         return event;
                     }
@@ -474,13 +580,24 @@ impl MediaPlane {
         self.past.workers_failed
     }
 
+    fn slots_used(&self) -> usize {
+        LEGS_MAX - self.free_slots.len()
+    }
+
+    fn ports_free(&self, now: Instant) -> usize {
+        self.ports.values().map(|ports| ports.free(now)).sum()
+    }
+
     /// How the plane is.
     pub fn status(&self) -> Status {
         let clock = self.workers.iter().map(|worker| worker.handle.clock()).max();
+        let resting = || self.workers.iter().flat_map(|worker| worker.resting.values().flatten());
+        let rested = |now| resting().filter(|(until, _)| *until <= now).count() + self.ports_free(now);
+        let used: usize = self.ports.values().map(Ports::used).sum();
         let mut status = Status {
             streams: self.legs.len() as u64,
-            ports_free: clock.map_or(0, |now| self.ports.values().map(|ports| ports.free(now) as u64).sum()),
-            ports_used: self.ports.values().map(|ports| ports.used() as u64).sum(),
+            ports_free: clock.map_or(0, |now| rested(now) as u64),
+            ports_used: (used - resting().count().min(used)) as u64,
             commands_lost: self.commands_lost,
             ..self.past
         };
@@ -557,6 +674,11 @@ impl Worker {
         if sent && !self.handle.shared.rung.swap(true, Ordering::SeqCst) {
             self.handle.bell.ring();
         }
+    }
+
+    /// Whether a slot of this port table may be used again.
+    fn has_rested(&self, key: &PortsKey, now: Instant) -> bool {
+        self.resting.get(key).and_then(VecDeque::front).is_some_and(|(until, _)| *until <= now)
     }
 
     fn has_failed(&self) -> bool {

@@ -85,7 +85,12 @@ impl Ports {
         self.free.len() + rested.filter(|(_, port)| self.first <= *port && *port < self.last).count()
     }
 
-    /// Pairs in use.
+    /// Whether any pair could be taken now.
+    pub fn has_free(&self, now: Instant) -> bool {
+        !self.free.is_empty() || self.resting.front().is_some_and(|(until, _)| *until <= now)
+    }
+
+    /// Pairs in use, or kept with their sockets for the next leg.
     pub fn used(&self) -> usize {
         self.used.len()
     }

@@ -79,8 +79,15 @@ pub(crate) enum Command {
     StopPlay {
         slot: u32,
     },
+    /// The leg is over. `keep`: its sockets stay in the ring, for [`Command::Reopen`]; what comes to them meanwhile is dropped.
     Close {
         slot: u32,
+        keep: bool,
+    },
+    /// A new leg on the sockets that a slot has kept.
+    Reopen {
+        slot: u32,
+        leg: CallSid,
     },
     /// Give the leg up, for another worker.
     Yield {
@@ -98,10 +105,11 @@ pub(crate) enum Command {
 /// What a worker says to the switch.
 pub(crate) enum Up {
     Event(MediaEvent),
-    /// The sockets of a leg are closed; its ports may rest from now on.
+    /// A leg is over, its sockets closed or kept; its ports may rest from now on.
     Closed {
         slot: u32,
         at: Instant,
+        kept: bool,
         event: Option<MediaEvent>,
     },
     Yielded {
@@ -223,6 +231,8 @@ struct Wires {
     rtp: SocketId,
     rtcp: SocketId,
     leaving: Option<Leaving>,
+    /// One of them can receive no more: no later leg shall have them.
+    broken: bool,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -340,7 +350,13 @@ impl Worker {
                 Completion::Woken => self.commands(now),
                 Completion::Closed { socket } => self.gone(now, socket, None),
                 Completion::Released { socket, descriptor } => self.gone(now, socket, Some(descriptor)),
-                Completion::Broken { .. } => {}
+                Completion::Broken { socket, .. } => {
+                    if let Some((slot, _)) = self.owners.get(socket.index as usize).copied().flatten()
+                        && let Some(wires) = &mut self.wires[slot as usize]
+                    {
+                        wires.broken = true;
+                    }
+                }
             }
         }
         packets
@@ -400,9 +416,18 @@ impl Worker {
             Command::Unbridge { slot } => self.relay.unbridge(slot),
             Command::Play { slot, play, prompt, times } => self.relay.play(now, slot, play, prompt, times),
             Command::StopPlay { slot } => self.relay.stop_play(slot),
-            Command::Close { slot } => {
+            Command::Reopen { slot, leg } => {
+                // Still connected to the peer of the leg before.
+                self.bind(slot, None);
+                self.relay.open(now, slot, leg);
+            }
+            Command::Close { slot, keep } => {
                 let event = self.relay.close(slot);
-                self.leave(now, slot, Leaving::Closing, Farewell { event, ..Farewell::default() });
+                if keep && self.wires[slot as usize].is_some_and(|wires| !wires.broken) {
+                    self.hand_up(Up::Closed { slot, at: now, kept: true, event });
+                } else {
+                    self.leave(now, slot, Leaving::Closing, Farewell { event, ..Farewell::default() });
+                }
             }
             Command::Yield { slot } => {
                 // Connected, the socket would turn others away while nobody looks.
@@ -419,13 +444,13 @@ impl Worker {
         let (Ok(rtp), Ok(rtcp)) = (self.ring.add(sockets.rtp), self.ring.add(sockets.rtcp)) else { return };
         self.owners[rtp.index as usize] = Some((slot, Port::Rtp));
         self.owners[rtcp.index as usize] = Some((slot, Port::Rtcp));
-        self.wires[slot as usize] = Some(Wires { rtp, rtcp, leaving: None });
+        self.wires[slot as usize] = Some(Wires { rtp, rtcp, leaving: None, broken: false });
     }
 
     fn leave(&mut self, now: Instant, slot: u32, how: Leaving, farewell: Farewell) {
         let Some(Some(wires)) = self.wires.get_mut(slot as usize) else {
             self.hand_up(match how {
-                Leaving::Closing => Up::Closed { slot, at: now, event: farewell.event },
+                Leaving::Closing => Up::Closed { slot, at: now, kept: false, event: farewell.event },
                 Leaving::Yielding => Up::Yielded { slot, leg: farewell.leg, sockets: None },
             });
             return;
@@ -461,7 +486,7 @@ impl Worker {
                 let sockets = farewell.rtp.zip(farewell.rtcp).map(|(rtp, rtcp)| Sockets { rtp, rtcp });
                 Up::Yielded { slot, leg: farewell.leg, sockets }
             }
-            Some(Leaving::Closing) | None => Up::Closed { slot, at: now, event: farewell.event },
+            Some(Leaving::Closing) | None => Up::Closed { slot, at: now, kept: false, event: farewell.event },
         });
     }
 

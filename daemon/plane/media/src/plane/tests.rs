@@ -58,7 +58,7 @@ fn close_all(plane: &mut MediaPlane, count: u128) {
     assert_eq!(closed.len(), count as usize);
     let status = plane.status();
     assert_eq!((status.streams, status.ports_used), (0, 0));
-    assert!(plane.slots.iter().all(Option::is_none));
+    assert!(plane.slots.iter().flatten().all(|stream| stream.rest == Rest::Kept));
 }
 
 fn is_timed_out(event: &MediaEvent) -> bool {
@@ -145,4 +145,34 @@ fn rested_ports_are_free_again_without_a_new_call() {
         assert!(now().instant < limit, "{:?}", plane.status());
         thread::yield_now();
     }
+}
+
+#[test]
+fn sockets_rest_and_serve_a_later_leg_also_when_no_port_is_left_and_not_after_a_reload() {
+    let mut plane = plane(47_500, 8);
+    let opened = |plane: &mut MediaPlane, leg| {
+        plane.command(now(), MediaCommand::Open { leg: CallSid(leg), realm: RealmName::new("lo"), ipv6: false });
+        plane.poll_event()
+    };
+    assert!(matches!(opened(&mut plane, 8), Some(MediaEvent::OpenFailed { .. })), "eight pairs for eight legs");
+    close_all(&mut plane, 8);
+    assert_eq!((plane.status().ports_used, plane.resting), (0, 8));
+    // Again, on what rests: no worker and no port is left out.
+    for leg in 10..18 {
+        let event = opened(&mut plane, leg);
+        assert!(matches!(event, Some(MediaEvent::Opened { .. })), "{event:?}");
+    }
+    assert_eq!((plane.status().streams, plane.status().ports_used, plane.resting), (8, 8, 0));
+
+    plane.reloads += 1;
+    (10..18).for_each(|leg| plane.command(now(), MediaCommand::Close { leg: CallSid(leg) }));
+    let closed = legs(&mut plane, 8, |event| matches!(event, MediaEvent::Closed { .. }));
+    assert_eq!(closed.len(), 8);
+    let limit = now().instant + LIMIT;
+    while plane.resting > 0 {
+        assert_eq!(plane.poll_event(), None);
+        assert!(now().instant < limit, "opened under another configuration, their sockets are closed");
+        thread::yield_now();
+    }
+    assert_eq!(plane.ports.values().map(Ports::used).sum::<usize>(), 0);
 }
