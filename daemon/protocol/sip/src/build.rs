@@ -3,7 +3,7 @@
 //! Values come from peers and from documents: CR, LF and NUL become spaces here, in one place, so that no value can
 //! begin a header of its own. What has a grammar is quoted or escaped by [`name_addr`], [`quoted`] and [`Uri`].
 
-use std::{fmt::Write, net::SocketAddr, sync::Arc};
+use std::{fmt, fmt::Write, net::SocketAddr, sync::Arc};
 
 use postern_types::Transport;
 
@@ -28,7 +28,7 @@ struct Fields {
 }
 
 impl Fields {
-    fn push(&mut self, id: Name, name: &str, value: &str) {
+    fn push(&mut self, id: Name, name: &str, value: impl FnOnce(&mut String)) {
         if self.marks.len() >= HEADERS_MAX {
             return;
         }
@@ -36,7 +36,7 @@ impl Fields {
         self.text.push_str(name);
         self.text.push_str(": ");
         let from = self.text.len();
-        push_clean(value, &mut self.text);
+        value(&mut self.text);
         self.marks.push(Mark {
             name: id,
             name_len: name.len() as u16,
@@ -47,12 +47,24 @@ impl Fields {
     }
 
     fn known(&mut self, name: Name, value: &str) {
-        self.push(name, name.as_str(), value);
+        self.push(name, name.as_str(), |text| push_clean(value, text));
+    }
+
+    /// A known header whose value is put together, in its place.
+    fn composed(&mut self, name: Name, value: fmt::Arguments<'_>) {
+        self.push(name, name.as_str(), |text| {
+            let from = text.len();
+            let _ = text.write_fmt(value);
+            if !is_clean(&text[from..]) {
+                let raw = text.split_off(from);
+                push_clean(&raw, text);
+            }
+        });
     }
 
     fn any(&mut self, name: &str, value: &str) {
         if scan::is_token(name) && name.len() <= crate::limits::NAME_MAX {
-            self.push(Name::of(name), name, value);
+            self.push(Name::of(name), name, |text| push_clean(value, text));
         }
     }
 
@@ -92,8 +104,12 @@ fn itoa(mut number: usize, buffer: &mut [u8; 20]) -> &str {
     std::str::from_utf8(&buffer[at..]).expect("digits are ASCII")
 }
 
+fn is_clean(value: &str) -> bool {
+    memchr::memchr3(b'\r', b'\n', 0, value.as_bytes()).is_none()
+}
+
 fn push_clean(value: &str, out: &mut String) {
-    if memchr::memchr3(b'\r', b'\n', 0, value.as_bytes()).is_none() {
+    if is_clean(value) {
         out.push_str(value);
     } else {
         out.extend(value.chars().map(|c| if matches!(c, '\r' | '\n' | '\0') { ' ' } else { c }));
@@ -178,15 +194,14 @@ impl RequestBuilder {
     /// A Via that asks for `rport` (RFC 3581). The branch must begin with `z9hG4bK` and be new for each transaction.
     pub fn via(mut self, sent_by: impl Into<SentBy>, branch: &str) -> Self {
         let SentBy { transport, address } = sent_by.into();
-        let value = format!("SIP/2.0/{} {address};branch={branch};rport", transport.in_via());
-        self.fields.known(Name::Via, &value);
+        let transport = transport.in_via();
+        self.fields.composed(Name::Via, format_args!("SIP/2.0/{transport} {address};branch={branch};rport"));
         self
     }
 
     /// CSeq with this request's method.
     pub fn cseq(mut self, number: u32) -> Self {
-        let value = format!("{number} {}", self.method);
-        self.fields.known(Name::CSeq, &value);
+        self.fields.composed(Name::CSeq, format_args!("{number} {}", self.method));
         self
     }
 
@@ -301,10 +316,9 @@ impl<'a> ResponseBuilder<'a> {
         fields.text.push_str("\r\n");
         for (at, value) in from.list(Name::Via).enumerate() {
             match (at, self.request.source, Via::parse(value)) {
-                (0, Some(source), Ok(via)) => match received_via(&via, source) {
-                    Some(value) => fields.known(Name::Via, &value),
-                    None => fields.known(Name::Via, value),
-                },
+                (0, Some(source), Ok(via)) if needs_received(&via, source) => {
+                    fields.composed(Name::Via, format_args!("{}", ReceivedVia { via, source }));
+                }
                 _ => fields.known(Name::Via, value),
             }
         }
@@ -312,7 +326,7 @@ impl<'a> ResponseBuilder<'a> {
             let Some(value) = from.first(name) else { continue };
             match self.to_tag {
                 Some(tag) if name == Name::To && from.to().is_ok_and(|to| to.tag().is_none()) => {
-                    fields.known(name, &format!("{value};tag={tag}"));
+                    fields.composed(name, format_args!("{value};tag={tag}"));
                 }
                 _ => fields.known(name, value),
             }
@@ -323,30 +337,41 @@ impl<'a> ResponseBuilder<'a> {
     }
 }
 
-/// The Via with `received` and `rport` filled in, when it asks for it or lies about where it is (18.2.1, RFC 3581 4).
-fn received_via(via: &Via<'_>, source: SocketAddr) -> Option<String> {
-    let asks = via.rport().is_some();
-    if !asks && crate::uri::ip_of(via.host) == Some(source.ip()) {
-        return None;
-    }
-    let mut value = format!("SIP/2.0/{} {}", via.transport, via.host);
-    if let Some(port) = via.port {
-        let _ = write!(value, ":{port}");
-    }
-    for (name, param) in via.params.iter() {
-        if name.eq_ignore_ascii_case("received") || name.eq_ignore_ascii_case("rport") {
-            continue;
+/// Whether a Via asks for its source, or lies about where it is (18.2.1, RFC 3581 4).
+fn needs_received(via: &Via<'_>, source: SocketAddr) -> bool {
+    via.rport().is_some() || crate::uri::ip_of(via.host) != Some(source.ip())
+}
+
+/// A Via with `received`, and `rport` when it asks for it, filled in.
+struct ReceivedVia<'a> {
+    via: Via<'a>,
+    source: SocketAddr,
+}
+
+impl fmt::Display for ReceivedVia<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { via, source } = self;
+        write!(f, "SIP/2.0/{} {}", via.transport, via.host)?;
+        if let Some(port) = via.port {
+            write!(f, ":{port}")?;
         }
-        match param {
-            Some(param) => _ = write!(value, ";{name}={param}"),
-            None => _ = write!(value, ";{name}"),
+        for (name, param) in via.params.iter() {
+            if name.eq_ignore_ascii_case("received") || name.eq_ignore_ascii_case("rport") {
+                continue;
+            }
+            f.write_str(";")?;
+            f.write_str(name)?;
+            if let Some(param) = param {
+                f.write_str("=")?;
+                f.write_str(param)?;
+            }
         }
+        write!(f, ";received={}", source.ip())?;
+        if via.rport().is_some() {
+            write!(f, ";rport={}", source.port())?;
+        }
+        Ok(())
     }
-    let _ = write!(value, ";received={}", source.ip());
-    if asks {
-        let _ = write!(value, ";rport={}", source.port());
-    }
-    Some(value)
 }
 
 /// Where a response to `request` goes: RFC 3581 4 with rport, else RFC 3261 18.2.2. None when the Via is broken and no
