@@ -134,7 +134,8 @@ impl Call {
         Self {
             sid,
             account: None,
-            legs: Vec::new(),
+            // The caller's and the callee's; more are rare, and a leg is large.
+            legs: Vec::with_capacity(2),
             legs_total: 0,
             created: now,
             session: None,

@@ -14,6 +14,9 @@ use crate::{Event, Subject};
 /// occurrence is the member itself.
 const DATA_MEMBER: &str = ",\"data\":";
 
+/// Room for the JSON of an ordinary event, so that it is not grown while written.
+const JSON_USUAL: usize = 512;
+
 /// An event and its JSON.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Written {
@@ -46,13 +49,15 @@ impl std::error::Error for BadWritten {}
 impl Written {
     /// Serializes.
     pub fn of(event: &Event) -> Self {
+        let mut json = Vec::with_capacity(JSON_USUAL);
+        serde_json::to_writer(&mut json, event).expect("an event has string keys only");
         Self {
             seq: event.seq,
             id: event.id,
             at: event.at,
             name: event.fact.meta().name.into(),
             subject: event.subject.clone(),
-            json: serde_json::to_string(event).expect("an event has string keys only").into(),
+            json: String::from_utf8(json).expect("JSON is UTF-8").into(),
         }
     }
 

@@ -1,7 +1,7 @@
 //! The ladder of each call: its facts in order, live and for a while after its end.
 
 use std::{
-    collections::{HashMap, VecDeque},
+    collections::{HashMap, VecDeque, hash_map::Entry},
     sync::Arc,
 };
 
@@ -62,10 +62,20 @@ impl Ledger {
     pub fn record(&mut self, event: &Arc<Event>) -> Option<Chapter> {
         let call = event.subject.call?;
         let is_end = matches!(event.fact, Fact::CallEnded(_));
-        if !self.stories.contains_key(&call) && !self.open(call, &event.fact) {
-            return None;
-        }
-        let story = self.stories.get_mut(&call).expect("opened above or before");
+        let live = self.live();
+        let story = match self.stories.entry(call) {
+            Entry::Occupied(story) => story.into_mut(),
+            // A story begins with the call's first fact only, so that a late fact of a forgotten call does not open one that
+            // never ends.
+            Entry::Vacant(place) => {
+                let begins = matches!(event.fact, Fact::CallOffered(_) | Fact::CallCreated(_));
+                if !begins || live >= self.limits.live_max {
+                    self.dropped += 1;
+                    return None;
+                }
+                place.insert(Story::default())
+            }
+        };
         if let Some(leg) = event.subject.leg.filter(|leg| *leg != call && !story.legs.contains(leg)) {
             // Bounded by facts_max: a leg is noted only with a fact that is kept.
             if story.events.len() < self.limits.facts_max {
@@ -107,17 +117,6 @@ impl Ledger {
     /// Facts that found no room.
     pub fn dropped(&self) -> u64 {
         self.dropped
-    }
-
-    /// A story begins with the call's first fact only, so that a late fact of a forgotten call does not open one that never ends.
-    fn open(&mut self, call: CallSid, fact: &Fact) -> bool {
-        let begins = matches!(fact, Fact::CallOffered(_) | Fact::CallCreated(_));
-        if begins && self.live() < self.limits.live_max {
-            self.stories.insert(call, Story::default());
-            return true;
-        }
-        self.dropped += 1;
-        false
     }
 
     fn forget_oldest(&mut self) {

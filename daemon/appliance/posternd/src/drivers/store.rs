@@ -42,6 +42,10 @@ const GROUP_EVERY: Duration = Duration::from_millis(200);
 /// Pages of the log before it is folded into the table: 16 MB, in which pages that change often are written once.
 const LOG_PAGES: i64 = 4096;
 
+/// Pages held in memory, KB at most: those of a group under load. With the two megabytes that SQLite takes by itself a
+/// page was written to the log more than once in a group.
+const CACHE_KB: i64 = 16 << 10;
+
 /// After a commit that failed.
 const RETRY_AFTER: Duration = Duration::from_secs(1);
 
@@ -340,6 +344,8 @@ fn open_writer(path: &Path) -> rusqlite::Result<Connection> {
     connection.pragma_update(None, "journal_mode", "wal")?;
     connection.pragma_update(None, "synchronous", "normal")?;
     connection.pragma_update(None, "wal_autocheckpoint", LOG_PAGES)?;
+    // Negative: kilobytes, not pages.
+    connection.pragma_update(None, "cache_size", -CACHE_KB)?;
     connection.set_prepared_statement_cache_capacity(16);
     connection.busy_timeout(Duration::from_secs(5))?;
     let version: i64 = connection.pragma_query_value(None, "user_version", |row| row.get(0))?;
