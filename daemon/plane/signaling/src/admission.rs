@@ -44,7 +44,7 @@ pub(crate) struct Meter {
 
 impl Meter {
     /// Counts one more; whether it is among the first `max` of this second.
-    fn admits(&mut self, now: Instant, max: u32) -> bool {
+    pub(crate) fn admits(&mut self, now: Instant, max: u32) -> bool {
         if self.since.is_none_or(|since| now.duration_since(since) >= Duration::from_secs(1)) {
             (self.since, self.count) = (Some(now), 0);
         }

@@ -5,7 +5,7 @@
 //! long time and neither a device nor a call needs it.
 
 use std::{
-    collections::HashMap,
+    collections::{HashMap, hash_map::Entry},
     net::{IpAddr, SocketAddr},
     time::{Duration, Instant},
 };
@@ -21,6 +21,7 @@ use postern_types::{ConnectionId, Now, Transport, TrunkName, UserName};
 
 use crate::{
     Output, Signaling,
+    admission::Meter,
     output::{Connect, ConnectionCommand, ConnectionEvent},
     registrar::Binding,
     side::{self, Side, Tag},
@@ -33,6 +34,12 @@ const CONNECTIONS_MAX: usize = 10_000;
 const UNPROVEN_MAX: usize = 4096;
 /// Of strangers from one source at most: an office behind one address whose phones all come back at once has room.
 const UNPROVEN_OF_SOURCE_MAX: u32 = 128;
+/// Of anybody from one source at most, proven or not, so that nobody takes all: a carrier that opens one for each call has room.
+const OF_SOURCE_MAX: u32 = 4096;
+/// Strangers admitted in a second at most: a TLS handshake costs about a tenth of a millisecond of one core.
+const STRANGERS_PER_SECOND: u32 = 1000;
+/// A timer is never set further ahead, so that those of connections that are gone do not pile up.
+const LOOK_EVERY: Duration = Duration::from_secs(60);
 /// How long a stranger may take to prove itself, handshake included.
 const UNPROVEN_FOR: Duration = T1_64;
 /// How long the rest of a message may take that has begun.
@@ -50,10 +57,19 @@ pub(crate) struct Connections {
     all: HashMap<ConnectionId, Connection>,
     /// Those that were opened from here, for the next request to the same peer.
     to: HashMap<Peer, ConnectionId>,
-    /// Strangers by source.
-    strangers: HashMap<IpAddr, u32>,
+    /// Accepted ones by source.
+    sources: HashMap<IpAddr, Source>,
     unproven: usize,
+    /// Strangers of this second.
+    strangers: Meter,
     opened: u64,
+}
+
+/// Connections of one source.
+#[derive(Debug, Default)]
+struct Source {
+    all: u32,
+    unproven: u32,
 }
 
 #[derive(Debug)]
@@ -107,7 +123,9 @@ impl Connections {
         let Some(connection) = flow.connection.and_then(|id| self.all.get_mut(&id)) else { return };
         if !std::mem::replace(&mut connection.proven, true) {
             self.unproven -= 1;
-            forget_stranger(&mut self.strangers, connection.flow.remote.ip());
+            if let Some(source) = self.sources.get_mut(&connection.flow.remote.ip()) {
+                source.unproven -= 1;
+            }
         }
     }
 
@@ -130,17 +148,20 @@ impl Connections {
         if self.all.len() >= CONNECTIONS_MAX {
             return Err("too many connections");
         }
-        if !proven {
-            if self.unproven >= UNPROVEN_MAX {
-                return Err("too many connections of strangers");
-            }
-            let of_source = self.strangers.entry(source).or_default();
-            if *of_source >= UNPROVEN_OF_SOURCE_MAX {
-                return Err("too many connections from one source");
-            }
-            *of_source += 1;
-            self.unproven += 1;
+        let known = self.sources.get(&source).map_or((0, 0), |of| (of.all, of.unproven));
+        if known.0 >= OF_SOURCE_MAX || (!proven && known.1 >= UNPROVEN_OF_SOURCE_MAX) {
+            return Err("too many connections from one source");
         }
+        if !proven && self.unproven >= UNPROVEN_MAX {
+            return Err("too many connections of strangers");
+        }
+        if !proven && !self.strangers.admits(now, STRANGERS_PER_SECOND) {
+            return Err("too many connections of strangers in a second");
+        }
+        let of_source = self.sources.entry(source).or_default();
+        of_source.all += 1;
+        of_source.unproven += u32::from(!proven);
+        self.unproven += usize::from(!proven);
         self.insert(now, id, flow, State::Handshake, proven, None);
         Ok(())
     }
@@ -163,9 +184,15 @@ impl Connections {
 
     fn remove(&mut self, id: ConnectionId) -> Option<Connection> {
         let connection = self.all.remove(&id)?;
-        if !connection.proven {
-            self.unproven -= 1;
-            forget_stranger(&mut self.strangers, connection.flow.remote.ip());
+        self.unproven -= usize::from(!connection.proven);
+        if connection.peer.is_none()
+            && let Entry::Occupied(mut of) = self.sources.entry(connection.flow.remote.ip())
+        {
+            of.get_mut().all -= 1;
+            of.get_mut().unproven -= u32::from(!connection.proven);
+            if of.get().all == 0 {
+                of.remove();
+            }
         }
         if let Some(peer) = &connection.peer
             && self.to.get(peer) == Some(&id)
@@ -200,7 +227,7 @@ impl Signaling {
                 let flow = Flow { transport, local, remote, connection: Some(id) };
                 self.accepted(now.instant, id, flow);
             }
-            ConnectionEvent::Connected => self.connected(id),
+            ConnectionEvent::Connected => self.connected(now.instant, id),
             ConnectionEvent::Received(bytes) => self.received(now, id, bytes),
             ConnectionEvent::Closed(why) => {
                 if let Some(Connection { state: State::Handshake, flow, .. }) = self.connections.all.get(&id) {
@@ -222,7 +249,7 @@ impl Signaling {
         match self.connections.admit(now, id, flow, proven) {
             Ok(()) => {
                 self.command(id, ConnectionCommand::Admit);
-                self.arm(id);
+                self.arm(now, id);
             }
             Err(why) => {
                 self.counters.connections_refused += 1;
@@ -232,13 +259,13 @@ impl Signaling {
         }
     }
 
-    fn connected(&mut self, id: ConnectionId) {
+    fn connected(&mut self, now: Instant, id: ConnectionId) {
         let Some(connection) = self.connections.all.get_mut(&id) else { return };
         if let State::Connecting(waiting) = std::mem::replace(&mut connection.state, State::Open) {
             for bytes in waiting {
                 self.command(id, ConnectionCommand::Send(bytes));
             }
-            self.arm(id);
+            self.arm(now, id);
         }
     }
 
@@ -277,7 +304,7 @@ impl Signaling {
         let waiting = connection.framer.as_ref().is_some_and(Framer::is_waiting);
         connection.half = if waiting { connection.half.or(Some(now.instant)) } else { None };
         if waiting {
-            self.arm(id);
+            self.arm(now.instant, id);
         }
     }
 
@@ -307,7 +334,7 @@ impl Signaling {
         let (flow, opening) = (connection.flow, matches!(connection.state, State::Connecting(_)));
         if at > now {
             // The timer that fired was an earlier one.
-            return self.set_timer(id, at);
+            return self.set_timer(now, id, at);
         }
         match why {
             Some(why) => {
@@ -320,25 +347,29 @@ impl Signaling {
             None => {
                 let needed =
                     !connection.users.is_empty() || self.sides.values().any(|side| side.flow.connection == Some(id));
-                match needed {
-                    true => self.set_timer(id, now + IDLE_FOR),
-                    false => self.close(now, id, "idle"),
+                if !needed {
+                    return self.close(now, id, "idle");
                 }
+                if let Some(connection) = self.connections.all.get_mut(&id) {
+                    connection.heard = now;
+                }
+                self.set_timer(now, id, now + IDLE_FOR);
             }
         }
     }
 
     /// Sees to it that a timer fires by the connection's deadline.
-    fn arm(&mut self, id: ConnectionId) {
+    fn arm(&mut self, now: Instant, id: ConnectionId) {
         let Some(connection) = self.connections.all.get(&id) else { return };
         let (at, _) = connection.deadline();
         // A later timer that is set already looks at the earlier time by itself only when it fires: so one is set for each earlier one.
         if connection.armed <= connection.begun || at < connection.armed {
-            self.set_timer(id, at);
+            self.set_timer(now, id, at);
         }
     }
 
-    fn set_timer(&mut self, id: ConnectionId, at: Instant) {
+    fn set_timer(&mut self, now: Instant, id: ConnectionId, at: Instant) {
+        let at = at.min(now + LOOK_EVERY);
         if let Some(connection) = self.connections.all.get_mut(&id) {
             connection.armed = at;
             self.timers.set(at, Timer::Connection(id));
@@ -385,7 +416,7 @@ impl Signaling {
         self.connections.to.insert(peer.clone(), id);
         self.connections.insert(now, id, flow, State::Connecting(Vec::new()), true, Some(peer));
         self.command(id, ConnectionCommand::Connect(Box::new(connect)));
-        self.arm(id);
+        self.arm(now, id);
         Some(flow)
     }
 
@@ -445,13 +476,5 @@ impl Signaling {
     }
 }
 
-fn forget_stranger(strangers: &mut HashMap<IpAddr, u32>, source: IpAddr) {
-    if let Some(count) = strangers.get_mut(&source) {
-        *count -= 1;
-        if *count == 0 {
-            strangers.remove(&source);
-        }
-    }
-}
-
 const _: () = assert!(UNPROVEN_MAX < CONNECTIONS_MAX && (UNPROVEN_OF_SOURCE_MAX as usize) < UNPROVEN_MAX);
+const _: () = assert!(UNPROVEN_OF_SOURCE_MAX < OF_SOURCE_MAX && (OF_SOURCE_MAX as usize) < CONNECTIONS_MAX);
