@@ -33,7 +33,8 @@ pub fn config(pairs: u16) -> Config {
         port_first,
         port_last: port_first + pairs * 2 - 1,
     };
-    let realm = Realm { signaling: vec![], listeners: vec![], media, advertised: None, registrations: false, uri_calls: false };
+    let realm =
+        Realm { signaling: vec![], listeners: vec![], media, advertised: None, registrations: false, uri_calls: false };
     Config {
         appliance: Appliance {
             name: "test".into(),
