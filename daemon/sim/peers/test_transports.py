@@ -4,6 +4,7 @@ import contextlib
 import re
 import socket
 import ssl
+import subprocess
 import time
 
 import pytest
@@ -174,6 +175,21 @@ def test_a_phone_registers_and_is_called_by_tls(world, certificates, version):
     daemon.until_event("registration.removed", user="alice")
 
 
+def test_openssl_verifies_our_certificate_and_old_versions_are_refused(world, certificates):
+    world.start(streams(world, certificates))
+
+    def s_client(*options):
+        command = ["openssl", "s_client", "-connect", f"{world.net.box_clients}:{TLS_PORT}", "-servername", "phones.example", "-CAfile", certificates.ca,
+                   "-verify_hostname", "phones.example", "-verify_return_error", *options]
+        done = subprocess.run([str(word) for word in command], stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=20)
+        return done.returncode, done.stdout + done.stderr
+
+    code, text = s_client()
+    assert code == 0 and "Verify return code: 0 (ok)" in text and "TLSv1.3" in text, text
+    assert s_client("-tls1_2")[0] == 0
+    assert s_client("-tls1_1")[0] != 0
+
+
 def test_clients_without_a_certificate_are_refused_where_one_is_demanded(world, certificates, tmp_path):
     daemon = world.start(streams(world, certificates, client_ca=str(certificates.ca)))
     phone = Stream(world.net.client, world.net.box_clients, TLS_PORT, certificates.client(certificates.make("alice", world.net.client)), "phones.example")
@@ -327,7 +343,6 @@ def test_a_peer_that_takes_nothing_loses_its_connection_only(world):
     phone = Stream(world.net.client, world.net.box_clients)
     registered_over(world, daemon, phone)
     deaf = Stream(world.net.carrier, world.net.box_carrier)
-    deaf.socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
     deaf.socket.settimeout(30)
     began = time.monotonic()
     # Until it is cut off: its window, the kernel's buffers and the box's queue are full by then.

@@ -32,6 +32,9 @@ const WRITE_PATIENCE: Duration = Duration::from_secs(20);
 /// How long a peer may take to accept and shake hands.
 pub const HANDSHAKE_PATIENCE: Duration = Duration::from_secs(10);
 
+/// Bytes that the kernel keeps for a connection each way. Left alone it would grow them to megabytes, for every stranger that reads nothing.
+const KERNEL_BYTES: usize = 128 * 1024;
+
 /// Silent connections are tried by the kernel: a peer that lost its power is noticed within two minutes.
 const KEEPALIVE_AFTER: Duration = Duration::from_secs(60);
 const KEEPALIVE_EVERY: Duration = Duration::from_secs(15);
@@ -104,9 +107,12 @@ impl Orders {
 /// What every TCP socket gets.
 pub fn prepare(stream: &TcpStream) {
     let alive = TcpKeepalive::new().with_time(KEEPALIVE_AFTER).with_interval(KEEPALIVE_EVERY).with_retries(4);
-    // Both are for comfort: a connection without them works.
+    let socket = SockRef::from(stream);
+    // All are for comfort: a connection without them works.
     let _ = stream.set_nodelay(true);
-    let _ = SockRef::from(stream).set_tcp_keepalive(&alive);
+    let _ = socket.set_tcp_keepalive(&alive);
+    let _ = socket.set_send_buffer_size(KERNEL_BYTES);
+    let _ = socket.set_recv_buffer_size(KERNEL_BYTES);
 }
 
 /// Makes a connection and serves it.
