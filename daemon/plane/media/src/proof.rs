@@ -215,8 +215,13 @@ impl Leg {
             Outcome::Keyed { source, keys, took } => {
                 self.crypto.take(&keys);
                 self.heard = now;
-                let is_ice = self.proof.as_ref().is_some_and(|proof| proof.ice.is_some());
-                let bound = (!is_ice && self.latch.source() != Some(source)).then(|| {
+                let ice = self.proof.as_ref().and_then(|proof| proof.ice.as_ref());
+                if ice.is_some_and(|ice| ice.nominated().is_none()) {
+                    // It passed a check and holds the key: what is said before it makes up its mind goes there, or a browser would
+                    // miss the first second (RFC 8445 12.1.1 lets a valid pair be used before the nomination).
+                    self.latch.prove(source);
+                }
+                let bound = (ice.is_none() && self.latch.source() != Some(source)).then(|| {
                     let as_described = self.latch.bind(source);
                     MediaEvent::Latched { leg: self.id, source, as_described }
                 });

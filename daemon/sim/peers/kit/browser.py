@@ -1,8 +1,9 @@
-"""Chromium without a screen: a page that makes one call, with a WAV file for its microphone. Its SIP user agent is the test."""
+"""Chromium without a screen, with a WAV file for its microphone: a page whose SIP user agent is the test, and one with SIP.js."""
 
 import base64
 import os
 import shutil
+from pathlib import Path
 
 import numpy as np
 from playwright.sync_api import sync_playwright
@@ -10,16 +11,10 @@ from playwright.sync_api import sync_playwright
 from . import audio
 from .wait import until
 
-# One connection, audio only. What it hears is kept at 8 kHz: 48 kHz in, the mean of six samples out.
-PAGE = """<!doctype html><title>call</title><script>
-let pc, heard = [];
-async function begin() {
-  pc = new RTCPeerConnection({bundlePolicy: 'max-bundle'});
-  pc.ontrack = ({track}) => listen(track);
-  const mic = await navigator.mediaDevices.getUserMedia(
-    {audio: {echoCancellation: false, noiseSuppression: false, autoGainControl: false}});
-  return mic.getAudioTracks()[0];
-}
+# What every page has: `pc`, the one connection; what it hears is kept at 8 kHz: 48 kHz in, the mean of six samples out.
+LISTENING = """
+var pc, heard = [];
+const MICROPHONE = {echoCancellation: false, noiseSuppression: false, autoGainControl: false};
 async function listen(track) {
   // Chromium decodes only what somebody plays.
   const player = new Audio(); player.srcObject = new MediaStream([track]); player.play();
@@ -37,6 +32,32 @@ async function listen(track) {
     }
     value.close();
   }
+}
+async function stats() {
+  const found = {connection: pc.connectionState, ice: pc.iceConnectionState};
+  (await pc.getStats()).forEach(s => {
+    if (s.type === 'inbound-rtp') Object.assign(found, {received: s.packetsReceived, energy: s.totalAudioEnergy, lost: s.packetsLost});
+    if (s.type === 'outbound-rtp') found.sent = s.packetsSent;
+    if (s.type === 'transport') Object.assign(found, {dtls: s.dtlsState, srtp: s.srtpCipher, tls: s.tlsVersion, role: s.dtlsRole});
+    if (s.type === 'codec') found.codec = s.mimeType;
+  });
+  return found;
+}
+function take() {
+  const bytes = new Uint8Array(Int16Array.from(heard).buffer);
+  let text = '';
+  for (const byte of bytes) text += String.fromCharCode(byte);
+  return btoa(text);
+}
+"""
+
+# One call, audio only, whose descriptions the test carries.
+PAGE = f"""<!doctype html><title>call</title><script>{LISTENING}""" + """
+async function begin() {
+  pc = new RTCPeerConnection({bundlePolicy: 'max-bundle'});
+  pc.ontrack = ({track}) => listen(track);
+  const mic = await navigator.mediaDevices.getUserMedia({audio: MICROPHONE});
+  return mic.getAudioTracks()[0];
 }
 function gathered() {
   return new Promise(done => {
@@ -66,22 +87,6 @@ async function press(digits) {
   // Chromium begins a tone only when it is settled what one is: the sender exists since the answer.
   pc.getSenders()[0].dtmf.insertDTMF(digits, 120, 80);
 }
-async function stats() {
-  const found = {connection: pc.connectionState, ice: pc.iceConnectionState};
-  (await pc.getStats()).forEach(s => {
-    if (s.type === 'inbound-rtp') Object.assign(found, {received: s.packetsReceived, energy: s.totalAudioEnergy, lost: s.packetsLost});
-    if (s.type === 'outbound-rtp') found.sent = s.packetsSent;
-    if (s.type === 'transport') Object.assign(found, {dtls: s.dtlsState, srtp: s.srtpCipher, tls: s.tlsVersion, role: s.dtlsRole});
-    if (s.type === 'codec') found.codec = s.mimeType;
-  });
-  return found;
-}
-function take() {
-  const bytes = new Uint8Array(Int16Array.from(heard).buffer);
-  let text = '';
-  for (const byte of bytes) text += String.fromCharCode(byte);
-  return btoa(text);
-}
 let pc_track;
 </script>"""
 
@@ -94,16 +99,16 @@ def binary():
 
 
 class Browser:
-    def __init__(self, folder, sound):
+    """A page with one call; the test carries its descriptions."""
+
+    def __init__(self, folder, sound, options=()):
         self.folder = folder / "browser"
         self.folder.mkdir()
         microphone = self.folder / "microphone.wav"
         audio.write_wav(microphone, sound)
-        page = self.folder / "page.html"
-        page.write_text(PAGE)
         self.playwright = sync_playwright().start()
         options = [
-            "--use-fake-device-for-media-stream", "--use-fake-ui-for-media-stream", f"--use-file-for-fake-audio-capture={microphone}",
+            *options, "--use-fake-device-for-media-stream", "--use-fake-ui-for-media-stream", f"--use-file-for-fake-audio-capture={microphone}",
             "--allow-loopback-in-peer-connection", "--autoplay-policy=no-user-gesture-required", "--disable-gpu", "--mute-audio",
             # Root, as in many containers, has no sandbox.
             *(["--no-sandbox"] if os.geteuid() == 0 else []),
@@ -113,6 +118,11 @@ class Browser:
         self.messages = []
         self.page.on("console", lambda message: self.messages.append(message.text))
         self.page.on("pageerror", lambda error: self.messages.append(str(error)))
+        self.open()
+
+    def open(self):
+        page = self.folder / "page.html"
+        page.write_text(PAGE)
         self.page.goto(page.as_uri())
 
     def offer(self):
@@ -154,3 +164,75 @@ class Browser:
     def stop(self, *_):
         self.browser.close()
         self.playwright.stop()
+
+
+# A phone made of SIP.js as it comes: registers, calls and is called over secure WebSocket.
+PHONE = f"""<!doctype html><title>phone</title><audio id="remote"></audio><script>{LISTENING}</script>""" + """
+<script type="module">
+import { SimpleUser } from '/sip.js/platform/web/index.js';
+const seen = window.seen = [];
+window.start = async (server, user, domain, password) => {
+  const phone = window.phone = new SimpleUser(server, {
+    aor: `sip:${user}@${domain}`,
+    media: {constraints: {audio: MICROPHONE, video: false}, remote: {audio: document.getElementById('remote')}},
+    userAgentOptions: {authorizationUsername: user, authorizationPassword: password, logLevel: 'warn'},
+  });
+  phone.delegate = {
+    onRegistered: () => seen.push('registered'),
+    onCallReceived: () => { seen.push('called'); phone.answer(); },
+    onCallAnswered: () => {
+      pc = phone.session.sessionDescriptionHandler.peerConnection;
+      pc.getReceivers().forEach(receiver => listen(receiver.track));
+      seen.push('answered');
+    },
+    onCallHangup: () => seen.push('ended'),
+    onServerDisconnect: () => seen.push('disconnected'),
+  };
+  await phone.connect();
+  await phone.register();
+};
+window.ready = true;
+</script>"""
+ORIGIN = "https://phone.example"
+
+
+class Webphone(Browser):
+    """A page with SIP.js, served from ORIGIN without a server: what it asks for comes from here."""
+
+    def __init__(self, folder, sound):
+        # The certificates of tests are nobody's; what is shown here is SIP and media.
+        super().__init__(folder, sound, options=["--ignore-certificate-errors"])
+
+    def open(self):
+        library = Path(os.environ.get("CACHE", Path.home() / ".cache/postern")) / "sip.js"
+
+        def serve(route):
+            path = route.request.url.removeprefix(ORIGIN)
+            if path.startswith("/sip.js/"):
+                route.fulfill(body=(library / path.removeprefix("/sip.js/")).read_text(), content_type="text/javascript")
+            else:
+                route.fulfill(body=PHONE, content_type="text/html")
+
+        # Chromium asks the user before a page of the internet may reach addresses of the local network.
+        self.page.context.grant_permissions(["local-network-access"])
+        self.page.route(f"{ORIGIN}/**", serve)
+        self.page.goto(f"{ORIGIN}/")
+        self.page.wait_for_function("window.ready")
+
+    def start(self, server, user, domain, password):
+        try:
+            self.page.evaluate("args => start(...args)", [server, user, domain, password])
+        except Exception as error:
+            raise AssertionError(f"{error}; the page says {self.messages}") from error
+
+    def call(self, target):
+        self.page.evaluate("target => phone.call(target)", target)
+
+    def hang_up(self):
+        self.page.evaluate("phone.hangup()")
+
+    def saw(self, what, count=1, limit_s=15.0):
+        try:
+            until(what, lambda: self.page.evaluate("seen").count(what) >= count, limit_s)
+        except AssertionError as error:
+            raise AssertionError(f"{error}; it saw {self.page.evaluate('seen')} and says {self.messages}") from error

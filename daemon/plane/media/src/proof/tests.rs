@@ -321,6 +321,20 @@ fn with_ice_the_box_begins_only_where_the_peer_nominates_and_silence_is_told() {
 }
 
 #[test]
+fn who_was_checked_and_keyed_hears_before_it_nominates() {
+    let mut world = World::new(true, true);
+    let (at, better) = (address(9, 6000), address(10, 7000));
+    let check = |nominates| check("evtj:x", "VOkJxbRl1RmTxUk/WvJxBt", nominates);
+    assert_eq!(world.hear(at, &check(false)).len(), 1);
+    let mut dtls = world.client(&world.phone);
+    world.shake(&mut dtls, at, Vec::new());
+    assert_eq!(world.audio(&dtls, at), (true, true));
+    assert!(!world.events().iter().any(|event| matches!(event, MediaEvent::Connected { .. })), "nobody was nominated");
+    assert_eq!(world.hear(better, &check(true)).len(), 1);
+    assert_eq!(world.report().source, Some(better), "the nomination decides");
+}
+
+#[test]
 fn handshakes_take_no_more_of_a_worker_than_they_may() {
     let (now, mut budget) = (start(), Budget::default());
     let taken = |budget: &mut Budget, at| (0..100).filter(|_| budget.take(at)).count();
