@@ -1,11 +1,13 @@
 """What happens to the process and its files: storms of signals, few descriptors, broken state, twins."""
 
+import contextlib
 import os
 import shutil
 import signal
 import socket
 import sqlite3
 import subprocess
+import threading
 
 import pytest
 from kit import box, sip, sipp
@@ -79,6 +81,28 @@ def test_killed_with_calls_it_tells_the_loss_and_serves_again(world):
     assert daemon.until_event("appliance.started", 2)[-1]["data"]["calls_lost"] == 1
     Talk(world.net).hang_up()
     daemon.idle()
+
+
+def test_who_calls_before_the_box_is_up_is_told_after_its_start(world):
+    carrier, over = sip.Raw(world.net.carrier), threading.Event()
+    invite = carrier.request("INVITE", f"sip:{box.NUMBER}@{world.net.box_carrier}", (SDP,), description(world.net.carrier, 6000))
+
+    def insist():
+        while not over.wait(0.001):
+            # Nobody listens yet, and says so.
+            with contextlib.suppress(OSError):
+                carrier.send(invite, world.net.box_carrier)
+
+    thread = threading.Thread(target=insist, daemon=True)
+    thread.start()
+    try:
+        daemon = world.start()
+        daemon.until_event("call.offered")
+    finally:
+        over.set()
+        thread.join()
+        carrier.socket.close()
+    assert daemon.events()[0]["type"] == "appliance.started", "or the next start could not tell whose call was lost"
 
 
 def test_few_descriptors_refuse_calls_and_pass(world):

@@ -118,6 +118,20 @@ async fn serve(
     };
     let (switch, questions) = SwitchHandle::new(wake);
     let (connections, streams) = streams::Streams::start(&config, listeners, mailbox.clone())?;
+    let socket = appliance.runtime_folder.join("postern.sock");
+    let unix = bind_unix(&socket).map_err(|error| format!("{}: {error}", socket.display()))?;
+    let api = match &config.api {
+        Some(api) => {
+            let bound = TcpListener::bind(api.listen).await;
+            Some(bound.map_err(|error| format!("api.listen {}: {error}", api.listen))?)
+        }
+        None => None,
+    };
+
+    // Nothing can fail any more. The first fact of a run: at the next start, calls that were told before it would count as another's.
+    let started =
+        ApplianceStarted { name: appliance.name.clone(), version: env!("CARGO_PKG_VERSION").into(), calls_lost };
+    mailbox.put(Input::Happened(Happened { subject: Subject::default(), fact: started.into() }));
     running.go.send((drivers, connections, questions)).map_err(|_| "the switch thread died at its start".to_owned())?;
 
     let link = config.control_plane.as_ref().map(|control_plane| {
@@ -139,18 +153,8 @@ async fn serve(
     });
     let context = Context { switch, hub, store: Arc::new(store.clone()), admin: daemon.clone(), tenants };
     let (stop, stopping) = watch::channel(false);
-    let socket = appliance.runtime_folder.join("postern.sock");
-    let unix = bind_unix(&socket).map_err(|error| format!("{}: {error}", socket.display()))?;
     let mut faces = vec![tokio::spawn(serve_unix(unix, context.clone(), stopping.clone()))];
-    if let Some(api) = &config.api {
-        let listener =
-            TcpListener::bind(api.listen).await.map_err(|error| format!("api.listen {}: {error}", api.listen))?;
-        faces.push(tokio::spawn(serve_tcp(listener, context, stopping)));
-    }
-
-    let started =
-        ApplianceStarted { name: appliance.name.clone(), version: env!("CARGO_PKG_VERSION").into(), calls_lost };
-    mailbox.put(Input::Happened(Happened { subject: Subject::default(), fact: started.into() }));
+    faces.extend(api.map(|listener| tokio::spawn(serve_tcp(listener, context, stopping))));
     // Without systemd there is nobody to notify, and that is fine.
     let _ = sd_notify::notify(&[sd_notify::NotifyState::Ready]);
     tokio::spawn(feed_watchdog(turns));

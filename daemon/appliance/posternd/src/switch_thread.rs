@@ -130,6 +130,8 @@ impl Thread {
         letters: &Receiver<Input<'static>>,
     ) {
         let mut stop_by: Option<Instant> = None;
+        // What was put there before the start comes before any datagram.
+        self.read(now(), letters, drivers, streams);
         loop {
             self.turns.fetch_add(1, Ordering::Relaxed);
             let limit = Instant::now() + SLEEP_MAX;
@@ -155,15 +157,8 @@ impl Thread {
                 self.switch.handle_input(now, Input::Request(token, asked.request));
                 self.carry(now, drivers, streams);
             }
-            while let Ok(letter) = letters.try_recv() {
-                if let Input::Configure { config, .. } = &letter {
-                    self.media.reconfigure(config);
-                }
-                if let Input::Stop { .. } = &letter {
-                    stop_by = Some(now.instant + Duration::from_secs(2));
-                }
-                self.switch.handle_input(now, letter);
-                self.carry(now, drivers, streams);
+            if self.read(now, letters, drivers, streams) {
+                stop_by = Some(now.instant + Duration::from_secs(2));
             }
             if self.switch.next_deadline().is_some_and(|at| at <= now.instant) {
                 self.switch.handle_timeout(now);
@@ -186,6 +181,20 @@ impl Thread {
                 return;
             }
         }
+    }
+
+    /// Takes the letters that are there. Whether one said to stop.
+    fn read(&mut self, now: Now, letters: &Receiver<Input<'static>>, drivers: &Drivers, streams: &mut Streams) -> bool {
+        let mut stops = false;
+        while let Ok(letter) = letters.try_recv() {
+            if let Input::Configure { config, .. } = &letter {
+                self.media.reconfigure(config);
+            }
+            stops |= matches!(letter, Input::Stop { .. });
+            self.switch.handle_input(now, letter);
+            self.carry(now, drivers, streams);
+        }
+        stops
     }
 
     fn take(&mut self, now: Now, event: Event) {
