@@ -70,6 +70,26 @@ pub struct StreamSetup {
     pub ice: Option<Box<Ice>>,
 }
 
+impl StreamSetup {
+    /// Plain RTP of one format both ways, 20 ms a packet, RTCP on the next port: what a description without attributes means.
+    pub fn plain(remote_rtp: SocketAddr, format: Format) -> Self {
+        Self {
+            remote_rtp,
+            remote_rtcp: SocketAddr::new(remote_rtp.ip(), remote_rtp.port().saturating_add(1)),
+            latching: Latching::Window,
+            formats: vec![format.clone()],
+            format,
+            telephone_event: None,
+            ptime_ms: 20,
+            direction: Direction::SendRecv,
+            srtp_in: None,
+            srtp_out: None,
+            dtls: None,
+            ice: None,
+        }
+    }
+}
+
 /// The other end of a DTLS handshake.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct DtlsPeer {

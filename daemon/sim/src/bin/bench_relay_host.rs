@@ -13,8 +13,8 @@ use postern_config::NoFiles;
 use postern_media::MediaPlane;
 use postern_types::{
     CallSid, Now, RealmName, UnixMicros,
-    media::{Latching, MediaCommand, MediaEvent, StreamSetup},
-    stream::{Direction, Format},
+    media::{MediaCommand, MediaEvent, StreamSetup},
+    stream::Format,
 };
 use postern_uring::{Event, SwitchRing};
 use serde_json::json;
@@ -77,20 +77,7 @@ fn open(plane: &mut MediaPlane, leg: u16, peer: SocketAddr) -> u16 {
         .find(|event| matches!(event, MediaEvent::Opened { .. } | MediaEvent::OpenFailed { .. }));
     let Some(MediaEvent::Opened { rtp, .. }) = event else { panic!("leg {leg}: {event:?}") };
     let remote_rtp = SocketAddr::new(peer.ip(), peer.port() + 2 * leg);
-    let setup = StreamSetup {
-        remote_rtp,
-        remote_rtcp: SocketAddr::new(peer.ip(), remote_rtp.port() + 1),
-        latching: Latching::Window,
-        format: Format::pcma(),
-        formats: vec![Format::pcma()],
-        telephone_event: Some(101),
-        ptime_ms: 20,
-        direction: Direction::SendRecv,
-        srtp_in: None,
-        srtp_out: None,
-        dtls: None,
-        ice: None,
-    };
+    let setup = StreamSetup { telephone_event: Some(101), ..StreamSetup::plain(remote_rtp, Format::pcma()) };
     plane.command(now(), MediaCommand::Configure { leg: id(leg), setup: Box::new(setup) });
     rtp.port()
 }

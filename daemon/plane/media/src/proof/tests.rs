@@ -6,8 +6,8 @@ use postern_srtp::{
 };
 use postern_types::{
     CallSid, Secret,
-    media::{DtlsPeer, Latching, PlayId, Prompt, StreamReport},
-    stream::{Direction, Format, Ice},
+    media::{DtlsPeer, PlayId, Prompt, StreamReport},
+    stream::{Format, Ice},
 };
 
 use super::*;
@@ -27,20 +27,7 @@ fn address(host: u8, port: u16) -> SocketAddr {
 }
 
 fn setup(port: u16) -> StreamSetup {
-    StreamSetup {
-        remote_rtp: address(1, port),
-        remote_rtcp: address(1, port),
-        latching: Latching::Window,
-        format: Format::pcmu(),
-        formats: vec![Format::pcmu()],
-        telephone_event: None,
-        ptime_ms: 20,
-        direction: Direction::SendRecv,
-        srtp_in: None,
-        srtp_out: None,
-        dtls: None,
-        ice: None,
-    }
+    StreamSetup { remote_rtcp: address(1, port), ..StreamSetup::plain(address(1, port), Format::pcmu()) }
 }
 
 /// The box, a phone that keys by DTLS, and somebody with another certificate.

@@ -1,5 +1,4 @@
 use postern_srtp::SrtpContext;
-use postern_types::media::Latching;
 use postern_types::stream::{Direction, Format, SdesKey, SrtpSuite};
 
 use super::*;
@@ -16,20 +15,7 @@ fn address(port: u16) -> SocketAddr {
 }
 
 fn setup(port: u16) -> Box<StreamSetup> {
-    Box::new(StreamSetup {
-        remote_rtp: address(port),
-        remote_rtcp: address(port + 1),
-        latching: Latching::Window,
-        format: Format::pcma(),
-        formats: vec![Format::pcma()],
-        telephone_event: None,
-        ptime_ms: 20,
-        direction: Direction::SendRecv,
-        srtp_in: None,
-        srtp_out: None,
-        dtls: None,
-        ice: None,
-    })
+    Box::new(StreamSetup::plain(address(port), Format::pcma()))
 }
 
 /// Hands slot 0 a packet of twelve header bytes and one of payload.

@@ -13,8 +13,8 @@ use postern_media::MediaPlane;
 use postern_rtp::{Header, packet::HEADER_LEN};
 use postern_types::{
     CallSid, Now, RealmName, UnixMicros,
-    media::{Latching, MediaCommand, MediaEvent, StreamSetup},
-    stream::{Direction, Format},
+    media::{MediaCommand, MediaEvent, StreamSetup},
+    stream::Format,
 };
 use postern_uring::Bell;
 
@@ -173,18 +173,10 @@ impl Peer {
     /// PCMA and PCMU both ways, digits as 101, described as it is.
     pub fn setup(&self) -> StreamSetup {
         StreamSetup {
-            remote_rtp: self.rtp.local_addr().unwrap(),
             remote_rtcp: self.rtcp.local_addr().unwrap(),
-            latching: Latching::Window,
-            format: Format::pcma(),
             formats: vec![Format::pcma(), Format::pcmu()],
             telephone_event: Some(101),
-            ptime_ms: 20,
-            direction: Direction::SendRecv,
-            srtp_in: None,
-            srtp_out: None,
-            dtls: None,
-            ice: None,
+            ..StreamSetup::plain(self.rtp.local_addr().unwrap(), Format::pcma())
         }
     }
 
