@@ -217,8 +217,8 @@ impl Leg {
                 self.heard = now;
                 let ice = self.proof.as_ref().and_then(|proof| proof.ice.as_ref());
                 if ice.is_some_and(|ice| ice.nominated().is_none()) {
-                    // It passed a check and holds the key: what is said before it makes up its mind goes there, or a browser would
-                    // miss the first second (RFC 8445 12.1.1 lets a valid pair be used before the nomination).
+                    // A lite agent could wait for the nomination, and a browser would miss the first second (1.1 s seen). It passed a
+                    // check with our password, which is its consent, and holds the key: what is said before it makes up its mind goes there.
                     self.latch.prove(source);
                 }
                 let bound = (ice.is_none() && self.latch.source() != Some(source)).then(|| {

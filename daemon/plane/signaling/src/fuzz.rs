@@ -25,8 +25,7 @@ use crate::{ConnectionEvent, Output, Signaling};
 pub fn signaling(data: &[u8]) {
     let local: SocketAddr = ([192, 0, 2, 1], 5060).into();
     let source: SocketAddr = ([192, 0, 2, 2], 5060).into();
-    // The one place below the top floor where no caller has a clock to hand down; its value does not matter.
-    #[allow(clippy::disallowed_methods)]
+    #[allow(clippy::disallowed_methods, reason = "fuzzing only needs a beginning of time")]
     let now = Now { instant: Instant::now(), wall: UnixMicros(1_700_000_000_000_000) };
     let mut plane = Signaling::new(Arc::new(config(local, source)), StdRng::seed_from_u64(1), now.instant);
     let mut alive = std::collections::BTreeSet::new();
@@ -44,7 +43,7 @@ pub fn signaling(data: &[u8]) {
 pub fn stream(data: &[u8]) {
     let local: SocketAddr = ([192, 0, 2, 1], 5060).into();
     let remote: SocketAddr = ([192, 0, 2, 2], 40_000).into();
-    #[allow(clippy::disallowed_methods)]
+    #[allow(clippy::disallowed_methods, reason = "fuzzing only needs a beginning of time")]
     let now = Now { instant: Instant::now(), wall: UnixMicros(1_700_000_000_000_000) };
     let mut plane = Signaling::new(Arc::new(config(local, remote)), StdRng::seed_from_u64(1), now.instant);
     let mut alive = std::collections::BTreeSet::new();

@@ -61,6 +61,7 @@ pub struct Orders {
 
 impl Line {
     pub fn new() -> (Self, Orders) {
+        // Bounded all the same, in bytes: see [`Line::send`].
         let (sender, receiver) = mpsc::unbounded_channel();
         let waiting = Arc::new(AtomicUsize::new(0));
         (Self { orders: sender, waiting: waiting.clone() }, Orders { orders: receiver, waiting })

@@ -42,8 +42,7 @@ pub async fn serve<S: AsyncRead + AsyncWrite + Unpin>(
         .max_message_size(Some(MESSAGE_BYTES_MAX))
         .max_frame_size(Some(MESSAGE_BYTES_MAX))
         .max_write_buffer_size(4 * MESSAGE_BYTES_MAX);
-    // The size of the error is the library's.
-    #[allow(clippy::result_large_err)]
+    #[allow(clippy::result_large_err, reason = "the error is the library's")]
     let look = |request: &Request, response: Response| admit(request, response, origins);
     let shaken = timeout(HANDSHAKE_PATIENCE, accept_hdr_async_with_config(stream, look, Some(config))).await;
     match shaken {
@@ -99,7 +98,7 @@ async fn carry<S: AsyncRead + AsyncWrite + Unpin>(
 }
 
 /// Only who speaks SIP, and only web pages that are listed. Who sends no Origin is no browser: a list cannot keep those out.
-#[allow(clippy::result_large_err)]
+#[allow(clippy::result_large_err, reason = "the error is the library's")]
 fn admit(request: &Request, mut response: Response, origins: &[String]) -> Result<Response, ErrorResponse> {
     let refuse = |status: StatusCode, why: &str| {
         let mut refusal = ErrorResponse::new(Some(why.to_owned()));
