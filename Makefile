@@ -28,9 +28,9 @@ check: ## the quick part of the tests: format, clippy, unit and simulated-world 
 	@$(TOOLS)/setup build
 	@$(TOOLS)/test format clippy units
 
-test: ## everything: format, clippy, units, simulated world, systemd unit, real peers, Debian package
+test: ## everything: format, clippy, units, simulated world, systemd unit, Yocto layer, real peers, Debian package
 	@$(TOOLS)/setup build peers package
-	@$(TOOLS)/test format clippy units systemd peers package
+	@$(TOOLS)/test format clippy units systemd yocto peers package
 
 peers: ## only the tests against real peers; ARGS goes to pytest (make peers ARGS='-k hold -x')
 	@$(TOOLS)/setup build peers

@@ -1,0 +1,3 @@
+FILESEXTRAPATHS:prepend:postern := "${THISDIR}/files:"
+
+SRC_URI:append:postern = " file://postern.cfg"
