@@ -1,4 +1,4 @@
-//! Sound: the G.711 codecs, WAV containers, resampling and tones.
+//! Sound: the G.711 codecs, WAV containers, resampling, tones, mixing, and the time line of recordings.
 //!
 //! Pure functions. What is played and to whom is the media plane's; here bytes become samples at 8000 Hz, 16 bits, one channel,
 //! and back. G.711 works in a caller's buffer and allocates nothing; reading a WAV file allocates its samples once.
@@ -6,6 +6,8 @@
 #![forbid(unsafe_code)]
 
 pub mod g711;
+pub mod mix;
+pub mod tape;
 pub mod tone;
 pub mod wav;
 
