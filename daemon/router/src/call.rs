@@ -198,6 +198,9 @@ impl Call {
             // A second INVITE for a leg that lives is no new call.
             LegEvent::Offered(_) => {}
             LegEvent::Progress { status, early, .. } => self.on_progress(cx, now, sid, status, early),
+            LegEvent::Moved { from, to, cause, .. } => {
+                self.tell(cx, sid, facts::LegFailedOver { from: from.into(), to: to.into(), cause });
+            }
             LegEvent::Answered { answer, sip_call_id, .. } => self.on_answered(cx, now, sid, answer, &sip_call_id),
             LegEvent::Confirmed { answer, .. } => self.on_confirmed(cx, now, sid, answer),
             LegEvent::Failed { by, cause, .. } | LegEvent::Ended { by, cause, .. } => {

@@ -1,7 +1,7 @@
 //! What all calls share: configuration, randomness, outputs, and who waits for which answer.
 
 use std::{
-    collections::{HashMap, VecDeque},
+    collections::{HashMap, HashSet, VecDeque},
     sync::Arc,
 };
 
@@ -34,6 +34,8 @@ pub struct Context {
     pub prompts: HashMap<PromptKey, CallSid>,
     /// Legs of each trunk that did not end.
     pub trunks: HashMap<TrunkName, u32>,
+    /// Trunks none of whose addresses is known to live.
+    pub down: HashSet<TrunkName>,
     next: u64,
 }
 
@@ -50,6 +52,7 @@ impl Context {
             requests: HashMap::new(),
             prompts: HashMap::new(),
             trunks: HashMap::new(),
+            down: HashSet::new(),
             next: 0,
         }
     }

@@ -24,6 +24,7 @@ use crate::{
     keys::Keys,
     leg::{Leg, Origin, Stream},
     negotiate::{self, Policy},
+    ways::Way,
 };
 
 /// Parties dialed at once by one `<Dial>` at most.
@@ -34,6 +35,8 @@ pub const BRANCHES_MAX: usize = 10;
 pub struct Branch {
     pub target: Target,
     pub party: Party,
+    /// Where it goes instead when that fails for a reason that is not the callee's, the next one first.
+    pub spares: VecDeque<Way>,
     /// As the API shows it.
     pub to: String,
     pub headers: Vec<(Box<str>, Box<str>)>,
@@ -62,6 +65,8 @@ pub struct Dialing {
     /// Early media flows.
     pub early: bool,
     pub ringing: Vec<CallSid>,
+    /// What those that ring were dialed by, while they have other ways.
+    pub branches: Vec<(CallSid, Branch)>,
     pub connected: Option<CallSid>,
     pub limit_at: Option<Instant>,
     /// The failure that tells most so far.
@@ -114,6 +119,7 @@ impl Dialing {
             rang: false,
             early: false,
             ringing: Vec::new(),
+            branches: Vec::new(),
             connected: None,
             limit_at: None,
             failure: None,
@@ -166,12 +172,7 @@ impl Call {
                 return None;
             }
             let Some(branch) = dialing.next.pop_front() else { break };
-            let to = branch.to.clone();
-            let Err(outcome) = self.dial_branch(cx, now, branch) else { continue };
-            self.tell_refused(cx, to, &outcome);
-            if let Some(dialing) = &mut self.dialing {
-                dialing.note(outcome);
-            }
+            self.dial_ways(cx, now, branch);
         }
         let dialing = self.dialing.as_mut()?;
         if !dialing.ringing.is_empty() {
@@ -181,6 +182,25 @@ impl Call {
         let outcome = dialing.failure.take().unwrap_or_else(nobody);
         self.dialing = None;
         Some(outcome)
+    }
+
+    /// Dials a branch by the first of its ways by which it can be; what hinders the others is noted.
+    pub fn dial_ways(&mut self, cx: &mut Context, now: Now, mut branch: Branch) {
+        loop {
+            let mut next = branch.clone();
+            let Err(outcome) = self.dial_branch(cx, now, branch) else { return };
+            let failed = next.party.clone();
+            if next.take_spare() {
+                self.tell_failed_over(cx, self.sid, &failed, &next.party, outcome.cause);
+                branch = next;
+                continue;
+            }
+            self.tell_refused(cx, next.to, &outcome);
+            if let Some(dialing) = &mut self.dialing {
+                dialing.note(outcome);
+            }
+            return;
+        }
     }
 
     fn dial_branch(&mut self, cx: &mut Context, now: Now, branch: Branch) -> Result<(), Outcome> {
@@ -233,9 +253,14 @@ impl Call {
         leg.keys.make_offer(&leg.policy, &mut cx.rng);
         let mut offer = Self::describe(&leg, formats, telephone_event, direction);
         offer.ptime_ms = ptime_ms;
+        let spare = !branch.spares.is_empty();
+        if spare && let Some(dialing) = &mut self.dialing {
+            dialing.branches.push((sid, branch.clone()));
+        }
         let (target, headers) = (branch.target, branch.headers);
         let max_forwards = self.max_forwards.saturating_sub(1);
-        leg.dial = Some(Box::new(Dial { leg: sid, target, from, from_name, offer, timeout, headers, max_forwards }));
+        leg.dial =
+            Some(Box::new(Dial { leg: sid, target, from, from_name, offer, timeout, headers, max_forwards, spare }));
         self.add_leg(cx, leg);
         if let Some(dialing) = &mut self.dialing {
             dialing.ringing.push(sid);
@@ -353,6 +378,8 @@ impl Call {
         let talked = self.talked(sid, now.wall);
         let Some(dialing) = &mut self.dialing else { return };
         let by = if by == EndedBy::Peer { EndedBy::OtherParty } else { by };
+        let had = dialing.branches.iter().position(|(of, _)| *of == sid);
+        let had = had.map(|at| dialing.branches.swap_remove(at).1);
         if dialing.connected == Some(sid) {
             let outcome = Outcome { status: "completed", cause, by, child: Some(sid), talked, bridged: true };
             self.dialing = None;
@@ -364,6 +391,12 @@ impl Call {
         if std::mem::take(&mut dialing.early) {
             cx.media(MediaCommand::Unbridge { leg: self.sid });
         }
+        if let Some(branch) = had
+            && self.goes_another_way(cx, now, sid, branch, by, &cause)
+        {
+            return;
+        }
+        let Some(dialing) = &mut self.dialing else { return };
         let status = match cause.status {
             486 | 600 => "busy",
             487 => "canceled",

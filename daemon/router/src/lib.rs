@@ -26,6 +26,7 @@ mod session;
 mod sign;
 mod table;
 mod url;
+mod ways;
 
 #[cfg(test)]
 mod tests;

@@ -71,7 +71,7 @@ pub fn realm_of(config: &Config, target: &Target) -> Option<(RealmName, bool)> {
     let (name, wants_v6) = match target {
         Target::Trunk { trunk, .. } => {
             let trunk = config.trunks.get(trunk)?;
-            let address = trunk.address.host.parse::<std::net::IpAddr>().ok();
+            let address = trunk.address().host.parse::<std::net::IpAddr>().ok();
             (&trunk.realm, address.map(|a| a.is_ipv6()))
         }
         Target::User { .. } => (config.realms.iter().find(|(_, realm)| realm.registrations)?.0, None),

@@ -18,6 +18,7 @@ use crate::{
     rest::{CreateCall, Instructions, RestError, StatusCallback, UpdateCall},
     session::{DOCUMENT_PARAMETER_MAX, Session, nouns},
     table::{self, Caller},
+    ways::Ways,
 };
 
 /// Characters of a caller or callee at most.
@@ -46,7 +47,7 @@ pub fn create(cx: &mut Context, now: Now, account: AccountSid, wanted: CreateCal
         return Err(bad(21212, "From is not a caller that can be shown"));
     }
     check(cx, account, &wanted.instructions)?;
-    let (target, party) = callee(cx, &wanted.to)?;
+    let Ways { target, party, spares } = callee(cx, &wanted.to)?;
     if let Party::Trunk { trunk } = &party
         && !cx.has_room(trunk)
     {
@@ -67,6 +68,7 @@ pub fn create(cx: &mut Context, now: Now, account: AccountSid, wanted: CreateCal
         target: target.clone(),
         party: party.clone(),
         to: wanted.to.clone(),
+        spares,
         headers: vec![],
         subscription: None,
     };
@@ -77,7 +79,8 @@ pub fn create(cx: &mut Context, now: Now, account: AccountSid, wanted: CreateCal
     leg.keys.make_offer(&leg.policy, &mut cx.rng);
     let offer = Call::describe(&leg, formats, Some(negotiate::TELEPHONE_EVENT), Direction::SendRecv);
     let (from_name, headers) = ("".into(), vec![]);
-    let dial = Dial { leg: sid, target, from, from_name, offer, timeout, headers, max_forwards: FORWARDS_MAX };
+    let dial =
+        Dial { leg: sid, target, from, from_name, offer, timeout, headers, max_forwards: FORWARDS_MAX, spare: false };
     leg.dial = Some(Box::new(dial));
 
     let mut call = Call::empty(sid, now);
@@ -149,14 +152,14 @@ fn release(call: &mut Call, cx: &mut Context, now: Now, sid: CallSid, cause: Cau
     }
 }
 
-fn callee(cx: &Context, to: &str) -> Result<(Target, Party), RestError> {
+fn callee(cx: &mut Context, to: &str) -> Result<Ways, RestError> {
     let not_valid = |why: &str| bad(21211, format!("To is not a callee: {why}"));
     if to.len() > PARTY_MAX {
         return Err(not_valid("too long"));
     }
     if let Some(name) = to.strip_prefix("client:") {
         let (user, _) = cx.config.users.get_key_value(name).ok_or_else(|| not_valid("no such user"))?;
-        return Ok((Target::User { user: user.clone() }, Party::User { user: user.clone() }));
+        return Ok(Ways::user(user.clone()));
     }
     if let Some(rest) = to.strip_prefix("sip:") {
         if rest.is_empty() || !rest.bytes().all(|b| b.is_ascii_graphic() && !b"<>\"?".contains(&b)) {
@@ -165,10 +168,10 @@ fn callee(cx: &Context, to: &str) -> Result<(Target, Party), RestError> {
         let realm =
             negotiate::uri_realm(&cx.config).ok_or_else(|| not_valid("calls to SIP URIs are not configured"))?;
         let target = Target::Uri { uri: to.into(), realm: realm.clone(), credentials: None };
-        return Ok((target, Party::Uri { uri: to.split(';').next().unwrap_or(to).into() }));
+        return Ok(Ways::only(target, Party::Uri { uri: to.split(';').next().unwrap_or(to).into() }));
     }
     let decision = table::look_up(&cx.config, Caller::User, to).map_err(|why| not_valid(&why))?;
-    nouns::reach(decision.to).ok_or_else(|| not_valid("the number is an application's"))
+    nouns::reach(cx, decision.to).ok_or_else(|| not_valid("the number is an application's"))
 }
 
 /// What can be told before the call is made.

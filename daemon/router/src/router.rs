@@ -11,7 +11,7 @@ use postern_facts::{self as facts, CallRecord};
 use postern_presence::Presence;
 use postern_types::{
     AccountSid, CallSid, Cause, EndedBy, Now, RequestId, TrunkName, UserName,
-    leg::{LegCommand, LegEvent, Offered, Party, Target},
+    leg::{LegCommand, LegEvent, Offered, Party},
     media::{MediaCommand, MediaEvent, Prompt},
 };
 use rand::rngs::StdRng;
@@ -24,6 +24,7 @@ use crate::{
     output::{Counters, HttpFailure, HttpResponse, Output, PromptKey},
     rest::{CreateCall, RestError, UpdateCall},
     table::{self, Caller, Resolved},
+    ways::Ways,
 };
 
 /// Calls at once at most: what a two-core appliance carries several times over. Beyond it new ones get 503.
@@ -95,6 +96,15 @@ impl Router {
     pub fn handle_devices(&mut self, _now: Now, user: UserName, devices: u32) {
         if let Some(changed) = self.cx.presence.devices(&user, devices) {
             self.cx.out.push_back(Output::Fact(changed));
+        }
+    }
+
+    /// Whether a trunk has an address that is known to live.
+    pub fn handle_trunk(&mut self, _now: Now, trunk: TrunkName, up: bool) {
+        if up {
+            self.cx.down.remove(&trunk);
+        } else {
+            self.cx.down.insert(trunk);
         }
     }
 
@@ -309,13 +319,18 @@ impl Router {
 
 /// Sets a call going to where its number leads.
 fn start(call: &mut Call, cx: &mut Context, now: Now, offered: &Offered, decision: table::Decision) {
-    let (target, party, to) = match decision.to {
-        Resolved::User(user) => {
-            (Target::User { user: user.clone() }, Party::User { user: user.clone() }, format!("client:{user}"))
-        }
+    let (ways, to) = match decision.to {
+        Resolved::User(user) => (Ways::user(user.clone()), format!("client:{user}")),
         Resolved::Trunk(trunk, number) => {
             let to = number.to_string();
-            (Target::Trunk { trunk: trunk.clone(), number }, Party::Trunk { trunk }, to)
+            (Ways::trunk(trunk, number), to)
+        }
+        Resolved::Group(group, number) => {
+            let to = number.to_string();
+            let Some(ways) = Ways::group(cx, &group, &number) else {
+                return call.end(cx, now, EndedBy::Router, Cause::new(404, "no such group"));
+            };
+            (ways, to)
         }
         Resolved::Application(app) => return call.start_application(cx, now, offered, &app),
     };
@@ -326,7 +341,8 @@ fn start(call: &mut Call, cx: &mut Context, now: Now, offered: &Offered, decisio
         return call.end(cx, now, EndedBy::Postern, cause);
     }
     let caller = call.first().map(|leg| leg.from.clone()).unwrap_or_default();
-    let branch = Branch { target, party, to, headers: offered.headers.clone(), subscription: None };
+    let Ways { target, party, spares } = ways;
+    let branch = Branch { target, party, spares, to, headers: offered.headers.clone(), subscription: None };
     let dialing = Dialing::new(vec![branch], &offered.from, &offered.from_name, &caller, decision.timeout);
     if let Some(outcome) = call.dial(cx, now, dialing) {
         call.end(cx, now, outcome.by, outcome.cause);

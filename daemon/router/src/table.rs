@@ -1,7 +1,7 @@
 //! The routing table: a dialed string to a destination. One pass, first match, no row leads to another row: it cannot loop.
 
 use postern_config::{Config, Destination, Route, RouteFrom};
-use postern_types::{AppName, E164, TrunkName, UserName};
+use postern_types::{AppName, E164, GroupName, TrunkName, UserName};
 use std::time::Duration;
 
 /// How long a user rings who was dialed by name.
@@ -40,6 +40,8 @@ pub enum Resolved {
     User(UserName),
     /// Out over a trunk.
     Trunk(TrunkName, Box<str>),
+    /// Out over one of these, by priority and weight.
+    Group(GroupName, Box<str>),
     /// A program.
     Application(AppName),
 }
@@ -49,6 +51,7 @@ impl std::fmt::Display for Resolved {
         match self {
             Self::User(user) => write!(f, "user {user}"),
             Self::Trunk(trunk, _) => write!(f, "trunk {trunk}"),
+            Self::Group(group, _) => write!(f, "group {group}"),
             Self::Application(app) => write!(f, "application {app}"),
         }
     }
@@ -107,6 +110,7 @@ fn resolve(to: &Destination, number: &str) -> Resolved {
     match to {
         Destination::User(user) => Resolved::User(user.clone()),
         Destination::Trunk(trunk) => Resolved::Trunk(trunk.clone(), number.into()),
+        Destination::Group(group) => Resolved::Group(group.clone(), number.into()),
         Destination::Application(app) => Resolved::Application(app.clone()),
     }
 }

@@ -3,6 +3,7 @@
 mod callbacks;
 mod dialing;
 mod documents;
+mod groups;
 mod harness;
 mod property;
 mod rest;

@@ -568,3 +568,32 @@ fn storms_leave_nothing_behind() {
         storm(seed, Transport::Tcp);
     }
 }
+
+/// Two carriers in a group; the first is dead, says 503, or is fine.
+#[test]
+fn row_4_a_group_takes_the_call_to_a_carrier_that_lives() {
+    let yaml = YAML
+        .replace("numbers:", "groups: { both: { trunks: [{ trunk: acme }, { trunk: beta, priority: 1 }] } }\nnumbers:")
+        .replace("prefix: \"+\", to: { trunk: acme }", "prefix: \"+\", to: { group: both }");
+    for seed in 0..30 {
+        for acme in [Some(503), Some(486), None] {
+            let mut world = World::new(seed, &yaml, if seed % 2 == 0 { Faults::NONE } else { Faults::BAD });
+            let beta = world.phone("+15558888", "", BETA, BOX_CARRIER);
+            let alice = world.phone("alice", "secret-a", ALICE, BOX_PHONES);
+            if let Some(status) = acme {
+                let carrier = world.phone("+15559999", "", CARRIER, BOX_CARRIER);
+                world.phones[carrier].habits.reaction = Reaction::Refuse { after: Duration::ZERO, status };
+            }
+            world.phones[beta].habits.hang_up_after = Some(Duration::from_secs(5));
+            world.with(alice, |phone, now| phone.register(now, 3600));
+            assert!(world.run_until(Duration::from_secs(40), |world| world.phones[alice].registered), "seed {seed}");
+            world.with(alice, |phone, now| phone.call(now, "+442071838750"));
+            world.run(3 * MINUTE);
+            let stage = world.phones[alice].calls[0].stage;
+            let wanted = if acme == Some(486) { Stage::Over(486) } else { Stage::Over(200) };
+            assert_eq!(stage, wanted, "seed {seed}, acme {acme:?}");
+            assert_eq!(world.phones[beta].calls.len(), usize::from(acme != Some(486)), "seed {seed}, acme {acme:?}");
+            world.assert_at_rest();
+        }
+    }
+}

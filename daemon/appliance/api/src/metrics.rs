@@ -125,6 +125,12 @@ impl Collector for Snapshot {
             for trunk in &s.trunks {
                 ConstGauge::new(trunk.calls).encode(family.encode_family(&[("trunk", trunk.name.as_str())])?)?;
             }
+            let help = "Whether an address of a trunk is known to live";
+            let mut family = to.encode_descriptor("trunk_up", help, None, MetricType::Gauge)?;
+            for trunk in &s.trunks {
+                let up = u64::from(trunk.state != "down");
+                ConstGauge::new(up).encode(family.encode_family(&[("trunk", trunk.name.as_str())])?)?;
+            }
         }
         let mut family = to.encode_descriptor("events", "Events by type", None, MetricType::Counter)?;
         for (name, count) in by_type {
@@ -149,7 +155,12 @@ mod tests {
             calls: 3,
             calls_total: 9,
             media: MediaStatus { workers: 1, workers_failed: 2, send_errors: 3, ..MediaStatus::default() },
-            trunks: vec![TrunkStatus { name: "car\"rier".into(), calls: 2, calls_max: None }],
+            trunks: vec![TrunkStatus {
+                name: "car\"rier".into(),
+                calls: 2,
+                state: "up".into(),
+                ..TrunkStatus::default()
+            }],
             ..Status::default()
         };
         let by_type = BTreeMap::from([("call.offered".into(), 4_u64)]);

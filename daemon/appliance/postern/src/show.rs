@@ -37,7 +37,15 @@ pub(crate) fn status(s: &Value) -> String {
     );
     for trunk in s["trunks"].as_array().into_iter().flatten() {
         let limit = trunk["calls_max"].as_u64().map_or(String::new(), |max| format!(" of {max}"));
-        _ = writeln!(out, "trunk      {}: {}{limit} live", text(trunk, "name"), trunk["calls"]);
+        let state = match text(trunk, "state") {
+            state if state.is_empty() || state == "unknown" => String::new(),
+            state => format!(", {state}"),
+        };
+        _ = writeln!(out, "trunk      {}: {}{limit} live{state}", text(trunk, "name"), trunk["calls"]);
+        for target in trunk["targets"].as_array().into_iter().flatten().filter(|target| target["state"] != "up") {
+            let (address, state, why) = (text(target, "address"), text(target, "state"), text(target, "why"));
+            _ = writeln!(out, "           {address} {state}: {why}");
+        }
     }
     _ = writeln!(
         out,

@@ -244,6 +244,7 @@ impl Switch {
             From::Connection(id, command) => self.outputs.push_back(Output::Connection(id, command)),
             From::Leg(event) => self.router.handle_leg(now, event),
             From::Devices { user, devices } => self.router.handle_devices(now, user, devices),
+            From::Trunk { trunk, up } => self.router.handle_trunk(now, trunk, up),
             From::Resolve { id, host, .. } => self.outputs.push_back(Output::Resolve { id, host }),
             From::Fact(happened) => self.tell(now, happened),
         }

@@ -124,6 +124,23 @@ pub struct TrunkStatus {
     pub calls: u64,
     /// Its limit.
     pub calls_max: Option<u32>,
+    /// `up`, `down`, or `unknown` before its name was looked up.
+    pub state: String,
+    /// Its addresses.
+    pub targets: Vec<TargetStatus>,
+}
+
+/// An address of a trunk.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+pub struct TargetStatus {
+    /// Address and port.
+    pub address: String,
+    /// `udp`, `tcp` or `tls`.
+    pub transport: String,
+    /// `up`, `rests` (it is tried last) or `down`.
+    pub state: String,
+    /// Why it is not up; else empty.
+    pub why: String,
 }
 
 /// A certificate of ours.

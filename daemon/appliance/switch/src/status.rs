@@ -4,8 +4,13 @@ use postern_types::Now;
 
 use crate::{
     Switch,
-    request::{Status, TrunkStatus},
+    request::{Status, TargetStatus, TrunkStatus},
 };
+
+fn target(health: postern_signaling::TargetHealth) -> TargetStatus {
+    let (address, transport) = (health.remote.to_string(), health.transport.to_string());
+    TargetStatus { address, transport, state: health.state.into(), why: health.why }
+}
 
 impl Switch {
     pub(crate) fn status(&self, now: Now) -> Status {
@@ -13,10 +18,20 @@ impl Switch {
         let calls = self.router.counters();
         let presence = self.router.presence();
         let (users_available, users_busy) = presence.counts();
-        let trunk = |(name, trunk): (&postern_types::TrunkName, &postern_config::Trunk)| TrunkStatus {
-            name: name.to_string(),
-            calls: self.router.trunk_legs(name).into(),
-            calls_max: trunk.calls_max,
+        let trunk = |(name, trunk): (&postern_types::TrunkName, &postern_config::Trunk)| {
+            let targets = self.signaling.trunk_health(now.instant, name);
+            let state = match () {
+                () if targets.is_empty() => "unknown",
+                () if targets.iter().any(|target| target.state == "up") => "up",
+                () => "down",
+            };
+            TrunkStatus {
+                name: name.to_string(),
+                calls: self.router.trunk_legs(name).into(),
+                calls_max: trunk.calls_max,
+                state: state.into(),
+                targets: targets.into_iter().map(target).collect(),
+            }
         };
         Status {
             name: self.config.appliance.name.clone(),

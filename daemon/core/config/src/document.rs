@@ -50,7 +50,7 @@ fn presence(section: &Row) -> String {
 fn shown_path(row: &Row) -> String {
     let (section, rest) = row.path.split_once('.').unwrap_or((row.path, ""));
     match table::row("", section).kind {
-        Kind::Named(one) => rest.replacen('*', &one.to_uppercase(), 1),
+        Kind::Named(one) => rest.replacen('*', &one.to_uppercase(), 1).replace(".*.", ": - "),
         Kind::Sections => rest.replacen("*.", "- ", 1),
         _ => rest.to_owned(),
     }
@@ -128,7 +128,7 @@ mod tests {
     }
 
     /// Keys that exclude another one.
-    const LEFT_OUT: [&str; 3] = ["numbers.*.trunk", "numbers.*.application", "control_plane.token"];
+    const LEFT_OUT: [&str; 4] = ["numbers.*.trunk", "numbers.*.group", "numbers.*.application", "control_plane.token"];
 
     /// The document that the examples of the table make together.
     fn of_examples() -> String {

@@ -19,6 +19,8 @@ mod control_plane;
 mod diagnostic;
 mod document;
 mod environment;
+mod failover;
+mod group;
 mod log;
 mod media;
 mod node;
@@ -36,7 +38,7 @@ mod write;
 
 use std::collections::BTreeMap;
 
-use postern_types::{AppName, E164, RealmName, TrunkName, UserName};
+use postern_types::{AppName, E164, GroupName, RealmName, TrunkName, UserName};
 use serde::Serialize;
 
 pub use self::{
@@ -49,6 +51,8 @@ pub use self::{
     diagnostic::{Also, Colour, Diagnostic, Severity},
     document::document,
     environment::{DOCUMENT_BYTES_MAX, Environment, FILE_BYTES_MAX, NoFiles, SystemEnvironment, read_document},
+    failover::Failover,
+    group::{Group, Member},
     log::{Log, LogLevel, LogTarget},
     media::Media,
     number::{Destination, NumberRoute},
@@ -72,6 +76,8 @@ pub struct Config {
     pub realms: BTreeMap<RealmName, Realm>,
     /// `trunks:`
     pub trunks: BTreeMap<TrunkName, Trunk>,
+    /// `groups:` of trunks.
+    pub groups: BTreeMap<GroupName, Group>,
     /// `users:`
     pub users: BTreeMap<UserName, User>,
     /// `numbers:` what a dialed number maps to.
@@ -90,6 +96,15 @@ pub struct Config {
     pub control_plane: Option<ControlPlane>,
     /// `log:`
     pub log: Log,
+}
+
+impl Config {
+    /// A box of this name with nothing around it but defaults, for tests and tools that need no file.
+    pub fn empty(name: &str) -> Self {
+        let text = format!("appliance: {{name: {name}}}\nrealms: {{r: {{signaling: 192.0.2.1}}}}\n");
+        let (config, _) = load("empty.yaml", &text, &NoFiles).expect("a name and one realm are a whole configuration");
+        Self { realms: BTreeMap::new(), ..config }
+    }
 }
 
 /// Findings that are told at most; a file with more is the wrong file.
@@ -136,6 +151,7 @@ fn read(r: &mut Reader<'_>, root: &Node) -> Option<Config> {
     let appliance = top.section(r, "appliance", "appliance").and_then(|f| Appliance::read(r, &f));
     let realms = r.named(&top, "realms", "realms.*", |name| value::name(name).map(|n| RealmName::new(&n)), Realm::read);
     let trunks = r.named(&top, "trunks", "trunks.*", |name| value::name(name).map(|n| TrunkName::new(&n)), Trunk::read);
+    let groups = r.named(&top, "groups", "groups.*", |name| value::name(name).map(|n| GroupName::new(&n)), Group::read);
     let users = r.named(&top, "users", "users.*", |name| value::name(name).map(|n| UserName::new(&n)), User::read);
     let numbers = r.named(&top, "numbers", "numbers.*", value::e164, NumberRoute::read);
     let routes = top.sections(r, "routes", "routes.*");
@@ -159,6 +175,7 @@ fn read(r: &mut Reader<'_>, root: &Node) -> Option<Config> {
         appliance: appliance?,
         realms,
         trunks,
+        groups,
         users,
         numbers,
         routes,

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use postern_types::{AppName, TrunkName, UserName};
+use postern_types::{AppName, GroupName, TrunkName, UserName};
 use serde::{Serialize, Serializer, ser::SerializeMap};
 
 use crate::{
@@ -28,6 +28,8 @@ pub enum Destination {
     User(UserName),
     /// Out over a trunk, the dialed number kept.
     Trunk(TrunkName),
+    /// Out over a trunk of this group, the dialed number kept.
+    Group(GroupName),
     /// The program that an application server returns.
     Application(AppName),
 }
@@ -36,13 +38,13 @@ impl NumberRoute {
     pub(crate) fn read(r: &mut Reader<'_>, number: &str, f: &Fields<'_>) -> Option<Self> {
         let timeout = f.duration(r, "timeout");
         let mut found: Vec<(&'static str, Option<String>)> = Vec::new();
-        for kind in ["user", "trunk", "application"] {
+        for kind in ["user", "trunk", "group", "application"] {
             if f.has(kind) {
                 let name = f.reference(r, kind);
                 if let Some((first, _)) = found.first() {
                     let first_span = f.span_of(first);
                     r.error(f.span_of(kind), format!("`{number}` maps to a second destination"))
-                        .hint("keep one of `user`, `trunk` and `application`")
+                        .hint("keep one of `user`, `trunk`, `group` and `application`")
                         .also(first_span, "first");
                 }
                 found.push((kind, name));
@@ -50,7 +52,7 @@ impl NumberRoute {
         }
         if found.is_empty() {
             r.error(f.span, format!("`{number}` maps to nothing"))
-                .hint("write one of `user`, `trunk` and `application`");
+                .hint("write one of `user`, `trunk`, `group` and `application`");
         }
         let (kind, name) = found.into_iter().next()?;
         Some(Self { to: Destination::new(kind, &name?), timeout: timeout? })
@@ -63,6 +65,7 @@ impl Destination {
         match kind {
             "user" => Self::User(UserName::new(name)),
             "trunk" => Self::Trunk(TrunkName::new(name)),
+            "group" => Self::Group(GroupName::new(name)),
             _ => Self::Application(AppName::new(name)),
         }
     }
@@ -74,6 +77,7 @@ impl Serialize for Destination {
         let (kind, name) = match self {
             Self::User(name) => ("user", name.as_str()),
             Self::Trunk(name) => ("trunk", name.as_str()),
+            Self::Group(name) => ("group", name.as_str()),
             Self::Application(name) => ("application", name.as_str()),
         };
         let mut map = to.serialize_map(Some(1))?;

@@ -437,9 +437,9 @@ impl<'n> Fields<'n> {
     pub fn sid(&self, r: &mut Reader<'_>, key: &str) -> Option<AccountSid> {
         self.one(r, key, |text, _| value::sid(text))
     }
-    /// With this port when none is written.
-    pub fn host(&self, r: &mut Reader<'_>, key: &str, port: u16) -> Option<Address> {
-        self.one(r, key, |text, _| value::host(text, port))
+    /// With this port where none is written.
+    pub fn hosts(&self, r: &mut Reader<'_>, key: &str, port: u16) -> Vec<Spanned<Address>> {
+        self.distinct(r, key, |text, _| value::host(text, port))
     }
     pub fn ipv4(&self, r: &mut Reader<'_>, key: &str) -> Option<Ipv4Addr> {
         self.one(r, key, |text, _| value::ipv4(text))

@@ -114,7 +114,8 @@ use Otherwise::*;
 const SECOND: u64 = 1000;
 const MINUTE: u64 = 60 * SECOND;
 /// Where a call may be sent by a number or a route.
-const TARGETS: &[(&str, &str)] = &[("user", "users"), ("trunk", "trunks"), ("application", "applications")];
+const TARGETS: &[(&str, &str)] =
+    &[("user", "users"), ("trunk", "trunks"), ("group", "groups"), ("application", "applications")];
 const SRTP: &[&str] = &["off", "accept", "required", "dtls", "webrtc"];
 const TRANSPORTS: &[&str] = &["udp", "tcp", "tls", "ws", "wss"];
 const TRANSPORTS_OF_TRUNKS: &[&str] = &["udp", "tcp", "tls"];
@@ -182,7 +183,7 @@ pub(crate) const ROWS: &[Row] = &[
 
     one("trunks", Named("trunk"), Words("no trunks"), "", "SIP trunks to carriers and PBXs."),
     one("trunks.*.realm", Reference("realms"), Required, "carrier", "The realm that it is reached from."),
-    one("trunks.*.address", Host, Required, "sip.carrier.example:5060", "Where calls to it are sent: a name or an address, port 5060 when none is written, 5061 with TLS."),
+    many("trunks.*.address", Host, Required, "[sip1.carrier.example, \"198.51.100.2:5060\"]", "Where calls to it are sent: a name or an address, port 5060 when none is written, 5061 with TLS. Of several the first that lives is taken."),
     one("trunks.*.transport", Choice(TRANSPORTS_OF_TRUNKS), Value("udp"), "tls", "What calls to it are sent by: `udp`, `tcp` or `tls`. Its own calls are taken by any transport of the realm, but a trunk with `tls` is known by TLS only."),
     one("trunks.*.large_over_tcp", Flag, Value("false"), "false", "Whether a request of more than 1300 bytes, too large for one UDP packet, goes to this UDP trunk by TCP."),
     one("trunks.*.tls", Section, Words("the system's authorities, the name of its address"), "", "How TLS is spoken to it."),
@@ -191,6 +192,10 @@ pub(crate) const ROWS: &[Row] = &[
     one("trunks.*.tls.verify", Flag, Value("true"), "true", "Whether its certificate is checked. Without that, encryption keeps out only those who merely listen."),
     one("trunks.*.tls.certificate", Path, Words("none is shown"), "/etc/postern/sip.pem", "Our certificate for a trunk that asks for one, PEM."),
     one("trunks.*.tls.key", Path, Words("none"), "/etc/postern/sip.key", "Its private key, PEM."),
+    one("trunks.*.failover", Section, Words("as below"), "", "When a call goes on to the trunk's next address, or to the next trunk of its group."),
+    many("trunks.*.failover.statuses", Integer { min: 400, max: 599 }, Words("408, 500, 502, 503 and 504"), "[404, 408, 503]", "Answers that another may answer better. What the callee meant (486, 487, 600 and above) and challenges (401, 407) never count."),
+    one("trunks.*.failover.after", Duration { min_ms: 500, max_ms: 32 * SECOND }, Value("4s"), "2s", "How long an address that says nothing at all is waited for, when there is another."),
+    one("trunks.*.failover.rest", Duration { min_ms: 0, max_ms: 60 * MINUTE }, Value("30s"), "1m", "How long an address that said nothing, or could not be reached, is tried last. A 503 with Retry-After says it itself."),
     many("trunks.*.sources", Prefix, Words("the numeric `address`"), "[198.51.100.0/28, 198.51.100.77]", "Addresses and prefixes that calls of this trunk come from. A numeric `address` always counts. In one realm a source belongs to one trunk only."),
     one("trunks.*.credentials", Section, Words("none"), "", "How we answer when the trunk asks who we are (digest)."),
     one("trunks.*.credentials.username", Text, Required, "customer-17", "User name."),
@@ -211,9 +216,16 @@ pub(crate) const ROWS: &[Row] = &[
     one("users.*.srtp", Choice(SRTP), Value("off"), "accept", "Encrypted audio: `off`, `accept` when offered (SDES keys or DTLS), `required` (SDES keys are offered), `dtls` (DTLS-SRTP and nothing else), or `webrtc` (DTLS-SRTP over ICE, for browsers)."),
     many("users.*.transports", Choice(TRANSPORTS), Words("any of its realm"), "[tls, wss]", "What its devices may come by; by another a request is refused with 403."),
 
-    one("numbers", Named("number"), Words("no numbers"), "", "What a dialed number maps to: exactly one of `user`, `trunk` and `application`. The name is the number in international form, `+` and digits."),
+    one("groups", Named("group"), Words("no groups"), "", "Trunks that lead to the same numbers: a call goes to one of them, and on to the next when that one fails."),
+    one("groups.*.trunks", Sections, Required, "", "Its trunks. A trunk that is down is tried last."),
+    one("groups.*.trunks.*.trunk", Reference("trunks"), Required, "acme", "Which."),
+    one("groups.*.trunks.*.priority", Integer { min: 0, max: 65_535 }, Value("0"), "10", "The lowest is tried first."),
+    one("groups.*.trunks.*.weight", Integer { min: 0, max: 65_535 }, Value("1"), "20", "Its share of the calls among those of the same priority; 0 for next to none."),
+
+    one("numbers", Named("number"), Words("no numbers"), "", "What a dialed number maps to: exactly one of `user`, `trunk`, `group` and `application`. The name is the number in international form, `+` and digits."),
     one("numbers.*.user", Reference("users"), Words("-"), "alice", "All devices of this user ring."),
     one("numbers.*.trunk", Reference("trunks"), Words("-"), "acme", "Out over this trunk, the number kept."),
+    one("numbers.*.group", Reference("groups"), Words("-"), "carriers", "Out over one of these trunks, the number kept."),
     one("numbers.*.application", Reference("applications"), Words("-"), "greeting", "The program that this application's server returns."),
     one("numbers.*.timeout", RINGING, Value("30s"), "45s", "How long it rings before no-answer."),
 
@@ -223,7 +235,7 @@ pub(crate) const ROWS: &[Row] = &[
     one("routes.*.prefix", Dialed, Value(""), "\"+44\"", "What the dialed string starts with; every string when left out."),
     one("routes.*.strip", Integer { min: 0, max: 32 }, Value("0"), "1", "Characters taken off its front."),
     one("routes.*.prepend", Dialed, Value(""), "\"+1\"", "What is put in front afterwards."),
-    one("routes.*.to", Target(TARGETS), Required, "{trunk: acme}", "Where the call goes: `{trunk: NAME}`, `{user: NAME}` or `{application: NAME}`."),
+    one("routes.*.to", Target(TARGETS), Required, "{trunk: acme}", "Where the call goes: `{trunk: NAME}`, `{group: NAME}`, `{user: NAME}` or `{application: NAME}`."),
     one("routes.*.timeout", RINGING, Value("30s"), "60s", "How long it rings before no-answer."),
 
     one("applications", Named("application"), Words("no applications"), "", "Programs: an application server is asked by HTTP and returns a document that runs the call."),

@@ -7,24 +7,31 @@ use serde::{Serialize, Serializer, ser::SerializeMap};
 
 use crate::{
     certificate::{Authorities, Identity},
+    failover::Failover,
     reader::{Fields, Reader},
     value::{SIP_PORT, SIPS_PORT},
     write,
 };
+
+/// Addresses of one trunk at most: each may be waited for in turn.
+const ADDRESSES_MAX: usize = 16;
 
 /// A trunk to a carrier or PBX.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct Trunk {
     /// The realm it is reached from.
     pub realm: RealmName,
-    /// Where its calls are sent: host (name or address) and port.
-    pub address: Address,
+    /// Where its calls are sent, the best first; never empty.
+    #[serde(rename = "address")]
+    pub addresses: Vec<Address>,
     /// What its calls are sent by: UDP, TCP or TLS. A trunk by TLS is known by TLS only.
     pub transport: Transport,
     /// Whether a request too large for one UDP packet goes by TCP.
     pub large_over_tcp: bool,
     /// How TLS is spoken to it, when not by defaults.
     pub tls: Option<Arc<ClientTls>>,
+    /// When a call goes on elsewhere.
+    pub failover: Failover,
     /// Sources that are this trunk: addresses and prefixes. The numeric `address` is always one.
     pub sources: Vec<Prefix>,
     /// Credentials by which we answer its challenges.
@@ -161,10 +168,38 @@ pub struct Credentials {
 }
 
 impl Trunk {
+    /// A trunk with nothing but defaults, for tests and tools that need no file.
+    pub fn at(realm: &str, host: &str, port: u16) -> Self {
+        Self {
+            realm: RealmName::new(realm),
+            addresses: vec![Address { host: host.into(), port }],
+            transport: Transport::default(),
+            large_over_tcp: false,
+            tls: None,
+            failover: Failover::default(),
+            sources: Vec::new(),
+            credentials: None,
+            demands: None,
+            codecs: Vec::new(),
+            srtp: SrtpMode::default(),
+            latching: Latching::default(),
+            calls_max: None,
+        }
+    }
+
+    /// The address that is tried first.
+    pub fn address(&self) -> &Address {
+        self.addresses.first().expect("the reader refuses a trunk without an address")
+    }
+
     pub(crate) fn read(r: &mut Reader<'_>, name: &str, f: &Fields<'_>) -> Option<Self> {
         let transport = f.choice(r, "transport", &[Transport::Udp, Transport::Tcp, Transport::Tls]);
         let port = if transport == Some(Transport::Tls) { SIPS_PORT } else { SIP_PORT };
-        let (realm, address) = (f.reference(r, "realm"), f.host(r, "address", port));
+        let (realm, addresses) = (f.reference(r, "realm"), f.hosts(r, "address", port));
+        if let Some((_, span)) = addresses.get(ADDRESSES_MAX) {
+            r.error(*span, format!("more than {ADDRESSES_MAX} addresses"))
+                .hint("make several trunks of them, and a group of these");
+        }
         let large_over_tcp = f.flag(r, "large_over_tcp");
         if large_over_tcp == Some(true) && transport.is_some_and(|transport| transport != Transport::Udp) {
             r.warning(f.span_of("large_over_tcp"), "it does nothing: this trunk is never reached by UDP");
@@ -176,23 +211,29 @@ impl Trunk {
                 r.warning(f.span_of("tls"), "it does nothing without `transport: tls`");
             }
         }
-        let own: Option<IpAddr> = address.as_ref().and_then(|address| address.host.parse().ok());
+        let numeric =
+            addresses.iter().filter_map(|(address, span)| Some((address.host.parse::<IpAddr>().ok()?, *span)));
+        let numeric: Vec<_> = numeric.collect();
         let mut sources = f.prefixes(r, "sources");
-        if let Some(own) = own.map(Prefix::of).filter(|own| !sources.iter().any(|(known, _)| known == own)) {
-            sources.push((own, f.span_of("address")));
+        for (own, span) in &numeric {
+            let own = Prefix::of(*own);
+            if !sources.iter().any(|(known, _)| *known == own) {
+                sources.push((own, *span));
+            }
         }
         if let Some(realm) = &realm {
             for (prefix, span) in &sources {
                 r.claims.sources.push((realm.clone(), *prefix, name.to_owned(), *span));
             }
-            if let Some(own) = own {
-                r.claims.reached.push((realm.clone(), own, f.span_of("address")));
+            for (own, span) in numeric {
+                r.claims.reached.push((realm.clone(), own, span));
             }
         }
-        if sources.is_empty() && address.is_some() && !f.has("sources") {
+        if sources.is_empty() && !addresses.is_empty() && !f.has("sources") {
             r.warning(f.span, format!("no call from trunk `{name}` will be known"))
                 .hint("its address is a name: write its addresses in `sources`");
         }
+        let failover = Failover::read(r, f);
         let credentials = Credentials::read(r, f, "credentials", "trunks.*.credentials");
         let demands = Credentials::read(r, f, "demands", "trunks.*.demands");
         let codecs = f.codecs(r, "codecs");
@@ -201,10 +242,11 @@ impl Trunk {
         let calls_max = f.integer(r, "calls_max").map(|n| n as u32);
         Some(Self {
             realm: RealmName::new(&realm?),
-            address: address?,
+            addresses: if addresses.is_empty() { return None } else { addresses.into_iter().map(|(a, _)| a).collect() },
             transport: transport?,
             large_over_tcp: large_over_tcp?,
             tls,
+            failover: failover?,
             sources: sources.into_iter().map(|(prefix, _)| prefix).collect(),
             credentials,
             demands,

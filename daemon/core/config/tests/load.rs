@@ -172,6 +172,23 @@ fn each_mistake_is_told_at_its_place() {
         (BASE, "numbers: {\"+1555\": {user: bob}}", (3, 27), "there is no user `bob`"),
         (BASE, "routes: [{name: a, to: {trunk: t}}]", (3, 32), "there is no trunk `t`"),
         (BASE, "routes: [{name: a, from: {trunk: t}, to: {user: u}}]", (3, 34), "there is no trunk `t`"),
+        (BASE, "routes: [{name: a, to: {group: g}}]", (3, 32), "there is no group `g`"),
+        (BASE, "groups: {g: {trunks: [{trunk: t}]}}", (3, 31), "there is no trunk `t`"),
+        (BASE, "groups: {g: {trunks: []}}", (3, 22), "a group without trunks"),
+        (
+            BASE,
+            "trunks: {t: {realm: carrier, address: 192.0.2.9}}\ngroups: {g: {trunks: [{trunk: t}, {trunk: t}]}}",
+            (4, 43),
+            "`t` is in this group already",
+        ),
+        (
+            BASE,
+            "trunks: {t: {realm: carrier, address: 192.0.2.9, failover: {statuses: [503, 486]}}}",
+            (3, 77),
+            "no call goes on elsewhere after 486: the callee, or the caller, meant that",
+        ),
+        (BASE, "trunks: {t: {realm: carrier, address: [192.0.2.9, 192.0.2.9]}}", (3, 51), "written twice"),
+        (BASE, "trunks: {t: {realm: carrier, address: []}}", (3, 39), "`address` is empty"),
         // Files.
         (BASE, "users: {a: {password: {file: gone}}}", (3, 30), "`etc/gone` cannot be read: entity not found"),
         (
@@ -263,6 +280,25 @@ log: {level: loud}
         found[2].render(),
         "postern.yaml:6:5: error: unknown key `relam`\n    6 |     relam: carrier\n      |     ^^^^^\n      = hint: did you mean `realm`?\n"
     );
+}
+
+#[test]
+fn several_addresses_and_groups_read_back_the_same() {
+    let text = format!(
+        "{BASE}trunks:\n  t: {{realm: carrier, address: [192.0.2.9, \"192.0.2.8:5070\"], failover: {{after: 2s, statuses: []}}}}\n  \
+         u: {{realm: carrier, address: 192.0.2.7}}\ngroups: {{g: {{trunks: [{{trunk: t, priority: 1}}, {{trunk: u}}]}}}}\n\
+         routes: [{{name: a, to: {{group: g}}}}]\n"
+    );
+    let (config, warnings) = good(&text);
+    assert_eq!(warnings, [], "{}", rendered(&warnings));
+    let (t, u) = (&config.trunks["t"], &config.trunks["u"]);
+    assert_eq!(t.addresses.iter().map(ToString::to_string).collect::<Vec<_>>(), ["192.0.2.9:5060", "192.0.2.8:5070"]);
+    assert!(["192.0.2.8", "192.0.2.9"].iter().all(|a| t.sources.iter().any(|s| s.contains(a.parse().unwrap()))));
+    assert_eq!((t.failover.after, t.failover.takes(503)), (Duration::from_secs(2), false));
+    assert!(u.failover.takes(503) && !u.failover.takes(404));
+    assert_eq!((config.groups["g"].trunks[0].priority, config.groups["g"].trunks[1].weight), (1, 1));
+    let (again, _) = good(&config.to_yaml());
+    assert_eq!((again.trunks, again.groups, again.routes), (config.trunks, config.groups, config.routes));
 }
 
 #[test]
@@ -489,7 +525,7 @@ fn a_trunk_is_reached_by_its_transport() {
     let read = |keys: &str| load("etc/postern.yaml", &of(keys), &certificates());
     for (keys, port) in [("transport: udp", 5060), ("transport: tcp", 5060), ("transport: tls", 5061)] {
         let (config, _) = read(keys).unwrap();
-        assert_eq!(config.trunks.values().next().unwrap().address.port, port, "{keys}");
+        assert_eq!(config.trunks.values().next().unwrap().address().port, port, "{keys}");
     }
     let (config, warnings) =
         read("transport: tls, tls: {ca: server.pem, name: other.example, certificate: server.pem, key: server.key}")

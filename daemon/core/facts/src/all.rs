@@ -123,6 +123,16 @@ facts! {
         /// What the refusing side said.
         cause: Cause,
     }
+    /// An attempt failed for a reason that is not the callee's, and the call goes on to another address or trunk.
+    LegFailedOver = "leg.failed_over", "c2a1f0b64f7d4e58a3d1b2f7e9046c15", Notice,
+        advice "The call goes on. If it happens often, look at the first address or trunk: `postern status`, and its `trunk.target_down` events." {
+        /// The address or trunk that failed.
+        from: String,
+        /// What is tried now.
+        to: String,
+        /// Why it failed.
+        cause: Cause,
+    }
     /// A leg ended.
     LegEnded = "leg.ended", "c699c806e679150cec8d219c3f564bb5", Info {
         /// Who released it.
@@ -388,6 +398,33 @@ facts! {
         messages: u64,
         /// What was wrong with the latest.
         why: String,
+    }
+
+    // ---- trunks ----
+
+    /// An address of a trunk is tried last for a while: it said so, or it was silent or unreachable.
+    TrunkTargetRests = "trunk.target_rests", "5d0a8e0f1c9b4b7f8f6e3c2d1a905b47", Notice {
+        /// Which.
+        address: String,
+        /// For how long, seconds.
+        for_s: u64,
+        /// Why.
+        cause: Cause,
+    }
+    /// No address of a trunk is known to live: its calls take other trunks of its group, and this one only when none is left.
+    TrunkDown = "trunk.down", "0f7ce8a3b1d24c6f9ad5e4731b286fd0", Error,
+        advice "Look at the network towards the carrier, and ask the carrier. The trunk comes back by itself as soon as it answers." {
+        /// What was wrong with the last address.
+        cause: Cause,
+        /// Its addresses.
+        targets: u64,
+    }
+    /// A trunk lives again.
+    TrunkUp = "trunk.up", "b4e9d27c5a0841f3bb6c7f1d39e8a250", Notice {
+        /// The address that lives.
+        address: String,
+        /// How long it was down, seconds.
+        down_s: u64,
     }
 
     // ---- presence ----

@@ -47,6 +47,10 @@ fn worded(fact: &Fact) -> String {
         Fact::LegHeld(f) => format!("puts the other party on hold ({})", f.direction),
         Fact::LegResumed(_) => "resumes".into(),
         Fact::ReofferRefused(f) => format!("change of the session refused: {}", f.cause),
+        Fact::LegFailedOver(f) => format!("{} failed ({}): on to {}", f.from, f.cause, f.to),
+        Fact::TrunkTargetRests(f) => format!("{} is tried last for {} s: {}", f.address, f.for_s, f.cause),
+        Fact::TrunkDown(f) => format!("down: none of its {} answers; {}", count(f.targets, "target"), f.cause),
+        Fact::TrunkUp(f) => format!("up again by {} after {}", f.address, took(f.down_s * 1000)),
         // Never answered.
         Fact::LegEnded(f) if f.duration_ms == 0 => format!("{} by {}: {}", f.status, ended_by(f.by), f.cause),
         Fact::LegEnded(f) => {

@@ -164,6 +164,10 @@ name!(
     TrunkName
 );
 name!(
+    /// A group of trunks that lead to the same numbers.
+    GroupName
+);
+name!(
     /// A client user that registers with us.
     UserName
 );

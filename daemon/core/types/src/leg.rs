@@ -84,6 +84,17 @@ pub enum LegEvent {
         /// The description of early media.
         early: Option<Box<AudioStream>>,
     },
+    /// A dialed leg's attempt at one address failed, and it goes on to another.
+    Moved {
+        /// Which.
+        leg: CallSid,
+        /// The address, or name, that failed.
+        from: Box<str>,
+        /// What is tried now.
+        to: Box<str>,
+        /// Why it failed.
+        cause: Cause,
+    },
     /// A dialed leg was answered; ACK was sent. `answer` is none only when the peer answered without a description.
     Answered {
         /// Which.
@@ -157,6 +168,7 @@ impl LegEvent {
         match self {
             Self::Offered(offered) => offered.leg,
             Self::Progress { leg, .. }
+            | Self::Moved { leg, .. }
             | Self::Answered { leg, .. }
             | Self::Confirmed { leg, .. }
             | Self::Failed { leg, .. }
@@ -214,6 +226,9 @@ pub struct Dial {
     pub headers: Vec<(Box<str>, Box<str>)>,
     /// Its Max-Forwards: one less than that of the call it is dialed for, else [`FORWARDS_MAX`].
     pub max_forwards: u8,
+    /// Whether the router has another way when this one fails: then a far end that says nothing at all is not waited for until the
+    /// call's time is over.
+    pub spare: bool,
 }
 
 /// What the router wants of signaling.

@@ -17,7 +17,7 @@ pub mod time;
 pub mod transport;
 
 pub use cause::{Cause, EndedBy};
-pub use id::{AccountSid, AppName, CallSid, RealmName, RequestId, Sid, TrunkName, UserName};
+pub use id::{AccountSid, AppName, CallSid, GroupName, RealmName, RequestId, Sid, TrunkName, UserName};
 pub use number::E164;
 pub use queue::BoundedQueue;
 pub use secret::Secret;

@@ -116,6 +116,7 @@ fn main() {
             timeout: Duration::from_secs(30),
             headers: vec![],
             max_forwards: offered.max_forwards - 1,
+            spare: false,
         })));
         let invite = bench.sent.pop().expect("an INVITE").1;
         bench.recv(callee, &response(&invite, "180 Ringing", ""));
@@ -151,20 +152,7 @@ fn config() -> Config {
         registrations: true,
         uri_calls: false,
     };
-    let trunk = |host: &str| Trunk {
-        realm: RealmName::new("r"),
-        address: Address { host: host.into(), port: 5060 },
-        transport: Default::default(),
-        large_over_tcp: false,
-        tls: None,
-        sources: vec![],
-        credentials: None,
-        demands: None,
-        codecs: vec![],
-        srtp: SrtpMode::Off,
-        latching: Default::default(),
-        calls_max: None,
-    };
+    let trunk = |host: &str| Trunk::at("r", host, 5060);
     Config {
         appliance: Appliance {
             name: "bench".into(),
@@ -191,8 +179,6 @@ fn config() -> Config {
             quarantine: Duration::from_secs(1),
             prompt_folders: vec![],
         },
-        api: None,
-        control_plane: None,
-        log: Log { level: LogLevel::Info, to: LogTarget::Auto },
+        ..Config::empty("test")
     }
 }

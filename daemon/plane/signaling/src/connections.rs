@@ -390,7 +390,7 @@ impl Signaling {
             return None;
         }
         let name = trunk.as_ref().and_then(|trunk| self.places.config.trunks.get(trunk));
-        let name = name.map_or_else(|| flow.remote.ip().to_string(), |trunk| trunk.address.host.clone());
+        let name = name.map_or_else(|| flow.remote.ip().to_string(), |trunk| trunk.address().host.clone());
         self.open(now, flow, &name, trunk)
     }
 

@@ -17,17 +17,19 @@ use postern_sip::{
 };
 use postern_types::{
     CallSid, Cause, EndedBy, RealmName, Secret, Transport, TrunkName,
-    leg::{Dial, LegEvent, Target},
+    leg::{Dial, LegEvent, Target as Callee},
     stream::AudioStream,
 };
 
 use crate::{
-    Client, Output, RESOLVING_MAX, ResolveId, Signaling,
+    Client, Signaling,
     headers::{self, ALLOW, PRODUCT, SDP},
+    ladder::Place,
     legs::{LEGS_MAX, Leg},
     offered::contact,
     places::Endpoint,
     side::{Calling, OfferAnswer, OurDescription, Session, Side, State, Tag},
+    targets::Target,
     timers::Timer,
 };
 
@@ -53,14 +55,6 @@ struct Way {
     credentials: Option<(Box<str>, Secret<String>)>,
 }
 
-/// A host and where from, for a target that is reached by address.
-struct Reach {
-    host: String,
-    port: u16,
-    transport: Transport,
-    realm: RealmName,
-}
-
 impl Signaling {
     /// The router dials.
     pub(crate) fn dial(&mut self, now: Instant, dial: Box<Dial>) {
@@ -69,7 +63,7 @@ impl Signaling {
             return;
         }
         let trunk = match &dial.target {
-            Target::Trunk { trunk, .. } => Some(trunk.clone()),
+            Callee::Trunk { trunk, .. } => Some(trunk.clone()),
             _ => None,
         };
         if self.legs.len() >= LEGS_MAX {
@@ -78,11 +72,16 @@ impl Signaling {
             return self.tell(LegEvent::Failed { leg: sid, by: EndedBy::Postern, cause });
         }
         self.timers.set(now + dial.timeout, Timer::NoAnswer(sid));
-        let leg = Leg { sides: Vec::new(), dial: Some(dial.clone()), failure: None };
+        let leg = Leg { sides: Vec::new(), dial: Some(dial.clone()), ladder: None, failure: None };
         self.legs.insert(sid, leg, trunk);
         let outcome = match &dial.target {
-            Target::User { user } => self.dial_user(now, &dial, user.as_str()),
-            Target::Trunk { .. } | Target::Uri { .. } => self.dial_host(now, &dial),
+            Callee::User { user } => self.dial_user(now, &dial, user.as_str()),
+            Callee::Trunk { .. } | Callee::Uri { .. } => self.ladder(now, &dial).map(|ladder| {
+                if let Some(leg) = self.legs.get_mut(sid) {
+                    leg.ladder = Some(Box::new(ladder));
+                }
+                self.climb(now, sid);
+            }),
         };
         if let Err(cause) = outcome {
             self.fail(now, sid, EndedBy::Postern, cause);
@@ -112,54 +111,33 @@ impl Signaling {
         if launched { Ok(()) } else { Err(Cause::new(480, "no device is registered")) }
     }
 
-    /// One INVITE to a trunk or a URI's host, now or when its name is resolved.
-    fn dial_host(&mut self, now: Instant, dial: &Dial) -> Result<(), Cause> {
-        let reach = self.reach_of(&dial.target)?;
-        if let Some(address) = postern_sip::uri::ip_of(&reach.host) {
-            return self.dial_address(now, dial, &reach, &[address]);
-        }
-        if self.resolving.len() >= RESOLVING_MAX {
-            return Err(Cause::new(503, "too many names are being resolved"));
-        }
-        self.resolve_next += 1;
-        let id = ResolveId(self.resolve_next);
-        self.resolving.insert(id, dial.leg);
-        self.outputs.push_back(Output::Resolve { id, host: reach.host, port: reach.port });
-        Ok(())
-    }
-
-    /// A name was resolved.
-    pub(crate) fn resolved(&mut self, now: Instant, sid: CallSid, addresses: &[IpAddr]) {
-        let Some(dial) = self.legs.get(sid).and_then(|leg| leg.dial.clone()) else { return };
-        let outcome = self.reach_of(&dial.target).and_then(|reach| self.dial_address(now, &dial, &reach, addresses));
-        if let Err(cause) = outcome {
-            self.fail(now, sid, EndedBy::Postern, cause);
-        }
-    }
-
-    /// To the first address whose family the realm has.
-    fn dial_address(&mut self, now: Instant, dial: &Dial, reach: &Reach, addresses: &[IpAddr]) -> Result<(), Cause> {
-        let found = addresses.iter().find_map(|&address| {
-            let endpoint = self.places.endpoint_in(&reach.realm, address.is_ipv6(), reach.transport)?;
-            Some((endpoint.clone(), SocketAddr::new(address, reach.port)))
-        });
-        let (endpoint, remote) = found.ok_or_else(|| Cause::new(503, "no address that can be reached"))?;
+    /// One INVITE to one place.
+    pub(crate) fn dial_place(
+        &mut self,
+        now: Instant,
+        dial: &Dial,
+        realm: &RealmName,
+        place: &Place,
+    ) -> Result<(), Cause> {
+        let Target { transport, remote } = place.target;
+        let endpoint = self.places.endpoint_in(realm, remote.is_ipv6(), transport).cloned();
+        let endpoint = endpoint.ok_or_else(|| Cause::new(503, "no address that can be reached"))?;
         let bad = |_| Cause::new(484, "not an address that can be dialed");
         let mut via_trunk = None;
         let (uri, credentials) = match &dial.target {
-            Target::Trunk { trunk, number } => {
+            Callee::Trunk { trunk, number } => {
                 via_trunk = Some(trunk.clone());
-                let port = (reach.port != usual_port(reach.transport)).then_some(reach.port);
-                (Uri::sip(Some(number), &reach.host, port).map_err(bad)?, self.trunk_credentials(trunk))
+                let port = (place.port != usual_port(transport)).then_some(place.port);
+                (Uri::sip(Some(number), &place.host, port).map_err(bad)?, self.trunk_credentials(trunk))
             }
-            Target::Uri { uri, credentials, .. } => {
+            Callee::Uri { uri, credentials, .. } => {
                 // What stands behind `?` is for the header list, never for a Request-URI (RFC 3261 19.1.5).
                 let uri = uri.split('?').next().unwrap_or(uri);
                 (Uri::parse(uri).map_err(bad)?.into_owned(), credentials.clone())
             }
-            Target::User { .. } => return Err(Cause::new(500, "a user is not reached by address")),
+            Callee::User { .. } => return Err(Cause::new(500, "a user is not reached by address")),
         };
-        let large_over_tcp = reach.transport == Transport::Udp
+        let large_over_tcp = transport == Transport::Udp
             && via_trunk
                 .as_ref()
                 .and_then(|trunk| self.places.config.trunks.get(trunk))
@@ -167,9 +145,9 @@ impl Signaling {
         let way = Way {
             to: uri.without_params(),
             uri,
-            flow: Flow { transport: reach.transport, local: endpoint.local, remote, connection: None },
+            flow: Flow { transport, local: endpoint.local, remote, connection: None },
             endpoint,
-            name: reach.host.as_str().into(),
+            name: place.host.clone(),
             trunk: via_trunk,
             large_over_tcp,
             keeps_flow: false,
@@ -178,25 +156,6 @@ impl Signaling {
         self.launch(now, dial, way);
         let launched = self.legs.get(dial.leg).is_some_and(|leg| !leg.sides.is_empty());
         if launched { Ok(()) } else { Err(Cause::new(503, "too many transactions or connections")) }
-    }
-
-    fn reach_of(&self, target: &Target) -> Result<Reach, Cause> {
-        match target {
-            Target::Trunk { trunk, .. } => {
-                let trunk = self.places.config.trunks.get(trunk).ok_or_else(|| Cause::new(404, "no such trunk"))?;
-                let (host, port) = (trunk.address.host.clone(), trunk.address.port);
-                Ok(Reach { host, port, transport: trunk.transport, realm: trunk.realm.clone() })
-            }
-            Target::Uri { uri, realm, .. } => {
-                let uri = Uri::parse(uri).ok().filter(|uri| matches!(uri.scheme(), Scheme::Sip | Scheme::Sips));
-                let uri = uri.ok_or_else(|| Cause::new(484, "not a SIP URI that can be dialed"))?;
-                let transport =
-                    transport_of(&uri).ok_or_else(|| Cause::new(503, "a transport that is not spoken here"))?;
-                let port = uri.port().unwrap_or(usual_port(transport));
-                Ok(Reach { host: uri.host().into(), port, transport, realm: realm.clone() })
-            }
-            Target::User { .. } => Err(Cause::new(500, "a user is not reached by address")),
-        }
     }
 
     /// Sends one INVITE.
@@ -219,7 +178,7 @@ impl Signaling {
             .header(Name::Allow, ALLOW)
             .header(Name::UserAgent, PRODUCT);
         // RFC 3325 9.1: a trunk is trusted, and many bill and route by the assertion alone. Who is not to be shown is not asserted.
-        if matches!(dial.target, Target::Trunk { .. }) && !user.is_empty() && !user.eq_ignore_ascii_case("anonymous") {
+        if matches!(dial.target, Callee::Trunk { .. }) && !user.is_empty() && !user.eq_ignore_ascii_case("anonymous") {
             request = request.header(Name::PAssertedIdentity, &format!("<{from}>"));
         }
         for (name, value) in headers::allowed_extra(&dial.headers) {
@@ -250,8 +209,8 @@ impl Signaling {
             contact: way.endpoint.contact(),
             keeps_flow: way.keeps_flow,
             user: match &dial.target {
-                Target::User { user } => Some(user.clone()),
-                Target::Trunk { .. } | Target::Uri { .. } => None,
+                Callee::User { user } => Some(user.clone()),
+                Callee::Trunk { .. } | Callee::Uri { .. } => None,
             },
             ours,
             credentials: way.credentials,
@@ -289,6 +248,9 @@ impl Signaling {
             }
         }
         let cause = Cause::new(503, format!("cannot be reached by {}: {why}", side.flow.transport));
+        if let Some(sid) = side.leg {
+            self.target_failed(now, sid, tag, &cause);
+        }
         self.side_failed(now, tag, EndedBy::Postern, cause);
     }
 
@@ -319,6 +281,9 @@ impl Signaling {
         response: Response,
         flow: Flow,
     ) {
+        if let Some(sid) = self.sides.get(&tag).and_then(|side| side.leg) {
+            self.target_answered(now, sid, tag, &response);
+        }
         let Some(side) = self.sides.get_mut(&tag) else { return };
         match &mut side.state {
             State::Calling(calling) if calling.key == key => match response.status {
@@ -448,9 +413,12 @@ impl Signaling {
     }
 
     pub(crate) fn on_invite_timed_out(&mut self, now: Instant, tag: Tag) {
-        if matches!(self.sides.get(&tag), Some(Side { state: State::Calling(_), .. })) {
-            self.side_failed(now, tag, EndedBy::Postern, Cause::new(408, "no answer to the INVITE: unreachable"));
+        let Some(Side { state: State::Calling(_), leg, .. }) = self.sides.get(&tag) else { return };
+        let cause = Cause::new(408, "no answer to the INVITE: unreachable");
+        if let Some(sid) = *leg {
+            self.target_failed(now, sid, tag, &cause);
         }
+        self.side_failed(now, tag, EndedBy::Postern, cause);
     }
 
     /// One side is out; the leg fails when it was the last.
@@ -460,14 +428,25 @@ impl Signaling {
         leg.sides.retain(|side| *side != tag);
         // RFC 3261 16.7 step 5: a 6xx speaks for all.
         let decisive = cause.status >= 600;
-        if leg.failure.as_ref().is_none_or(|(_, best)| rank(&cause) < rank(best)) {
-            leg.failure = Some((by, cause));
+        leg.note(by, cause.clone());
+        let last = leg.sides.is_empty();
+        if last && !decisive && self.moves_on(now, sid, by, &cause) {
+            return;
         }
-        if leg.sides.is_empty() || decisive {
+        let Some(leg) = self.legs.get_mut(sid) else { return };
+        if last || decisive {
             let (by, best) = leg.failure.take().expect("it was just set");
             self.fail(now, sid, by, best);
         }
     }
+}
+
+/// Where a SIP URI wants to be reached.
+pub(crate) fn place_of_uri(uri: &str) -> Result<(Box<str>, u16, Transport), Cause> {
+    let uri = Uri::parse(uri).ok().filter(|uri| matches!(uri.scheme(), Scheme::Sip | Scheme::Sips));
+    let uri = uri.ok_or_else(|| Cause::new(484, "not a SIP URI that can be dialed"))?;
+    let transport = transport_of(&uri).ok_or_else(|| Cause::new(503, "a transport that is not spoken here"))?;
+    Ok((uri.host().into(), uri.port().unwrap_or(usual_port(transport)), transport))
 }
 
 /// By what a URI wants to be reached (RFC 3261 19.1.2, 26.2.2). None for what is not spoken here, or only by clients of ours.
@@ -507,18 +486,6 @@ fn explained(cause: Cause, has_password: bool) -> Cause {
         "wants a password, and none is configured"
     };
     Cause { text: format!("{}: {why}", cause.text).into(), ..cause }
-}
-
-/// RFC 3261 16.7 step 6, for devices of one person: what a person did tells more than what a network did.
-fn rank(cause: &Cause) -> (u8, u16) {
-    let class = match cause.status {
-        600.. => 0,
-        486 => 1,
-        408 | 503 => 4,
-        500..=599 => 3,
-        _ => 2,
-    };
-    (class, cause.status)
 }
 
 /// A request once more with an answer to the challenge of `response`.

@@ -8,9 +8,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use postern_config::{
-    Address, Appliance, Config, Listener, Log, LogLevel, LogTarget, Media, Realm, RealmMedia, SrtpMode, Trunk, User,
-};
+use postern_config::{Appliance, Config, Listener, Media, Realm, RealmMedia, SrtpMode, Trunk, User};
 use postern_types::{
     Cause, ConnectionId, EndedBy, Now, RealmName, Secret, Transport, TrunkName, UnixMicros, UserName, leg::*,
 };
@@ -104,20 +102,7 @@ fn config(local: SocketAddr, trunk: SocketAddr) -> Config {
         registrations: true,
         uri_calls: true,
     };
-    let trunk = Trunk {
-        realm: name.clone(),
-        address: Address { host: trunk.ip().to_string(), port: trunk.port() },
-        transport: Default::default(),
-        large_over_tcp: false,
-        tls: None,
-        sources: vec![],
-        credentials: None,
-        demands: None,
-        codecs: vec![],
-        srtp: SrtpMode::Off,
-        latching: Default::default(),
-        calls_max: Some(8),
-    };
+    let trunk = Trunk { calls_max: Some(8), ..Trunk::at("r", &trunk.ip().to_string(), trunk.port()) };
     let user = User {
         password: Secret::new("secret".into()),
         devices_max: 1,
@@ -149,8 +134,6 @@ fn config(local: SocketAddr, trunk: SocketAddr) -> Config {
             quarantine: Duration::from_secs(1),
             prompt_folders: vec![],
         },
-        api: None,
-        control_plane: None,
-        log: Log { level: LogLevel::Info, to: LogTarget::Auto },
+        ..Config::empty("test")
     }
 }

@@ -10,6 +10,7 @@ use postern_types::{
 
 use crate::{
     Output, Signaling,
+    ladder::Ladder,
     side::{State, Tag},
 };
 
@@ -23,8 +24,31 @@ pub(crate) struct Leg {
     pub(crate) sides: Vec<Tag>,
     /// What it was dialed with, until it is answered; none for a leg that came in.
     pub(crate) dial: Option<Box<Dial>>,
+    /// What is left to try, for one that is reached by address.
+    pub(crate) ladder: Option<Box<Ladder>>,
     /// The best reason among the sides that failed so far.
     pub(crate) failure: Option<(EndedBy, Cause)>,
+}
+
+impl Leg {
+    /// Notes why a side failed, if it tells more than what is known.
+    pub(crate) fn note(&mut self, by: EndedBy, cause: Cause) {
+        if self.failure.as_ref().is_none_or(|(_, best)| rank(&cause) < rank(best)) {
+            self.failure = Some((by, cause));
+        }
+    }
+}
+
+/// RFC 3261 16.7 step 6, for devices of one person: what a person did tells more than what a network did.
+fn rank(cause: &Cause) -> (u8, u16) {
+    let class = match cause.status {
+        600.. => 0,
+        486 => 1,
+        408 | 503 => 4,
+        500..=599 => 3,
+        _ => 2,
+    };
+    (class, cause.status)
 }
 
 /// All legs, and how many each trunk carries.
@@ -61,6 +85,11 @@ impl Legs {
 
     pub(crate) fn get_mut(&mut self, sid: CallSid) -> Option<&mut Leg> {
         self.legs.get_mut(&sid).map(|(leg, _)| leg)
+    }
+
+    /// The trunk that a leg is of.
+    pub(crate) fn trunk_of(&self, sid: CallSid) -> Option<&TrunkName> {
+        self.legs.get(&sid)?.1.as_ref()
     }
 
     pub(crate) fn contains(&self, sid: CallSid) -> bool {

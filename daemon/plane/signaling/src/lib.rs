@@ -13,6 +13,8 @@
 //! | `legs`, `side` | what there is: a leg, and its one or several dialogs |
 //! | `offered` | a leg that comes in, until its answer |
 //! | `dialed` | a leg that goes out, until its answer: forks, challenges, CANCEL |
+//! | `ladder` | which address of a trunk or name is tried, and when the next |
+//! | `targets` | what is remembered of the addresses of trunks |
 //! | `session` | an answered leg: ACK, BYE, new offers, INFO |
 //! | `headers` | what of a header passes to and from the language of legs |
 //!
@@ -26,6 +28,7 @@ mod connections;
 mod dialed;
 pub mod fuzz;
 mod headers;
+mod ladder;
 mod legs;
 mod offered;
 mod output;
@@ -33,6 +36,7 @@ mod places;
 mod registrar;
 mod session;
 mod side;
+mod targets;
 mod timers;
 
 use std::{
@@ -51,16 +55,17 @@ use postern_sip::{
     message::Defect,
     transaction::{self, ClientKey, Flow, ServerKey, Transactions},
 };
-use postern_types::{CallSid, Now, Secret, Transport, UserName, leg::LegCommand};
+use postern_types::{CallSid, Now, Secret, Transport, TrunkName, UserName, leg::LegCommand};
 use rand::{RngExt, rngs::StdRng};
 
-pub use output::{Connect, ConnectionCommand, ConnectionEvent, Counters, Output, ResolveId};
+pub use output::{Connect, ConnectionCommand, ConnectionEvent, Counters, Output, ResolveId, TargetHealth};
 
 use connections::Connections;
 use legs::Legs;
 use places::Places;
 use registrar::Registrar;
 use side::{Side, Tag};
+use targets::Targets;
 use timers::{OnceAMinute, Timer, Timers};
 
 /// Names asked for at once at most; a dial beyond fails with 503. Answers come in milliseconds or not at all.
@@ -73,6 +78,7 @@ pub struct Signaling {
     connections: Connections,
     challenger: Challenger,
     registrar: Registrar,
+    targets: Targets,
     legs: Legs,
     sides: HashMap<Tag, Side>,
     /// Whose our requests are.
@@ -125,12 +131,15 @@ struct Retry {
 impl Signaling {
     /// A plane without legs or registrations. `rng` must be cryptographic: it makes tags and nonces.
     pub fn new(config: Arc<Config>, mut rng: StdRng, _now: Instant) -> Self {
+        let mut targets = Targets::default();
+        targets.configure(&config);
         Self {
             transactions: Transactions::new(rng.random(), TRANSACTIONS_MAX),
             connections: Connections::default(),
             challenger: Challenger::new(admission::DIGEST_REALM, &[Algorithm::Sha256, Algorithm::Md5], rng.random()),
             places: Places::new(config),
             registrar: Registrar::default(),
+            targets,
             legs: Legs::default(),
             sides: HashMap::new(),
             clients: HashMap::new(),
@@ -155,6 +164,7 @@ impl Signaling {
 
     /// Takes a new configuration. Calls go on, also those of trunks and users that are gone; a user that is gone loses its devices.
     pub fn reconfigure(&mut self, _now: Instant, config: Arc<Config>) {
+        self.targets.configure(&config);
         self.places = Places::new(config);
         let users = &self.places.config.users;
         let mut gone: Vec<_> = self.registrar.users().filter(|user| !users.contains_key(*user)).cloned().collect();
@@ -227,6 +237,8 @@ impl Signaling {
         while let Some(timer) = self.timers.due(now.instant) {
             match timer {
                 Timer::NoAnswer(leg) => self.no_answer(now.instant, leg),
+                Timer::Silent(leg, attempt) => self.on_silence(now.instant, leg, attempt),
+                Timer::Rested(trunk) => self.look_at_trunk(now.instant, &trunk),
                 Timer::Answer(tag) => self.repeat_answer(now.instant, tag),
                 Timer::Settled(tag) => self.settled(tag),
                 Timer::Reinvited(key) => drop(self.clients.remove(&key)),
@@ -268,6 +280,11 @@ impl Signaling {
             overloaded: self.counters.overloaded + self.transactions.counters().full,
             ..self.counters.clone()
         }
+    }
+
+    /// How the addresses of a trunk are, as far as they are known.
+    pub fn trunk_health(&self, now: Instant, trunk: &TrunkName) -> Vec<TargetHealth> {
+        self.targets.health(now, trunk)
     }
 
     /// How many things are remembered for the sake of calls: legs, dialogs, transactions and who waits for them. Nothing when every call

@@ -101,7 +101,7 @@ impl Signaling {
         self.sides.insert(tag, side);
         self.servers.insert(key, tag);
         self.merged.insert(merged_id);
-        self.legs.insert(sid, Leg { sides: vec![tag], dial: None, failure: None }, trunk);
+        self.legs.insert(sid, Leg { sides: vec![tag], dial: None, ladder: None, failure: None }, trunk);
         self.tell(LegEvent::Offered(Box::new(event)));
     }
 

@@ -31,6 +31,13 @@ pub enum Output {
         /// How many.
         devices: u32,
     },
+    /// Whether a trunk has an address that is known to live: after each change, for routing. Trunks are up until told otherwise.
+    Trunk {
+        /// Which.
+        trunk: TrunkName,
+        /// Whether it is up.
+        up: bool,
+    },
     /// Look up the addresses of a host name; answer with `handle_resolved`, with an empty list when there are none.
     Resolve {
         /// Comes back with the answer.
@@ -95,6 +102,19 @@ pub struct Connect {
 /// Names one question to the resolver.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct ResolveId(pub u64);
+
+/// How an address of a trunk is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TargetHealth {
+    /// By what it is reached.
+    pub transport: Transport,
+    /// Where.
+    pub remote: SocketAddr,
+    /// `up`, `rests` or `down`.
+    pub state: &'static str,
+    /// Why it is not up; else empty.
+    pub why: String,
+}
 
 /// Figures since the start, and how things stand.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]

@@ -69,12 +69,7 @@ impl Places {
         }
         let mut sources = Vec::new();
         for (name, trunk) in &config.trunks {
-            let own = trunk
-                .address
-                .host
-                .parse::<IpAddr>()
-                .ok()
-                .map(|address| Prefix { address, length: if address.is_ipv4() { 32 } else { 128 } });
+            let own = trunk.addresses.iter().filter_map(|address| address.host.parse().ok()).map(Prefix::of);
             for prefix in trunk.sources.iter().copied().chain(own) {
                 let secure = trunk.transport.is_secure();
                 sources.push(Source { prefix, realm: trunk.realm.clone(), trunk: name.clone(), secure });

@@ -1,6 +1,7 @@
 //! Scenarios through the public verbs: peers' text in, our text and leg events out, in virtual time.
 
 mod dialing;
+mod failover;
 mod hiding;
 mod incoming;
 mod registering;
@@ -43,6 +44,7 @@ pub(crate) struct World {
     pub(crate) events: Vec<LegEvent>,
     pub(crate) facts: Vec<Fact>,
     pub(crate) devices: Vec<u32>,
+    pub(crate) trunks: Vec<(TrunkName, bool)>,
     pub(crate) asked: Vec<(ResolveId, String)>,
     pub(crate) commands: Vec<(ConnectionId, ConnectionCommand)>,
 }
@@ -61,18 +63,8 @@ pub(crate) fn config() -> Config {
         uri_calls: !registrations,
     };
     let trunk = |host: &str, sources: &[(&str, u8)]| Trunk {
-        realm: RealmName::new("outer"),
-        address: Address { host: host.into(), port: 5060 },
-        transport: Default::default(),
-        large_over_tcp: false,
-        tls: None,
         sources: sources.iter().map(|(a, length)| Prefix { address: a.parse().unwrap(), length: *length }).collect(),
-        credentials: None,
-        demands: None,
-        codecs: vec![],
-        srtp: SrtpMode::Off,
-        latching: Default::default(),
-        calls_max: None,
+        ..Trunk::at("outer", host, 5060)
     };
     let mut carrier = trunk("198.51.100.10", &[]);
     carrier.credentials = Some(Credentials { username: "acct".into(), password: Secret::new("pw".into()) });
@@ -119,9 +111,7 @@ pub(crate) fn config() -> Config {
             quarantine: Duration::from_secs(1),
             prompt_folders: vec![],
         },
-        api: None,
-        control_plane: None,
-        log: Log { level: LogLevel::Info, to: LogTarget::Auto },
+        ..Config::empty("test")
     }
 }
 
@@ -134,8 +124,8 @@ impl World {
         #[allow(clippy::disallowed_methods)]
         let now = Now { instant: Instant::now(), wall: UnixMicros(1_700_000_000_000_000) };
         let signaling = Signaling::new(Arc::new(config), StdRng::seed_from_u64(7), now.instant);
-        let (sent, events, facts, devices, asked, commands) = Default::default();
-        Self { signaling, now, sent, events, facts, devices, asked, commands }
+        let (sent, events, facts, devices, trunks, asked, commands) = Default::default();
+        Self { signaling, now, sent, events, facts, devices, trunks, asked, commands }
     }
 
     pub(crate) fn drain(&mut self) {
@@ -147,6 +137,7 @@ impl World {
                 Output::Connection(id, command) => self.commands.push((id, command)),
                 Output::Leg(event) => self.events.push(event),
                 Output::Devices { devices, .. } => self.devices.push(devices),
+                Output::Trunk { trunk, up } => self.trunks.push((trunk, up)),
                 Output::Resolve { id, host, .. } => self.asked.push((id, host)),
                 Output::Fact(happened) => self.facts.push(happened.fact),
             }
@@ -398,6 +389,7 @@ pub(crate) fn dial(leg: CallSid, target: Target) -> LegCommand {
         timeout: Duration::from_secs(20),
         headers: vec![("X-Note".into(), "one\r\nEvil: two".into()), ("Via".into(), "no".into())],
         max_forwards: 42,
+        spare: false,
     }))
 }
 

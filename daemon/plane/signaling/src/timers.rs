@@ -7,7 +7,7 @@ use std::{
 };
 
 use postern_sip::transaction::ClientKey;
-use postern_types::{CallSid, ConnectionId, UserName};
+use postern_types::{CallSid, ConnectionId, TrunkName, UserName};
 
 use crate::side::Tag;
 
@@ -16,6 +16,10 @@ use crate::side::Tag;
 pub(crate) enum Timer {
     /// A dialed leg has rung long enough.
     NoAnswer(CallSid),
+    /// An attempt of a dialed leg, by its number, may have been silent for too long.
+    Silent(CallSid, u32),
+    /// A target of this trunk may have rested long enough.
+    Rested(TrunkName),
     /// Repeat a 2xx that was not acknowledged, or give up.
     Answer(Tag),
     /// No further answer to our first INVITE can come any more (RFC 6026: timer M).

@@ -16,6 +16,7 @@ use crate::{
     negotiate,
     request::{Fields, add},
     table::{self, Caller, Resolved},
+    ways::Ways,
 };
 
 impl Call {
@@ -48,17 +49,17 @@ impl Call {
     fn branch_of(&self, cx: &mut Context, noun: &Noun) -> Result<Branch, Outcome> {
         let failed = |status, text| Outcome::failed("failed", Cause::new(status, text), None);
         let mut headers: Vec<(Box<str>, Box<str>)> = Vec::new();
-        let (target, party, to, callback) = match noun {
+        let (ways, to, callback) = match noun {
             Noun::Number(number) => {
                 let decision = table::look_up(&cx.config, Caller::User, &number.number)
                     .map_err(|why| Outcome::failed("failed", Cause::new(404, why), None))?;
                 // Two documents in one call would have no one who decides; a document reaches another by Redirect.
-                let (target, party) = reach(decision.to.clone())
+                let ways = reach(cx, decision.to.clone())
                     .ok_or_else(|| failed(501, "the number is an application's: use Redirect to its URL"))?;
                 let to = decision.to.to_string();
                 let (table, entry, why) = (decision.table.to_owned(), decision.entry, decision.why);
                 self.tell(cx, self.sid, facts::CallRouted { table, entry, to, why });
-                (target, party, number.number.clone(), &number.status_callback)
+                (ways, number.number.clone(), &number.status_callback)
             }
             Noun::Client(client) => {
                 let user = UserName::new(&client.identity);
@@ -75,7 +76,7 @@ impl Call {
                 let parameters = client.parameters.iter().take(HEADERS_MAX);
                 headers.extend(parameters.map(|(name, value)| (format!("X-{name}").into(), value.as_str().into())));
                 let to = format!("client:{user}");
-                (Target::User { user: user.clone() }, Party::User { user }, to, &client.status_callback)
+                (Ways::user(user), to, &client.status_callback)
             }
             Noun::Sip(sip) => {
                 let realm =
@@ -86,11 +87,12 @@ impl Call {
                 let credentials = sip.credentials.as_ref().map(|(name, secret)| (name.as_str().into(), secret.clone()));
                 let plain: Box<str> = sip.uri.split(';').next().unwrap_or_default().into();
                 let target = Target::Uri { uri, realm: realm.clone(), credentials };
-                (target, Party::Uri { uri: plain.clone() }, plain.into(), &sip.status_callback)
+                (Ways::only(target, Party::Uri { uri: plain.clone() }), plain.into(), &sip.status_callback)
             }
         };
         let subscription = callback.as_ref().and_then(|callback| self.subscription_of(callback));
-        Ok(Branch { target, party, to, headers, subscription })
+        let Ways { target, party, spares } = ways;
+        Ok(Branch { target, party, spares, to, headers, subscription })
     }
 
     /// Somebody whom the document, or the route, names is not dialed.
@@ -108,12 +110,11 @@ impl Call {
 }
 
 /// Whom a row of the routing table means, if it is a party.
-pub fn reach(to: Resolved) -> Option<(Target, Party)> {
+pub fn reach(cx: &mut Context, to: Resolved) -> Option<Ways> {
     match to {
-        Resolved::User(user) => Some((Target::User { user: user.clone() }, Party::User { user })),
-        Resolved::Trunk(trunk, number) => {
-            Some((Target::Trunk { trunk: trunk.clone(), number }, Party::Trunk { trunk }))
-        }
+        Resolved::User(user) => Some(Ways::user(user)),
+        Resolved::Trunk(trunk, number) => Some(Ways::trunk(trunk, number)),
+        Resolved::Group(group, number) => Ways::group(cx, &group, &number),
         Resolved::Application(_) => None,
     }
 }

@@ -66,20 +66,7 @@ pub fn config() -> Config {
         srtp: SrtpMode::Off,
         transports: vec![],
     };
-    let trunk = Trunk {
-        realm: RealmName::new("outside"),
-        address: Address { host: "192.0.2.1".into(), port: 5060 },
-        transport: Default::default(),
-        large_over_tcp: false,
-        tls: None,
-        sources: vec![],
-        credentials: None,
-        demands: None,
-        codecs: vec![],
-        srtp: SrtpMode::Off,
-        latching: Default::default(),
-        calls_max: None,
-    };
+    let trunk = Trunk::at("outside", "192.0.2.1", 5060);
     let to_user =
         |name: &str| NumberRoute { to: Destination::User(UserName::new(name)), timeout: Duration::from_secs(20) };
     let app = |url: &str| Application {
@@ -143,9 +130,7 @@ pub fn config() -> Config {
             quarantine: Duration::from_secs(1),
             prompt_folders: vec![PathBuf::from("/srv/prompts")],
         },
-        api: None,
-        control_plane: None,
-        log: Log { level: LogLevel::Info, to: LogTarget::Auto },
+        ..Config::empty("test")
     }
 }
 

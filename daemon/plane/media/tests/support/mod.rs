@@ -8,7 +8,7 @@ use std::{
     time::{Duration, Instant, SystemTime},
 };
 
-use postern_config::{Appliance, Config, Log, LogLevel, LogTarget, Media, Realm, RealmMedia};
+use postern_config::{Appliance, Config, Media, Realm, RealmMedia};
 use postern_media::MediaPlane;
 use postern_rtp::{Header, packet::HEADER_LEN};
 use postern_types::{
@@ -58,9 +58,7 @@ pub fn config(pairs: u16) -> Config {
             quarantine: Duration::from_millis(50),
             prompt_folders: vec![],
         },
-        api: None,
-        control_plane: None,
-        log: Log { level: LogLevel::Info, to: LogTarget::Stderr },
+        ..Config::empty("test")
     }
 }
 

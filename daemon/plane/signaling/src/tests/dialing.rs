@@ -356,7 +356,7 @@ fn a_user_without_devices_fails_at_once() {
 fn an_ipv6_trunk_is_called_from_our_ipv6_address() {
     let mut config = config();
     config.realms.get_mut("outer").unwrap().signaling.push(address("[2001:db8::1]:5060"));
-    config.trunks.get_mut("carrier").unwrap().address.host = "2001:db8::9".into();
+    config.trunks.get_mut("carrier").unwrap().addresses[0].host = "2001:db8::9".into();
     let mut world = World::with(config);
     world.command(to_carrier(LEG));
     assert_eq!(world.sent[0].0, address("[2001:db8::9]:5060"));

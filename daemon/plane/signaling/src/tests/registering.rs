@@ -186,7 +186,7 @@ fn a_device_at_a_trunks_host_is_itself() {
     let mut config = config();
     let mut beside = config.trunks["carrier"].clone();
     beside.realm = RealmName::new("inner");
-    beside.address.host = "192.168.1.50".into();
+    beside.addresses[0].host = "192.168.1.50".into();
     config.trunks.insert(TrunkName::new("beside"), beside);
     let mut world = World::with(config);
     world.register("alice", PHONE, "");

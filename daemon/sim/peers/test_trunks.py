@@ -1,0 +1,49 @@
+"""Trunks: several addresses, groups, what an operator sees of them."""
+
+import pytest
+from kit import sipp
+
+
+def grouped(world):
+    """acme, which also calls, takes calls at port 5066; zeta is the group's second."""
+
+    def change(config):
+        config["trunks"]["acme"].update(address=f"{world.net.carrier}:5066", failover={"after": "1s"})
+        config["groups"] = {"carriers": {"trunks": [{"trunk": "acme"}, {"trunk": "zeta", "priority": 1}]}}
+        config["routes"].insert(0, {"name": "abroad", "from": "any", "prefix": "+88", "to": {"group": "carriers"}})
+
+    return change
+
+
+def answering():
+    return sipp.Score().expect("INVITE").reply(180).reply(200, "OK", sipp.sdp()).expect("ACK").expect("BYE").reply_in_dialog(200, "OK")
+
+
+def calling():
+    return sipp.Score().invite(sipp.sdp()).hear(100, 180).expect(200).ack().pause(200).bye().expect(200)
+
+
+@pytest.mark.parametrize("first", ["silent", "503", "486"])
+def test_row_4_and_6_a_group_fails_over_on_silence_and_503_but_not_on_486(world, first):
+    daemon = world.start(grouped(world))
+    if first != "silent":
+        status = int(first)
+        score = sipp.Score().expect("INVITE").reply(status, "No", headers=("Retry-After: 60",) if status == 503 else ()).expect("ACK")
+        world.callee("acme", score, local=world.net.carrier, port=5066, media_port=7100)
+    if first == "486":
+        world.caller("caller", sipp.Score().invite(sipp.sdp()).hear(100).expect(486).ack(failure=True), "+881").done()
+        daemon.idle()
+        assert len(daemon.events(type="leg.dialed")) == 1
+        return
+    zeta = world.callee("zeta", answering(), media_port=7000)
+    world.caller("caller", calling(), "+881").done()
+    zeta.done()
+    daemon.idle()
+    (moved,) = daemon.events(type="leg.failed_over")
+    assert (moved["data"]["from"], moved["data"]["to"]) == ("trunk acme", "trunk zeta")
+    (down,) = daemon.events(type="trunk.down")
+    assert down["trunk"] == "acme"
+    code, told = daemon.tool("explain", moved["call"])
+    assert "trunk acme failed (" in told and "on to trunk zeta" in told, told
+    code, status = daemon.tool("status")
+    assert "acme: 0 live, down" in status and f"{world.net.carrier}:5066 rests: " in status, status
