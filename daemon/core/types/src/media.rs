@@ -322,4 +322,24 @@ pub struct StreamReport {
     /// ICE checks and DTLS handshakes of somebody who could not prove to be the peer.
     #[serde(default)]
     pub proofs_refused: u64,
+    /// RTCP packets that we sent.
+    #[serde(default)]
+    pub rtcp_sent: u64,
+    /// To the peer and back, milliseconds, by its answers to our reports (RFC 3550 6.4.1); none when it sends none.
+    #[serde(default)]
+    pub round_trip_ms: Option<f32>,
+    /// What the peer's reports say of the audio that it gets.
+    #[serde(default)]
+    pub far: Option<FarReport>,
+}
+
+/// The peer's view of what we send it, as its latest RTCP report has it.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Serialize, Deserialize)]
+pub struct FarReport {
+    /// Packets that it lacks of the present source; negative when it got some twice.
+    pub packets_lost: i64,
+    /// Of those of its last interval, per cent.
+    pub recent_loss_percent: f32,
+    /// Interarrival jitter there, milliseconds.
+    pub jitter_ms: f32,
 }

@@ -6,11 +6,11 @@ use std::{
     time::{Duration, Instant},
 };
 
-use postern_rtp::{Digits, Reception, quality};
+use postern_rtp::{Control, Digits, Reception, Sent, quality};
 use postern_srtp::dtls::Identity;
 use postern_types::{
     CallSid,
-    media::{Latching, MediaEvent, StreamReport, StreamSetup},
+    media::{FarReport, Latching, MediaEvent, StreamReport, StreamSetup},
     stream::Direction,
 };
 
@@ -113,6 +113,9 @@ pub struct Leg {
     pub(crate) own: OwnStream,
     pub(crate) play_format: Option<PlayFormat>,
     pub(crate) reception: Reception,
+    pub(crate) sent: Sent,
+    /// Our side of RTCP.
+    pub(crate) control: Box<Control>,
     pub(crate) digits: Digits,
     pub(crate) figures: StreamReport,
     /// Since when silence counts: the last packet, or the description that began to expect some.
@@ -153,6 +156,8 @@ impl Leg {
             own: OwnStream::new(random),
             play_format: None,
             reception: Reception::default(),
+            sent: Sent::default(),
+            control: Box::new(Control::new(random.rotate_left(32))),
             digits: Digits::default(),
             figures: StreamReport::default(),
             heard: now,
@@ -303,6 +308,13 @@ impl Leg {
         report.packets_lost = self.reception.lost();
         report.jitter_ms = self.reception.jitter_ms();
         report.source = self.latch.source();
+        report.rtcp_sent = self.control.written();
+        report.round_trip_ms = self.control.round_trip().map(|span| span.as_secs_f32() * 1000.0);
+        report.far = self.control.far().map(|far| FarReport {
+            packets_lost: far.lost.into(),
+            recent_loss_percent: far.recent_loss_percent,
+            jitter_ms: far.jitter_ms,
+        });
         if let Some(setup) = self.setup.as_ref().filter(|_| report.packets_received > 0) {
             let expected = report.packets_received + report.packets_lost;
             let loss_percent = report.packets_lost as f64 * 100.0 / expected as f64;
@@ -323,6 +335,6 @@ mod tests {
         }
         assert_eq!(Clock::of(0).hz(), None);
         // Two of these and their sockets are what a call takes: see docs/PERFORMANCE.md.
-        assert!(size_of::<Leg>() <= 1024, "{}", size_of::<Leg>());
+        assert!(size_of::<Leg>() <= 1280, "{}", size_of::<Leg>());
     }
 }

@@ -17,7 +17,7 @@ use crate::g711;
 const LATE_MAX: Duration = Duration::from_millis(200);
 
 /// Samples a second of a prompt.
-const SAMPLE_RATE: u32 = 8000;
+pub(crate) const SAMPLE_RATE: u32 = 8000;
 
 /// RTP stream of our own on a leg. It outlives a play, so that the next one continues it.
 #[derive(Debug, Clone)]
@@ -70,6 +70,12 @@ impl OwnStream {
     /// Starts where `random` says (RFC 3550 5.1 wants all three unpredictable).
     pub fn new(random: u64) -> Self {
         Self { ssrc: random as u32, sequence: (random >> 32) as u16, timestamp: (random >> 24) as u32, next_at: None }
+    }
+
+    /// Source, timestamp and payload bytes of the packet of `len` bytes that [`Player::next`] wrote last: G.711, a byte a sample.
+    pub(crate) fn latest(&self, len: usize) -> (u32, u32, usize) {
+        let payload = len.saturating_sub(HEADER_LEN);
+        (self.ssrc, self.timestamp.wrapping_sub(payload as u32), payload)
     }
 }
 

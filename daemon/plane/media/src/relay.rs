@@ -12,7 +12,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use postern_rtp::{Header, Pressed, is_rtcp, packet::set_type, rtcp};
+use postern_rtp::{Header, Pressed, is_rtcp, packet::set_type};
 use postern_srtp::dtls::Identity;
 use postern_types::{
     CallSid,
@@ -20,11 +20,13 @@ use postern_types::{
 };
 
 use crate::{
-    latch::{Judgement, is_usable},
+    latch::Judgement,
     leg::{Kind, Leg, UNMAPPED},
-    play::Player,
+    play::{Player, SAMPLE_RATE},
     proof::Budget,
 };
+
+mod control;
 
 /// Events that wait to be fetched; beyond it reports are left out, and beyond twice that all but `Closed`.
 pub const EVENTS_MAX: usize = 16384;
@@ -107,6 +109,12 @@ pub struct Relay {
     /// Legs whose handshake has something to send.
     flights: VecDeque<u32>,
     budget: Budget,
+    /// When which leg's RTCP report is due; stale as `plays` are.
+    reports: BinaryHeap<Reverse<(Instant, u32)>>,
+    /// Legs whose report is to be written now.
+    reporting: VecDeque<u32>,
+    /// An instant and its NTP time.
+    clock: Option<(Instant, u64)>,
     /// Sockets to connect, or to disconnect (none).
     bindings: VecDeque<(u32, Option<SocketAddr>)>,
     random: u64,
@@ -127,6 +135,9 @@ impl Relay {
             handshakes: BinaryHeap::new(),
             flights: VecDeque::new(),
             budget: Budget::default(),
+            reports: BinaryHeap::with_capacity(slots),
+            reporting: VecDeque::new(),
+            clock: None,
             bindings: VecDeque::with_capacity(slots),
             random: seed | 1,
         }
@@ -182,6 +193,7 @@ impl Relay {
             *place = Some(leg);
             self.live.push(slot);
             self.plan_handshake(slot);
+            self.plan_report(slot);
         }
     }
 
@@ -206,10 +218,12 @@ impl Relay {
             leg.connected = None;
             self.bindings.push_back((slot, None));
         }
+        leg.control.begin(now);
         if let Some(partner) = leg.partner {
             self.remap(slot, partner);
         }
         self.plan_handshake(slot);
+        self.plan_report(slot);
     }
 
     /// Notes what a leg's handshake has to send, now and later.
@@ -301,9 +315,11 @@ impl Relay {
         {
             return verdict;
         }
-        let rtcp = port == Port::Rtcp || is_rtcp(room.get(..len).unwrap_or_default());
-        let verdict =
-            if rtcp { self.rtcp(now, slot, port, source, room, len) } else { self.rtp(now, slot, source, room, len) };
+        if port == Port::Rtcp || is_rtcp(room.get(..len).unwrap_or_default()) {
+            self.rtcp(now, slot, port, source, room, len);
+            return Verdict::Drop;
+        }
+        let verdict = self.rtp(now, slot, source, room, len);
         match verdict {
             Some(send) => {
                 self.counts.packets_out += 1;
@@ -397,11 +413,19 @@ impl Relay {
             self.counts.unmapped += 1;
             return None;
         }
-        self.rtp_out(to_slot, header, mapped, room, len)
+        self.rtp_out(now, to_slot, (header, timing), mapped, room, len)
     }
 
     /// The second half of a relay: towards the other leg.
-    fn rtp_out(&mut self, slot: u32, header: Header, mapped: u8, room: &mut [u8], len: usize) -> Option<Verdict> {
+    fn rtp_out(
+        &mut self,
+        now: Instant,
+        slot: u32,
+        (header, timing): (Header, Option<(u32, u32)>),
+        mapped: u8,
+        room: &mut [u8],
+        len: usize,
+    ) -> Option<Verdict> {
         let leg = leg(&mut self.legs, slot)?;
         let to = leg.rtp_destination().filter(|_| leg.player.is_none());
         let sent = to.and_then(|to| {
@@ -413,56 +437,17 @@ impl Relay {
             return None;
         };
         leg.mark_next = false;
+        leg.sent.update(now, header.ssrc, len - header.payload_start, timing);
         leg.figures.packets_sent += 1;
         leg.figures.bytes_sent += len as u64;
         Some(Verdict::Send { slot, port: Port::Rtp, to, len: protected })
     }
 
-    fn rtcp(
-        &mut self,
-        now: Instant,
-        slot: u32,
-        port: Port,
-        source: SocketAddr,
-        room: &mut [u8],
-        len: usize,
-    ) -> Option<Verdict> {
-        let Some(leg) = leg(&mut self.legs, slot).filter(|leg| leg.setup.is_some()) else {
-            self.counts.dropped += 1;
-            return None;
-        };
-        if !leg.hears_rtcp(now, port, source) {
-            self.counts.dropped += 1;
-            let event = leg.stranger(now, source);
-            event.into_iter().for_each(|event| tell(&mut self.events, &mut self.counts, event));
-            return None;
-        }
-        let opened = leg.crypto.open(room, len, true).ok();
-        let Some(len) = opened.filter(|&len| room.get(..len).is_some_and(|packet| rtcp::check(packet).is_ok())) else {
-            self.counts.dropped += 1;
-            leg.figures.dropped_bad += 1;
-            return None;
-        };
-        leg.figures.rtcp_received += 1;
-        // A sign of life: who is muted with silence suppression may send nothing else for long.
-        leg.heard = now;
-        if port == Port::Rtcp {
-            leg.rtcp_source = Some(source);
-        }
-        let to_slot = leg.partner?;
-        let other = self.legs.get_mut(to_slot as usize)?.as_mut()?;
-        let sent = other.rtcp_destination().and_then(|(to, muxed)| {
-            let len = other.crypto.protect(room, len, true).ok()?;
-            let port = if muxed { Port::Rtp } else { Port::Rtcp };
-            Some(Verdict::Send { slot: to_slot, port, to, len })
-        });
-        self.counts.dropped += u64::from(sent.is_none());
-        sent
-    }
-
-    /// Whether a player or a handshake has something to send.
+    /// Whether a player, a handshake or a report has something to send.
     pub fn play_is_due(&self, now: Instant) -> bool {
-        !self.flights.is_empty() || self.plays.peek().is_some_and(|Reverse((at, _))| *at <= now)
+        !self.flights.is_empty()
+            || !self.reporting.is_empty()
+            || self.plays.peek().is_some_and(|Reverse((at, _))| *at <= now)
     }
 
     /// Writes the next datagram of a handshake.
@@ -481,10 +466,10 @@ impl Relay {
         None
     }
 
-    /// Writes the next packet that a player or a handshake has due, with its verdict. None: nothing is due. Call until then.
+    /// Writes the next packet that a player, a handshake or a report has due, with its verdict. None: nothing is due. Call until then.
     pub fn poll_play(&mut self, now: Instant, room: &mut [u8]) -> Option<Verdict> {
-        if let Some(flight) = self.poll_flight(room) {
-            return Some(flight);
+        if let Some(own) = self.poll_flight(room).or_else(|| self.poll_report(now, room)) {
+            return Some(own);
         }
         loop {
             let &Reverse((at, slot)) = self.plays.peek().filter(|Reverse((at, _))| *at <= now)?;
@@ -509,7 +494,9 @@ impl Relay {
             };
             self.plays.push(Reverse((player.next_at, slot)));
             let Some(to) = leg.rtp_destination() else { continue };
+            let (ssrc, timestamp, payload) = leg.own.latest(len);
             let Ok(protected) = leg.crypto.protect(room, len, false) else { continue };
+            leg.sent.update(now, ssrc, payload, Some((timestamp, SAMPLE_RATE)));
             leg.figures.packets_sent += 1;
             leg.figures.bytes_sent += len as u64;
             self.counts.packets_out += 1;
@@ -555,8 +542,9 @@ impl Relay {
         (0..PARTS).for_each(|part| self.handle_part(now, part));
     }
 
-    /// The turn of each second for every [`PARTS`]th leg: reports, silence, strangers, and whose socket is worth connecting.
+    /// The turn of each second for every [`PARTS`]th leg: figures, silence, strangers, and whose socket is worth connecting.
     pub fn handle_part(&mut self, now: Instant, part: u32) {
+        self.reports_due(now);
         let Self { legs, live, limits, events, counts, bindings, .. } = self;
         for &slot in live.iter().filter(|&slot| slot % PARTS == part) {
             let Some(leg) = leg(legs, slot) else { continue };
@@ -601,20 +589,6 @@ impl Relay {
     /// The next socket to be connected to a peer, or disconnected.
     pub fn poll_binding(&mut self) -> Option<(u32, Option<SocketAddr>)> {
         self.bindings.pop_front()
-    }
-}
-
-impl Leg {
-    /// RTCP is heard from the source of RTP. On a port of its own from the described address, or, for behind NAT its port
-    /// is not known, from the first port of the host that the leg is latched to.
-    fn hears_rtcp(&self, now: Instant, port: Port, source: SocketAddr) -> bool {
-        let Some(setup) = self.setup.as_ref().filter(|_| is_usable(&source)) else { return false };
-        match (port, self.latch.source()) {
-            (Port::Rtp, latched) => latched == Some(source) || self.is_proven(now, source),
-            (Port::Rtcp, _) if source == setup.remote_rtcp || self.rtcp_bound() == Some(source) => true,
-            (Port::Rtcp, Some(latched)) => source.ip() == latched.ip() && self.rtcp_bound().is_none(),
-            (Port::Rtcp, None) => false,
-        }
     }
 }
 

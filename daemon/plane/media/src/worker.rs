@@ -14,7 +14,7 @@ use std::{
         mpsc::{Receiver, SyncSender, TrySendError},
     },
     thread,
-    time::{Duration, Instant},
+    time::{Duration, Instant, SystemTime},
 };
 
 use nix::{
@@ -24,7 +24,7 @@ use nix::{
 };
 use postern_srtp::dtls::Identity;
 use postern_types::{
-    CallSid,
+    CallSid, UnixMicros,
     media::{MediaEvent, PlayId, Prompt, StreamSetup},
 };
 use postern_uring::{Bell, Buffer, Completion, Options, Ring, SocketId};
@@ -225,6 +225,12 @@ fn clock() -> Instant {
     Instant::now()
 }
 
+/// Microseconds since 1970.
+#[allow(clippy::disallowed_methods, reason = "read once, as the worker starts")]
+fn wall() -> u64 {
+    UnixMicros::from_system(SystemTime::now()).0
+}
+
 /// A leg's sockets in the ring.
 #[derive(Clone, Copy)]
 struct Wires {
@@ -281,6 +287,7 @@ impl Worker {
     ) -> Self {
         let mut relay = Relay::new(start.slots, start.limits, start.seed);
         relay.set_identity(start.identity);
+        relay.set_clock(clock(), wall());
         Self {
             ring,
             relay,
@@ -422,6 +429,11 @@ impl Worker {
                 self.relay.open(now, slot, leg);
             }
             Command::Close { slot, keep } => {
+                if let Some(mut buffer) = self.ring.spare()
+                    && let Some(verdict) = self.relay.goodbye(now, slot, buffer.room())
+                {
+                    self.send(verdict, buffer);
+                }
                 let event = self.relay.close(slot);
                 if keep && self.wires[slot as usize].is_some_and(|wires| !wires.broken) {
                     self.hand_up(Up::Closed { slot, at: now, kept: true, event });

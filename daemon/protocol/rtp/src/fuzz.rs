@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use crate::{Digits, Header, Reception, is_rtcp, packet, rtcp};
+use crate::{Control, Digits, Header, Reception, Sent, control, is_rtcp, metrics::VoipMetrics, packet, rtcp};
 
 /// Feeds bytes to everything here that reads packets: as RTP, as RTCP, and as a run of packets in one stream.
 pub fn rtp(data: &[u8]) {
@@ -31,6 +31,30 @@ pub fn rtp(data: &[u8]) {
     assert!(reception.jitter_ms().is_finite() && reception.lost() < 1 << 40);
 }
 
+/// Feeds bytes as compounds of a peer to a participant that sends and receives, and lets it report.
+pub fn rtcp(data: &[u8]) {
+    let start = any_instant();
+    let (mut control, mut sent, mut reception) = (Control::new(1), Sent::default(), Reception::default());
+    // So that blocks and metrics of bytes chosen at random can be about it.
+    let ssrc = data.first_chunk::<8>().map_or(0, |b| u32::from_be_bytes([b[4], b[5], b[6], b[7]]));
+    sent.update(start, ssrc, 160, Some((0, 8000)));
+    reception.update(ssrc, 1, Some((0, 8000)), start);
+    let mut room = [0; control::COMPOUND_MAX];
+    for n in 0..3 {
+        let time = (start + control::INTERVAL * n, u64::from(n) << 34);
+        if rtcp::check(data).is_ok() {
+            control.handle_input(time, data, &sent);
+        }
+        let len = control.report(time, &sent, &reception, control.metrics().copied(), &mut room).unwrap_or(0);
+        assert!(len > 0 && rtcp::check(&room[..len]).is_ok(), "what we say is sound");
+    }
+    assert!(control.round_trip().is_none_or(|round_trip| round_trip < Duration::from_secs(60)));
+    assert!(control.far().is_none_or(|far| far.jitter_ms.is_finite()));
+    if let Some(metrics) = VoipMetrics::parse(data) {
+        assert_eq!(VoipMetrics::parse(&metrics.to_bytes()), Some(metrics));
+    }
+}
+
 /// Some instant to count from; which does not matter.
 #[allow(clippy::disallowed_methods, reason = "fuzzing and tests only need a beginning of time")]
 pub(crate) fn any_instant() -> Instant {
@@ -56,6 +80,7 @@ mod tests {
                 *first = *first & 0x3f | 0x80;
             }
             super::rtp(&data);
+            super::rtcp(&data);
         }
     }
 }

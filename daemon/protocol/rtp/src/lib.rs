@@ -1,18 +1,24 @@
 //! RTP as a relay needs it: packet views, what reception says about quality, and digits.
 //!
 //! Everything here is plain computing on bytes and times that are passed in. A peer's nonsense is an ordinary `Err` or
-//! `None`. Left out: encoding of audio (postern-audio), SRTP (postern-srtp), and RTCP beyond reports.
+//! `None`. Left out: encoding of audio (postern-audio), SRTP (postern-srtp), and RTCP's feedback and application packets.
 
 #![forbid(unsafe_code)]
 
+pub mod control;
 pub mod event;
 pub mod fuzz;
+pub mod metrics;
 pub mod packet;
 pub mod quality;
 pub mod reception;
 pub mod rtcp;
+pub mod sent;
+pub mod write;
 
+pub use control::Control;
 pub use event::{Digits, Pressed, TelephoneEvent};
 pub use packet::{BadPacket, Header, is_rtcp};
 pub use quality::{Impairment, mos};
 pub use reception::Reception;
+pub use sent::Sent;

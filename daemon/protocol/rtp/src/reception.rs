@@ -21,6 +21,21 @@ pub struct Reception {
     began: Option<Instant>,
 }
 
+/// What was counted of one source.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Counted {
+    /// It.
+    pub ssrc: u32,
+    /// Highest sequence number, with its cycles above the low 16 bits.
+    pub highest: u32,
+    /// Packets from the first to the highest.
+    pub expected: u64,
+    /// Packets that came, duplicates too.
+    pub received: u64,
+    /// Jitter in timestamp units.
+    pub jitter: u32,
+}
+
 #[derive(Debug, Clone, Copy)]
 struct Source {
     ssrc: u32,
@@ -91,6 +106,18 @@ impl Reception {
         (self.jitter as f64 / 16.0 * 1000.0 / f64::from(self.clock_hz)) as f32
     }
 
+    /// The source that is counted now, as a report block wants it.
+    pub fn source(&self) -> Option<Counted> {
+        let source = self.source?;
+        Some(Counted {
+            ssrc: source.ssrc,
+            highest: (source.cycles + u64::from(source.highest)) as u32,
+            expected: source.expected(),
+            received: source.received,
+            jitter: (self.jitter >> 4) as u32,
+        })
+    }
+
     /// The source that is counted now.
     pub fn ssrc(&self) -> Option<u32> {
         self.source.map(|source| source.ssrc)
@@ -122,9 +149,12 @@ impl Source {
         true
     }
 
+    fn expected(&self) -> u64 {
+        (self.cycles + u64::from(self.highest) + 1).saturating_sub(u64::from(self.base))
+    }
+
     fn lost(&self) -> u64 {
-        let expected = (self.cycles + u64::from(self.highest) + 1).saturating_sub(u64::from(self.base));
-        expected.saturating_sub(self.received)
+        self.expected().saturating_sub(self.received)
     }
 }
 

@@ -104,10 +104,14 @@ fn events_that_nobody_fetches_are_bounded() {
     assert!(std::iter::from_fn(|| relay.poll_event()).count() <= 2 * EVENTS_MAX);
 }
 
-fn rtcp(relay: &mut Relay, now: Instant, slot: u32, source: SocketAddr) -> Verdict {
+/// Whether a report of the peer is taken.
+fn rtcp(relay: &mut Relay, now: Instant, slot: u32, source: SocketAddr) -> bool {
     let mut room = [0; 64];
     room[..8].copy_from_slice(&[0x80, 201, 0, 1, 0, 0, 0, 7]);
-    relay.handle_input(now, slot, Port::Rtcp, source, &mut room, 8)
+    let before = relay.counts().dropped;
+    let verdict = relay.handle_input(now, slot, Port::Rtcp, source, &mut room, 8);
+    assert_eq!(verdict, Verdict::Drop, "reports end here");
+    relay.counts().dropped == before
 }
 
 #[test]
@@ -123,7 +127,7 @@ fn a_party_on_hold_or_heard_by_rtcp_alone_is_not_silent() {
     };
     for second in 1..100 {
         let now = now + Duration::from_secs(second);
-        assert_ne!(rtcp(&mut relay, now, 1, address(4003)), Verdict::Drop);
+        assert!(rtcp(&mut relay, now, 1, address(4003)));
         relay.handle_second(now);
         assert_eq!(silent(&mut relay), 0, "after {second} s");
     }
@@ -134,28 +138,13 @@ fn a_party_on_hold_or_heard_by_rtcp_alone_is_not_silent() {
 }
 
 #[test]
-fn rtcp_of_another_port_of_the_host_is_bound_like_rtp() {
-    let now = start();
-    let mut relay = two_legs(now);
-    assert_eq!(rtcp(&mut relay, now, 0, address(5001)), Verdict::Drop, "nobody is latched yet");
-    packet(&mut relay, now, address(4000));
-    let sent = |to| Verdict::Send { slot: 0, port: Port::Rtcp, to: address(to), len: 8 };
-    assert_ne!(rtcp(&mut relay, now, 0, address(0)), sent(4001));
-    assert_ne!(rtcp(&mut relay, now, 0, address(5001)), Verdict::Drop);
-    assert_eq!(rtcp(&mut relay, now, 0, address(5002)), Verdict::Drop, "a neighbour behind the same NAT");
-    assert_eq!(rtcp(&mut relay, now, 1, address(4003)), sent(5001));
-    assert_ne!(rtcp(&mut relay, now, 0, address(4001)), Verdict::Drop, "the described address may always");
-    assert_eq!(rtcp(&mut relay, now, 1, address(4003)), sent(4001));
-}
-
-#[test]
 fn a_source_that_cannot_be_answered_is_a_stranger() {
     let now = start();
     let mut relay = two_legs(now);
     let many = [address(0), "0.0.0.0:5".parse().unwrap(), "224.0.0.1:5".parse().unwrap()];
     for source in many.into_iter().chain(["255.255.255.255:5".parse().unwrap()]) {
         assert_eq!(packet(&mut relay, now, source), Verdict::Drop, "{source}");
-        assert_eq!(rtcp(&mut relay, now, 0, source), Verdict::Drop, "{source}");
+        assert!(!rtcp(&mut relay, now, 0, source), "{source}");
     }
     assert_ne!(packet(&mut relay, now, address(77)), Verdict::Drop, "and keeps nobody out");
 }
