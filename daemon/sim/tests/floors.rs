@@ -9,6 +9,7 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
     ("core", &["core"]),
     ("protocol", &["core"]),
     ("uring", &["core"]),
+    ("fastpath", &["core"]),
     ("plane/media", &["core", "protocol", "uring"]),
     ("plane/signaling", &["core", "protocol"]),
     ("service", &["core"]),
@@ -26,6 +27,7 @@ const NEVER: &[(&str, &[&str])] = &[
     ("plane/signaling", &["tokio", "socket2", "io-uring", "tokio-uring", "reqwest", "nix"]),
     ("plane/media", &["tokio", "tokio-uring", "reqwest"]),
     ("uring", &["tokio", "tokio-uring", "reqwest"]),
+    ("fastpath", &["tokio", "tokio-uring", "reqwest"]),
 ];
 
 /// What the owner named: each has work to do in some crate.

@@ -49,19 +49,31 @@ pub fn softirq_threads_ns() -> u64 {
         .sum()
 }
 
+/// Time that the CPUs of this machine were not idle, nanoseconds, whoever worked: processes, interrupts, the kernel for nobody in
+/// particular. What the hypervisor took is not in it.
+pub fn machine_ns() -> u64 {
+    const TICK_NS: u64 = 10_000_000;
+    let stat = fs::read_to_string("/proc/stat").unwrap_or_default();
+    let all = stat.lines().next().unwrap_or_default();
+    let ticks: Vec<u64> = all.split_whitespace().skip(1).map_while(|word| word.parse().ok()).collect();
+    // user nice system idle iowait irq softirq steal
+    ticks.iter().enumerate().filter(|(at, _)| matches!(at, 0..=2 | 5 | 6)).map(|(_, ticks)| ticks * TICK_NS).sum()
+}
+
 /// Readings of the clocks at one moment.
 pub struct Reading {
     at: Instant,
     system_ns: BTreeMap<String, u64>,
     own_ns: u64,
     softirq_ns: u64,
+    machine_ns: u64,
 }
 
 impl Reading {
     /// Now, for the process under test.
     pub fn take(pid: u32) -> Self {
         let (system_ns, own_ns) = (cpu_ns(pid), cpu_ns(std::process::id()).values().sum());
-        Self { system_ns, own_ns, softirq_ns: softirq_threads_ns(), at: Instant::now() }
+        Self { system_ns, own_ns, softirq_ns: softirq_threads_ns(), machine_ns: machine_ns(), at: Instant::now() }
     }
 
     /// What was used between two readings: CPU time of the system and of the load as parts of one core.
@@ -82,6 +94,7 @@ impl Reading {
             system_core: part(system_ns),
             load_core: part(later.own_ns.saturating_sub(self.own_ns)),
             softirq_core: part(later.softirq_ns.saturating_sub(self.softirq_ns)),
+            machine_ns: later.machine_ns.saturating_sub(self.machine_ns),
             threads,
         }
     }
@@ -94,6 +107,7 @@ pub struct Used {
     pub system_core: f64,
     pub load_core: f64,
     pub softirq_core: f64,
+    pub machine_ns: u64,
     pub threads: BTreeMap<String, u64>,
 }
 
@@ -105,6 +119,7 @@ impl Used {
             "system_core": self.system_core,
             "load_core": self.load_core,
             "softirq_core": self.softirq_core,
+            "machine_ns": self.machine_ns,
             "system_ns_by_thread": self.threads,
         })
     }

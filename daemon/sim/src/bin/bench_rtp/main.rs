@@ -28,6 +28,11 @@ use common::{Reading, needed, percentiles, settle};
 const PACKET: usize = 172;
 /// Sends between two looks at what has come.
 const BURST: usize = 64;
+/// The same of a load that sleeps.
+const BURST_AFTER_SLEEP: usize = 1000;
+/// How long it sleeps, and more completions than come meanwhile.
+const SLEEP: Duration = Duration::from_millis(1);
+const SLEEPS: usize = 16_000;
 /// Packets under way in a flood, of all legs together; more of them when there are more legs.
 const FLOOD: usize = 4000;
 /// When nothing of a leg comes back for so long, what was under way is lost.
@@ -134,6 +139,7 @@ impl Load {
         let mut times = Vec::with_capacity(4 << 20);
         let mut counts = Counts::default();
         let mut pace = Pace::new(rate, &self.order);
+        pace.sleeps = asked["sleeps"].as_bool() == Some(true);
         self.serve(&mut pace, seconds("lead_in"), &mut counts, &mut times);
         times.clear();
         counts = Counts::default();
@@ -153,6 +159,7 @@ impl Load {
             "loss": lost as f64 / sent.max(1) as f64,
             "not_sent": skipped,
             "packets_per_second": received as f64 / used.seconds,
+            "machine_ns_per_packet": used.machine_ns as f64 / received.max(1) as f64,
             "cpu_ns_per_packet": used.system_ns as f64 / received.max(1) as f64,
             "latency": percentiles(&mut times),
             "used": used.json(),
@@ -173,7 +180,7 @@ impl Load {
             }
             let now_ns = now.duration_since(self.began).as_nanos() as u64;
             let mut sent = 0;
-            while sent < BURST
+            while sent < pace.burst()
                 && let Some(leg) = pace.next(now, counts)
             {
                 if !self.send(leg, now_ns) {
@@ -188,6 +195,8 @@ impl Load {
                 None if sent < BURST => {
                     let _ = self.ring.wait(sent + 16, Duration::from_micros(50), Some(now + Duration::from_millis(50)));
                 }
+                // Nothing wakes it but its clock, neither packets that come nor sends that are done.
+                Some(_) if pace.sleeps => drop(self.ring.wait(SLEEPS, Duration::ZERO, Some(now + SLEEP))),
                 Some(0.0) => drop(self.ring.wait(1, Duration::ZERO, Some(end))),
                 _ => drop(self.ring.wait(1, Duration::ZERO, Some(now))),
             }
@@ -269,6 +278,9 @@ struct Pace {
     done: u64,
     order: Vec<u32>,
     turn: usize,
+    /// Sends what is due once a millisecond and sleeps between, instead of looking all the time: what the machine works is then
+    /// the packets' work.
+    sleeps: bool,
     /// In a flood: legs that may send.
     free: VecDeque<u32>,
 }
@@ -277,7 +289,11 @@ impl Pace {
     fn new(rate: Option<f64>, order: &[u32]) -> Self {
         let each = FLOOD.div_ceil(order.len());
         let free = if rate.is_none() { order.repeat(each).into() } else { VecDeque::new() };
-        Self { rate, begin: Instant::now(), done: 0, order: order.to_vec(), turn: 0, free }
+        Self { rate, begin: Instant::now(), done: 0, order: order.to_vec(), turn: 0, sleeps: false, free }
+    }
+
+    fn burst(&self) -> usize {
+        if self.sleeps { BURST_AFTER_SLEEP } else { BURST }
     }
 
     fn next(&mut self, now: Instant, counts: &mut Counts) -> Option<u32> {
