@@ -21,6 +21,7 @@ const INPUT_MAX: usize = 65_535;
 /// Every parser that reads what a peer or a person wrote.
 pub const TARGETS: &[Target] = &[
     Target { name: "sip message", run: postern_sip::fuzz::message, seeds: &[INVITE, ANSWER, REGISTER] },
+    Target { name: "sip raw", run: postern_sip::fuzz::raw, seeds: &[INVITE, ANSWER, REGISTER] },
     Target { name: "sip stream", run: postern_sip::fuzz::stream, seeds: &[STREAM, ANSWER] },
     Target {
         name: "sip uri",

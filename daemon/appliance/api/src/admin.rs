@@ -110,7 +110,7 @@ async fn reload(State(app): State<App>) -> Answer {
 
 type Answer = Result<Response, Refusal>;
 
-fn named(text: &str) -> Result<CallSid, Refusal> {
+pub(crate) fn named(text: &str) -> Result<CallSid, Refusal> {
     text.parse().map_err(|why| Refusal::parameter(20001, "call", format!("{why}")))
 }
 
@@ -140,7 +140,7 @@ impl Context {
     }
 
     /// The first leg of the call that a leg belongs to.
-    async fn first_leg(&self, mut sid: CallSid, live: &[CallRecord]) -> Result<CallSid, Refusal> {
+    pub(crate) async fn first_leg(&self, mut sid: CallSid, live: &[CallRecord]) -> Result<CallSid, Refusal> {
         for _ in 0..GENERATIONS_MAX {
             let parent = match live.iter().find(|record| record.sid == sid) {
                 Some(record) => record.parent,

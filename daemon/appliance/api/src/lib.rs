@@ -23,6 +23,7 @@ mod metrics;
 mod order;
 mod page;
 mod rest;
+mod trace;
 
 mod auth;
 mod date;
@@ -89,7 +90,7 @@ fn router(app: App) -> Router {
         .route("/metrics", get(metrics::serve))
         .route("/healthz", get(async || "ok\n"));
     if app.local {
-        router = router.merge(admin::routes());
+        router = router.merge(admin::routes()).merge(trace::routes());
     }
     router
         .fallback(async |uri: Uri| Refusal::not_found(uri.path()))

@@ -11,7 +11,12 @@ use std::{
 };
 
 use axum::Router;
-use hyper::server::conn::http1;
+use hyper::{
+    Request,
+    body::Incoming,
+    server::conn::http1,
+    service::{Service, service_fn},
+};
 use hyper_util::{
     rt::{TokioIo, TokioTimer},
     service::TowerToHyperService,
@@ -83,26 +88,35 @@ pub fn bind_unix(path: &Path) -> io::Result<UnixListener> {
     Ok(listener)
 }
 
+/// Who is at the other end of a connection, as the kernel knows it: each request carries it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Peer {
+    /// A process of root, on the tool's socket.
+    pub is_root: bool,
+}
+
 /// A face's door.
 trait Door: Send {
     type Io: AsyncRead + AsyncWrite + Unpin + Send + 'static;
-    fn next(&mut self) -> impl Future<Output = io::Result<Self::Io>> + Send;
+    fn next(&mut self) -> impl Future<Output = io::Result<(Self::Io, Peer)>> + Send;
 }
 
 impl Door for TcpListener {
     type Io = TcpStream;
-    async fn next(&mut self) -> io::Result<TcpStream> {
+    async fn next(&mut self) -> io::Result<(TcpStream, Peer)> {
         let (socket, _) = self.accept().await?;
         // Small answers and events go out at once.
         socket.set_nodelay(true)?;
-        Ok(socket)
+        Ok((socket, Peer { is_root: false }))
     }
 }
 
 impl Door for UnixListener {
     type Io = UnixStream;
-    async fn next(&mut self) -> io::Result<UnixStream> {
-        Ok(self.accept().await?.0)
+    async fn next(&mut self) -> io::Result<(UnixStream, Peer)> {
+        let (socket, _) = self.accept().await?;
+        let is_root = socket.peer_cred()?.uid() == 0;
+        Ok((socket, Peer { is_root }))
     }
 }
 
@@ -118,10 +132,10 @@ async fn accept(router: Router, mut stop: watch::Receiver<bool>, mut door: impl 
         };
         tokio::select! {
             accepted = door.next() => match accepted {
-                Ok(io) => {
+                Ok((io, peer)) => {
                     let (router, stop) = (router.clone(), for_each.clone());
                     connections.spawn(async move {
-                        serve(io, router, stop).await;
+                        serve(io, peer, router, stop).await;
                         drop(place);
                     });
                 }
@@ -136,11 +150,15 @@ async fn accept(router: Router, mut stop: watch::Receiver<bool>, mut door: impl 
     _ = tokio::time::timeout(DRAIN_WITHIN, drained).await;
 }
 
-async fn serve<IO>(io: IO, router: Router, mut stop: watch::Receiver<bool>)
+async fn serve<IO>(io: IO, peer: Peer, router: Router, mut stop: watch::Receiver<bool>)
 where
     IO: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
-    let service = TowerToHyperService::new(router);
+    let router = TowerToHyperService::new(router);
+    let service = service_fn(move |mut request: Request<Incoming>| {
+        request.extensions_mut().insert(peer);
+        router.call(request)
+    });
     let connection = http1::Builder::new()
         .timer(TokioTimer::new())
         .header_read_timeout(HEAD_WITHIN)

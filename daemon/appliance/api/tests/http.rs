@@ -297,3 +297,29 @@ async fn metrics_and_health_need_no_credentials() {
     let text = reqwest::get(format!("{}/healthz", fake.url)).await.unwrap().text().await.unwrap();
     assert_eq!(text, "ok\n");
 }
+
+#[tokio::test]
+async fn a_trace_is_for_the_tools_socket_and_its_secrets_are_for_root() {
+    let fake = Fake::start().await;
+    let call = CallSid(7);
+    assert_eq!(json(ask(Method::GET, &format!("{}/v1/trace/{call}", fake.url))).await.0, 404, "not over TCP");
+
+    let path = std::env::temp_dir().join(format!("postern-api-trace-{}.sock", std::process::id()));
+    let socket = postern_api::bind_unix(&path).unwrap();
+    tokio::spawn(postern_api::serve_unix(socket, fake.context.clone(), fake.stop.subscribe()));
+    let client = Client::builder().unix_socket(path.clone()).build().unwrap();
+    let get = |path: String| json(client.get(format!("http://postern{path}")));
+    let (status, told) = get(format!("/v1/trace/{call}")).await;
+    assert_eq!((status, told["messages"][0]["way"].as_str()), (200, Some("in")));
+    assert!(told["messages"][0]["text"].as_str().unwrap().contains("response=\"******\""), "{told}");
+    assert_eq!((told["messages"][0]["base64"].as_str(), told["messages"][1]["base64"].is_string()), (None, true));
+    let root = std::os::unix::fs::MetadataExt::uid(&std::fs::metadata("/proc/self").unwrap()) == 0;
+    let (status, told) = get(format!("/v1/trace/{call}?secrets=true")).await;
+    assert_eq!(status, if root { 200 } else { 403 }, "{told}");
+    assert_eq!(told.to_string().contains("5ec7e7"), root, "{told}");
+    let (status, told) = get(format!("/v1/trace/{}", CallSid(8))).await;
+    assert!(status == 404 && told["message"].as_str().unwrap().contains("trace.calls"), "{told}");
+    assert_eq!(get("/v1/trace".into()).await.1["last"], 9);
+    assert_eq!(get("/v1/trace?after=x".into()).await.0, 400);
+    std::fs::remove_file(path).unwrap();
+}

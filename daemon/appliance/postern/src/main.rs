@@ -10,6 +10,7 @@ mod find;
 mod ladder;
 mod say;
 mod show;
+mod trace;
 
 use std::{
     io::{IsTerminal, Write},
@@ -67,6 +68,8 @@ enum Command {
         /// A sid, its beginning, or a number: then the latest call from or to it.
         call: String,
     },
+    /// The SIP messages of a call, live or lately finished, as a ladder.
+    Trace(trace::Arguments),
     /// What happens.
     Events {
         /// Only this type (`call.ended`) or family (`leg.*`); may be repeated.
@@ -140,6 +143,7 @@ async fn run(arguments: Arguments) -> Result<(), Failure> {
             let told = client.get(&format!("/v1/calls/{sid}")).await?;
             print(json, &told, |told| ladder::render(told, width()))
         }
+        Command::Trace(arguments) => trace::run(&client, json, arguments).await,
         Command::Events { types, call, follow, tail } => {
             let call = match call {
                 Some(call) => Some(find::call(&client, &call).await?),

@@ -14,12 +14,13 @@
 mod certificates;
 pub mod request;
 mod status;
+mod tracing;
 
 use std::{collections::VecDeque, net::IpAddr, net::SocketAddr, sync::Arc, time::Instant};
 
 use postern_config::Config;
-use postern_events::{Chapter, Ledger, LedgerLimits, Sequencer};
-use postern_facts::{ApplianceStopping, CallRecord, ConfigApplied, Event, Happened, Subject};
+use postern_events::{Chapter, Ledger, LedgerLimits, Sequencer, Way};
+use postern_facts::{ApplianceStopping, CallRecord, ConfigApplied, Event, Fact, Happened, Subject};
 use postern_router::{HttpFailure, HttpRequest, HttpResponse, PromptKey, PromptSource, Router};
 use postern_signaling::{ConnectionCommand, ConnectionEvent, ResolveId, Signaling};
 use postern_types::{
@@ -28,7 +29,7 @@ use postern_types::{
 };
 use rand::{SeedableRng, rngs::StdRng};
 
-pub use request::{Reply, Request, Status};
+pub use request::{Reply, Request, Status, TraceOf, TracedMessage, Tracing};
 
 /// Names a [`Request`], so that its [`Reply`] finds the asker.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -122,6 +123,7 @@ pub struct Switch {
     rng: StdRng,
     config: Arc<Config>,
     certificates: certificates::Watch,
+    tracer: tracing::Tracer,
     started: Now,
     outputs: VecDeque<Output>,
 }
@@ -137,6 +139,7 @@ impl Switch {
             ledger: Ledger::new(LedgerLimits::default()),
             rng,
             certificates: certificates::Watch::new(&config, now),
+            tracer: tracing::Tracer::new(&config),
             config,
             started: now,
             outputs: VecDeque::new(),
@@ -146,8 +149,14 @@ impl Switch {
     /// Applies one input.
     pub fn handle_input(&mut self, now: Now, input: Input<'_>) {
         match input {
-            Input::Datagram { local, source, bytes } => self.signaling.handle_datagram(now, local, source, bytes),
-            Input::Connection(id, event) => self.signaling.handle_connection(now, id, event),
+            Input::Datagram { local, source, bytes } => {
+                self.tracer.datagram(now.wall, Way::In, local, source, bytes);
+                self.signaling.handle_datagram(now, local, source, bytes);
+            }
+            Input::Connection(id, event) => {
+                self.tracer.came(now.wall, id, &event);
+                self.signaling.handle_connection(now, id, event);
+            }
             Input::Media(event) => self.router.handle_media(now, event),
             Input::Http(id, result) => self.router.handle_http(now, id, result),
             Input::Prompt(key, result) => self.router.handle_prompt(now, key, result),
@@ -160,6 +169,7 @@ impl Switch {
                 self.signaling.reconfigure(now.instant, config.clone());
                 self.router.reconfigure(now, config.clone());
                 self.certificates = certificates::Watch::new(&config, now);
+                self.tracer.reconfigure(&config);
                 self.config = config;
                 self.tell(now, Happened { subject: Subject::default(), fact: ConfigApplied { file, by }.into() });
             }
@@ -239,9 +249,19 @@ impl Switch {
         use postern_signaling::Output as From;
         match output {
             From::Send { local, destination, bytes } => {
+                self.tracer.datagram(now.wall, Way::Out, local, destination, &bytes);
                 self.outputs.push_back(Output::Send { local, destination, bytes });
             }
-            From::Connection(id, command) => self.outputs.push_back(Output::Connection(id, command)),
+            From::Connection(id, command) => {
+                self.tracer.goes(now.wall, id, &command);
+                self.outputs.push_back(Output::Connection(id, command));
+            }
+            From::Framed { connection, bytes } => self.tracer.framed(now.wall, connection, &bytes),
+            From::Dialed { leg, sip_call_id } => {
+                if let Some(call) = self.ledger.call_of(leg) {
+                    self.tracer.claim(call, leg, &sip_call_id);
+                }
+            }
             From::Leg(event) => self.router.handle_leg(now, event),
             From::Devices { user, devices } => self.router.handle_devices(now, user, devices),
             From::Trunk { trunk, up } => self.router.handle_trunk(now, trunk, up),
@@ -265,6 +285,9 @@ impl Switch {
     fn tell(&mut self, now: Now, happened: Happened) {
         let event = self.sequencer.number(now.wall, &mut self.rng, happened);
         let chapter = self.ledger.record(&event);
+        if let (Fact::CallOffered(offered), Some(call)) = (&event.fact, event.subject.call) {
+            self.tracer.claim(call, call, &offered.sip_call_id);
+        }
         self.outputs.push_back(Output::Event(event));
         self.outputs.extend(chapter.map(Output::Chapter));
     }
@@ -292,6 +315,8 @@ impl Switch {
                     Reply::NotLive
                 }
             }
+            Request::Trace(TraceOf::Call(call)) => Reply::Trace(Box::new(self.tracer.call(call))),
+            Request::Trace(TraceOf::Since(after)) => Reply::Trace(Box::new(self.tracer.since(after))),
             Request::Status => Reply::Status(Box::new(self.status(now))),
         }
     }

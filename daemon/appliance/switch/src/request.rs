@@ -1,8 +1,11 @@
 //! What the REST API, the tool and the control plane ask of the switch, and what it answers.
 
+use std::net::SocketAddr;
+
+use postern_events::Way;
 use postern_facts::CallRecord;
 use postern_router::rest::{CreateCall, RestError, UpdateCall};
-use postern_types::{AccountSid, CallSid};
+use postern_types::{AccountSid, CallSid, Transport, UnixMicros};
 use serde::{Deserialize, Serialize};
 
 /// A question or an order; answered exactly once.
@@ -43,6 +46,17 @@ pub enum Request {
     },
     /// How the box is. Answered by `Status`.
     Status,
+    /// The SIP messages of a call, or all after a number. Answered by `Trace`.
+    Trace(TraceOf),
+}
+
+/// Which messages.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum TraceOf {
+    /// Those of a call, named by its first leg.
+    Call(CallSid),
+    /// Those of all calls, and of what belongs to none, with higher numbers than this.
+    Since(u64),
 }
 
 /// The answer.
@@ -60,6 +74,48 @@ pub enum Reply {
     Refused(RestError),
     /// The box.
     Status(Box<Status>),
+    /// SIP messages.
+    Trace(Box<Tracing>),
+}
+
+/// SIP messages, oldest first.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Tracing {
+    /// Whether any are kept at all.
+    pub is_on: bool,
+    /// They, secrets and all.
+    pub messages: Vec<TracedMessage>,
+    /// How many of the call were given up from its middle.
+    pub dropped: u64,
+    /// The number of the latest message of all.
+    pub last: u64,
+    /// Calls of which messages are kept.
+    pub calls: u64,
+    /// Bytes that all that is kept takes.
+    pub bytes: u64,
+}
+
+/// A SIP message as it was on the wire.
+#[derive(Debug, Clone, PartialEq)]
+pub struct TracedMessage {
+    /// Its number since the start.
+    pub seq: u64,
+    /// When it passed.
+    pub at: UnixMicros,
+    /// The call, by its first leg; none: of no call.
+    pub call: Option<CallSid>,
+    /// The leg.
+    pub leg: Option<CallSid>,
+    /// Which way it went.
+    pub way: Way,
+    /// By what.
+    pub transport: Transport,
+    /// Our address; port 0: not known.
+    pub local: SocketAddr,
+    /// The other's.
+    pub remote: SocketAddr,
+    /// What.
+    pub bytes: Vec<u8>,
 }
 
 /// How the box is: `postern status`, `GET /v1/status`, and the metrics. Parts that a driver knows are filled in on the way up.

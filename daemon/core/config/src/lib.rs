@@ -28,6 +28,7 @@ mod number;
 mod reader;
 mod realm;
 mod route;
+mod seeing;
 mod source;
 mod suggest;
 mod table;
@@ -58,6 +59,7 @@ pub use self::{
     number::{Destination, NumberRoute},
     realm::{Listener, Realm, RealmMedia, ServerTls},
     route::{Route, RouteFrom},
+    seeing::{Seeing, Trace},
     trunk::{Address, ClientTls, Credentials, Prefix, SrtpMode, Trunk},
     user::User,
 };
@@ -96,6 +98,9 @@ pub struct Config {
     pub control_plane: Option<ControlPlane>,
     /// `log:`
     pub log: Log,
+    /// `trace:`
+    #[serde(flatten)]
+    pub seeing: Seeing,
 }
 
 impl Config {
@@ -168,6 +173,7 @@ fn read(r: &mut Reader<'_>, root: &Node) -> Option<Config> {
     let api = top.section(r, "api", "api").and_then(|f| Api::read(r, &f));
     let control_plane = top.section(r, "control_plane", "control_plane").and_then(|f| ControlPlane::read(r, &f));
     let log = top.section_or_defaults(r, "log", "log").and_then(|f| Log::read(r, &f));
+    let seeing = Seeing::read(r, &top);
     if !users.is_empty() && !r.claims.registrations {
         r.warning(top.span_of("users"), "no user can register").hint("write `registrations: true` in a realm");
     }
@@ -185,6 +191,7 @@ fn read(r: &mut Reader<'_>, root: &Node) -> Option<Config> {
         api,
         control_plane,
         log: log?,
+        seeing: seeing?,
     })
 }
 

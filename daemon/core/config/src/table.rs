@@ -273,6 +273,10 @@ pub(crate) const ROWS: &[Row] = &[
     one("log", Section, Words("as below"), "", "What is written to the journal."),
     one("log.level", Choice(LEVELS), Value("info"), "notice", "The least that is written: `debug`, `info`, `notice`, `warning`, `error`."),
     one("log.to", Choice(TARGETS_OF_LOG), Value("auto"), "stderr", "`journal`, `stderr`, or `auto`: the journal when the service manager connected it, else stderr."),
+
+    one("trace", Section, Words("as below"), "", "SIP messages of the last calls, kept in memory for `postern trace`."),
+    one("trace.calls", Integer { min: 0, max: 100_000 }, Value("1000"), "1000", "Calls whose messages are kept, live and finished; the oldest leaves first. 0: none are kept."),
+    one("trace.mb", Integer { min: 1, max: 4096 }, Value("32"), "32", "Memory for them at most, megabytes; a call takes about 15 KB."),
 ];
 
 const EVENTS: &[&str] = &["initiated", "ringing", "answered", "completed"];

@@ -289,6 +289,7 @@ impl Signaling {
                 Some(Ok(Frame::Ping)) => self.command(id, ConnectionCommand::Send(PONG.to_vec())),
                 Some(Ok(Frame::Message(bytes))) => {
                     let parsed = Message::parse(bytes);
+                    self.outputs.push_back(Output::Framed { connection: id, bytes: bytes.to_vec() });
                     self.handle_parsed(now, flow, parsed);
                     // What follows may depend on what this one did: a dialog that began, a password that was right.
                     self.run(now);

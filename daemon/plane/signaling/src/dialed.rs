@@ -22,7 +22,7 @@ use postern_types::{
 };
 
 use crate::{
-    Client, Signaling,
+    Client, Output, Signaling,
     headers::{self, ALLOW, PRODUCT, SDP},
     ladder::Place,
     legs::{LEGS_MAX, Leg},
@@ -202,6 +202,7 @@ impl Signaling {
             self.counters.overloaded += 1;
             return;
         };
+        self.outputs.push_back(Output::Dialed { leg: dial.leg, sip_call_id: call_id.into() });
         let side = Side {
             leg: Some(dial.leg),
             flow,

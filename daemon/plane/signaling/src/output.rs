@@ -6,7 +6,7 @@ use std::{
 };
 
 use postern_facts::Happened;
-use postern_types::{ConnectionId, Transport, TrunkName, UserName, leg::LegEvent};
+use postern_types::{CallSid, ConnectionId, Transport, TrunkName, UserName, leg::LegEvent};
 
 /// One thing for the top floor to do or to pass on.
 #[derive(Debug, Clone, PartialEq)]
@@ -46,6 +46,20 @@ pub enum Output {
         host: String,
         /// The port that will be used: for whoever caches or asks for services.
         port: u16,
+    },
+    /// An INVITE of a leg that is dialed is about to leave: what dialog it begins. For whoever keeps messages by call.
+    Dialed {
+        /// Whose; forks of a leg have each their own.
+        leg: CallSid,
+        /// Its Call-ID.
+        sip_call_id: Box<str>,
+    },
+    /// A message came over a stream, whole: for whoever keeps messages. A datagram or a WebSocket's message is one as it comes.
+    Framed {
+        /// Over which connection.
+        connection: ConnectionId,
+        /// As it was on the wire.
+        bytes: Vec<u8>,
     },
     /// Something happened to a trunk, a registration, or from strangers.
     Fact(Happened),

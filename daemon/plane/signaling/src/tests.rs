@@ -139,6 +139,7 @@ impl World {
                 Output::Devices { devices, .. } => self.devices.push(devices),
                 Output::Trunk { trunk, up } => self.trunks.push((trunk, up)),
                 Output::Resolve { id, host, .. } => self.asked.push((id, host)),
+                Output::Dialed { .. } | Output::Framed { .. } => {}
                 Output::Fact(happened) => self.facts.push(happened.fact),
             }
         }

@@ -98,6 +98,16 @@ fn frames(framer: &mut Framer) -> Vec<Result<Option<Vec<u8>>, Broken>> {
     found
 }
 
+/// A message as a trace keeps it: nothing is longer or shorter masked, and masking twice changes nothing more.
+pub fn raw(data: &[u8]) {
+    let mut masked = data.to_vec();
+    crate::raw::mask(&mut masked);
+    assert_eq!(crate::raw::call_id(&masked).is_some(), crate::raw::call_id(data).is_some());
+    let mut again = masked.clone();
+    crate::raw::mask(&mut again);
+    assert_eq!(again, masked);
+}
+
 /// A URI.
 pub fn uri(data: &[u8]) {
     let Ok(text) = std::str::from_utf8(data) else { return };

@@ -11,6 +11,7 @@
 //! | [`dialog`] | `Dialog::uac(&request, &response)`, `Dialog::uas(&request, local_tag, contact)`, `.request(method, sent_by, branch)`, `.ack(..)`, `.ack_again(&response)`, `.receive(&request)`, `.refresh(&response)`; `AnswerKeeper` repeats a 2xx until its ACK |
 //! | [`framing`] | `Framer::push(bytes)`, `.next()`: messages and keep-alives out of a stream |
 //! | [`digest`] | `Challenger::challenge(..)`, `.check(..)` for a server; `answer(&response, ..)` for a client, then `RequestBuilder::retry` |
+//! | [`raw`] | `call_id(bytes)`, `mask(bytes)`: of a message that is kept as it was on the wire |
 //! | [`fuzz`] | one entry a parser |
 //!
 //! Who does what with a 2xx to INVITE (RFC 3261 13.3.1.4, 17.1.1.2; RFC 6026): the transaction layer passes every 2xx
@@ -26,6 +27,7 @@ pub mod framing;
 pub mod fuzz;
 pub mod limits;
 pub mod message;
+pub mod raw;
 pub mod status;
 pub mod transaction;
 pub mod uri;

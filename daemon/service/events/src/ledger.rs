@@ -109,6 +109,14 @@ impl Ledger {
         self.stories.get(&call).map(|story| &*story.events)
     }
 
+    /// The call that a leg belongs to, while its story is kept.
+    pub fn call_of(&self, leg: CallSid) -> Option<CallSid> {
+        match self.call_of.get(&leg) {
+            Some(call) => Some(*call),
+            None => self.stories.contains_key(&leg).then_some(leg),
+        }
+    }
+
     /// Calls that have not ended.
     pub fn live(&self) -> usize {
         self.stories.len() - self.finished.len()

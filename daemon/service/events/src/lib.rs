@@ -12,8 +12,10 @@ mod ledger;
 mod ring;
 mod sequence;
 pub mod spool;
+mod trace;
 
 pub use filter::{BadFilter, Filter, TYPES_MAX, TypePattern};
 pub use ledger::{Chapter, Ledger, LedgerLimits};
 pub use ring::{Batch, EventRing, Gap, RingLimits};
 pub use sequence::Sequencer;
+pub use trace::{Hop, Kept, Trace, TraceFigures, TraceLimits, Traced, Way};

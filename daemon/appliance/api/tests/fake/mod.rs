@@ -8,11 +8,11 @@ use std::{
 use postern_api::{
     Admin, Answer, Asked, Context, EventFeed, EventHub, RecordQuery, RecordStore, StoreError, SwitchHandle, Tenants,
 };
-use postern_events::RingLimits;
+use postern_events::{RingLimits, Way};
 use postern_facts::{CallRecord, Event, Fact, Subject, Written};
 use postern_router::rest::{RestError, UpdateCall};
-use postern_switch::{Reply, Request, Status};
-use postern_types::{AccountSid, CallSid, UnixMicros, UserName, id::EventSid, leg::Party};
+use postern_switch::{Reply, Request, Status, TraceOf, TracedMessage, Tracing};
+use postern_types::{AccountSid, CallSid, Transport, UnixMicros, UserName, id::EventSid, leg::Party};
 use serde_json::{Value, json};
 use tokio::{
     net::TcpListener,
@@ -168,6 +168,11 @@ impl World {
                 }
                 false => Reply::NotLive,
             },
+            Request::Trace(of) => Reply::Trace(Box::new(match of {
+                TraceOf::Call(call) if call == CallSid(7) => traced(call),
+                TraceOf::Call(_) => Tracing { is_on: true, ..Tracing::default() },
+                TraceOf::Since(_) => Tracing { is_on: true, last: 9, ..Tracing::default() },
+            })),
             Request::Status => Reply::Status(Box::new(Status {
                 name: "edge1".into(),
                 version: "0.1.0".into(),
@@ -176,6 +181,24 @@ impl World {
             })),
         }
     }
+}
+
+/// A message with a secret in it, and one that is no text.
+fn traced(call: CallSid) -> Tracing {
+    let message = |seq: u64, bytes: &[u8]| TracedMessage {
+        seq,
+        at: UnixMicros(seq),
+        call: Some(call),
+        leg: Some(call),
+        way: Way::In,
+        transport: Transport::Udp,
+        local: "127.0.0.1:5060".parse().unwrap(),
+        remote: "127.0.0.2:5060".parse().unwrap(),
+        bytes: bytes.to_vec(),
+    };
+    let invite = b"INVITE sip:b SIP/2.0\r\nAuthorization: Digest response=\"5ec7e7\"\r\n\r\n";
+    let messages = vec![message(1, invite), message(2, b"INFO sip:b SIP/2.0\r\n\r\n\xff")];
+    Tracing { is_on: true, messages, last: 2, ..Tracing::default() }
 }
 
 struct Shared(Arc<Mutex<World>>);
