@@ -47,3 +47,26 @@ def test_row_4_and_6_a_group_fails_over_on_silence_and_503_but_not_on_486(world,
     assert "trunk acme failed (" in told and "on to trunk zeta" in told, told
     code, status = daemon.tool("status")
     assert "acme: 0 live, down" in status and f"{world.net.carrier}:5066 rests: " in status, status
+
+
+def test_row_4_options_find_a_dead_trunk_before_a_call_does_and_find_it_again(world):
+    def change(config):
+        grouped(world)(config)
+        probe = {"every": "1s", "again": "500ms", "patience": "400ms", "fails": 2, "successes": 2}
+        config["trunks"]["acme"]["probe"] = probe
+
+    daemon = world.start(change)
+    down = daemon.until_event("trunk.down", trunk="acme")[0]
+    assert daemon.events(type="trunk.target_down")[0]["data"]["fails"] == 2
+    assert "408" in str(down["data"]["cause"])
+    code, status = daemon.tool("status")
+    assert f"{world.net.carrier}:5066 down: 408 no answer to OPTIONS" in status, status
+    # A call goes to the other at once: nothing is tried, nothing fails over.
+    zeta = world.callee("zeta", answering(), media_port=7000)
+    world.caller("caller", calling(), "+881").done()
+    zeta.done()
+    assert daemon.events(type="leg.failed_over") == []
+    score = sipp.Score().expect("OPTIONS").reply(200, "OK")
+    world.callee("alive", score, local=world.net.carrier, port=5066, media_port=7100, calls=6)
+    daemon.until_event("trunk.up", trunk="acme")
+    daemon.idle()

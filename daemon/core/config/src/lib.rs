@@ -25,6 +25,7 @@ mod log;
 mod media;
 mod node;
 mod number;
+mod probe;
 mod reader;
 mod realm;
 mod route;
@@ -57,6 +58,7 @@ pub use self::{
     log::{Log, LogLevel, LogTarget},
     media::Media,
     number::{Destination, NumberRoute},
+    probe::Probe,
     realm::{Listener, Realm, RealmMedia, ServerTls},
     route::{Route, RouteFrom},
     seeing::{Seeing, Trace},

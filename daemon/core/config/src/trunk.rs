@@ -8,6 +8,7 @@ use serde::{Serialize, Serializer, ser::SerializeMap};
 use crate::{
     certificate::{Authorities, Identity},
     failover::Failover,
+    probe::Probe,
     reader::{Fields, Reader},
     value::{SIP_PORT, SIPS_PORT},
     write,
@@ -32,6 +33,8 @@ pub struct Trunk {
     pub tls: Option<Arc<ClientTls>>,
     /// When a call goes on elsewhere.
     pub failover: Failover,
+    /// How its addresses are asked whether they live; none: calls find out.
+    pub probe: Option<Probe>,
     /// Sources that are this trunk: addresses and prefixes. The numeric `address` is always one.
     pub sources: Vec<Prefix>,
     /// Credentials by which we answer its challenges.
@@ -177,6 +180,7 @@ impl Trunk {
             large_over_tcp: false,
             tls: None,
             failover: Failover::default(),
+            probe: None,
             sources: Vec::new(),
             credentials: None,
             demands: None,
@@ -233,7 +237,7 @@ impl Trunk {
             r.warning(f.span, format!("no call from trunk `{name}` will be known"))
                 .hint("its address is a name: write its addresses in `sources`");
         }
-        let failover = Failover::read(r, f);
+        let (failover, probe) = (Failover::read(r, f), Probe::read(r, f));
         let credentials = Credentials::read(r, f, "credentials", "trunks.*.credentials");
         let demands = Credentials::read(r, f, "demands", "trunks.*.demands");
         let codecs = f.codecs(r, "codecs");
@@ -247,6 +251,7 @@ impl Trunk {
             large_over_tcp: large_over_tcp?,
             tls,
             failover: failover?,
+            probe,
             sources: sources.into_iter().map(|(prefix, _)| prefix).collect(),
             credentials,
             demands,

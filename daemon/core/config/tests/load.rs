@@ -189,6 +189,12 @@ fn each_mistake_is_told_at_its_place() {
         ),
         (BASE, "trunks: {t: {realm: carrier, address: [192.0.2.9, 192.0.2.9]}}", (3, 51), "written twice"),
         (BASE, "trunks: {t: {realm: carrier, address: []}}", (3, 39), "`address` is empty"),
+        (
+            BASE,
+            "trunks: {t: {realm: carrier, address: 192.0.2.9, probe: {every: 5s, again: 10s}}}",
+            (3, 76),
+            "an address that does not answer would be asked less often than one that does",
+        ),
         // Files.
         (BASE, "users: {a: {password: {file: gone}}}", (3, 30), "`etc/gone` cannot be read: entity not found"),
         (

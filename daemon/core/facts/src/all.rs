@@ -411,6 +411,23 @@ facts! {
         /// Why.
         cause: Cause,
     }
+    /// An address of a trunk did not answer OPTIONS several times in a row: it is tried last until it answers.
+    TrunkTargetDown = "trunk.target_down", "e2db3b6fd8a54a3ab0a6f1e7c5940d28", Warning,
+        advice "Calls take the trunk's other addresses. Look at the network towards this one; it comes back by itself when it answers." {
+        /// Which.
+        address: String,
+        /// What came of the last question.
+        cause: Cause,
+        /// How many failed in a row.
+        fails: u32,
+    }
+    /// An address of a trunk answers again.
+    TrunkTargetUp = "trunk.target_up", "7a4c1d9e20b84f5c96e3a8d7f1b05e63", Notice {
+        /// Which.
+        address: String,
+        /// How long it was down, seconds.
+        down_s: u64,
+    }
     /// No address of a trunk is known to live: its calls take other trunks of its group, and this one only when none is left.
     TrunkDown = "trunk.down", "0f7ce8a3b1d24c6f9ad5e4731b286fd0", Error,
         advice "Look at the network towards the carrier, and ask the carrier. The trunk comes back by itself as soon as it answers." {

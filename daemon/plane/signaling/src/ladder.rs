@@ -164,6 +164,9 @@ impl Signaling {
         for target in targets.iter().rev() {
             ladder.rungs.push_front(Rung::At(Place { host: host.clone(), port, target: *target }));
         }
+        if let Some(trunk) = ladder.trunk.clone() {
+            self.arm_probe(now, &trunk);
+        }
         if targets.is_empty() {
             let why = if addresses.is_empty() { "has no address" } else { "has no address that this realm can reach" };
             self.note_failure(sid, Cause::new(503, format!("{host} {why}")));

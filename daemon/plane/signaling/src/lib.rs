@@ -14,6 +14,7 @@
 //! | `offered` | a leg that comes in, until its answer |
 //! | `dialed` | a leg that goes out, until its answer: forks, challenges, CANCEL |
 //! | `ladder` | which address of a trunk or name is tried, and when the next |
+//! | `probe` | whether an address of a trunk lives, by OPTIONS |
 //! | `targets` | what is remembered of the addresses of trunks |
 //! | `session` | an answered leg: ACK, BYE, new offers, INFO |
 //! | `headers` | what of a header passes to and from the language of legs |
@@ -33,6 +34,7 @@ mod legs;
 mod offered;
 mod output;
 mod places;
+mod probe;
 mod registrar;
 mod session;
 mod side;
@@ -55,7 +57,7 @@ use postern_sip::{
     message::Defect,
     transaction::{self, ClientKey, Flow, ServerKey, Transactions},
 };
-use postern_types::{CallSid, Now, Secret, Transport, TrunkName, UserName, leg::LegCommand};
+use postern_types::{CallSid, Cause, Now, Secret, Transport, TrunkName, UserName, leg::LegCommand};
 use rand::{RngExt, rngs::StdRng};
 
 pub use output::{Connect, ConnectionCommand, ConnectionEvent, Counters, Output, ResolveId, TargetHealth};
@@ -65,7 +67,7 @@ use legs::Legs;
 use places::Places;
 use registrar::Registrar;
 use side::{Side, Tag};
-use targets::Targets;
+use targets::{Target, Targets};
 use timers::{OnceAMinute, Timer, Timers};
 
 /// Names asked for at once at most; a dial beyond fails with 503. Answers come in milliseconds or not at all.
@@ -117,6 +119,8 @@ enum Client {
     Reinvite(Tag),
     /// A BYE: nobody waits for its answer, but a challenge is answered once when there are credentials.
     Bye(Option<Box<Retry>>),
+    /// OPTIONS to an address of a trunk.
+    Probe(TrunkName, Target),
 }
 
 /// What it takes to send a BYE again after its session is forgotten.
@@ -130,10 +134,10 @@ struct Retry {
 
 impl Signaling {
     /// A plane without legs or registrations. `rng` must be cryptographic: it makes tags and nonces.
-    pub fn new(config: Arc<Config>, mut rng: StdRng, _now: Instant) -> Self {
+    pub fn new(config: Arc<Config>, mut rng: StdRng, now: Instant) -> Self {
         let mut targets = Targets::default();
         targets.configure(&config);
-        Self {
+        let mut plane = Self {
             transactions: Transactions::new(rng.random(), TRANSACTIONS_MAX),
             connections: Connections::default(),
             challenger: Challenger::new(admission::DIGEST_REALM, &[Algorithm::Sha256, Algorithm::Md5], rng.random()),
@@ -159,13 +163,16 @@ impl Signaling {
             counters: Counters::default(),
             seed: rng.random(),
             rng,
-        }
+        };
+        plane.arm_probes(now);
+        plane
     }
 
     /// Takes a new configuration. Calls go on, also those of trunks and users that are gone; a user that is gone loses its devices.
-    pub fn reconfigure(&mut self, _now: Instant, config: Arc<Config>) {
+    pub fn reconfigure(&mut self, now: Instant, config: Arc<Config>) {
         self.targets.configure(&config);
         self.places = Places::new(config);
+        self.arm_probes(now);
         let users = &self.places.config.users;
         let mut gone: Vec<_> = self.registrar.users().filter(|user| !users.contains_key(*user)).cloned().collect();
         // The same inputs must give the same outputs, whatever the order of a hash table.
@@ -238,6 +245,7 @@ impl Signaling {
             match timer {
                 Timer::NoAnswer(leg) => self.no_answer(now.instant, leg),
                 Timer::Silent(leg, attempt) => self.on_silence(now.instant, leg, attempt),
+                Timer::Probe(trunk, target) => self.probe_due(now.instant, &trunk, target),
                 Timer::Rested(trunk) => self.look_at_trunk(now.instant, &trunk),
                 Timer::Answer(tag) => self.repeat_answer(now.instant, tag),
                 Timer::Settled(tag) => self.settled(tag),
@@ -348,7 +356,12 @@ impl Signaling {
                     self.bye_again(now, *retry, &response);
                 }
             }
-            Some(Client::Bye(_)) | None => {}
+            Some(Client::Probe(..)) if !response.is_provisional() => {
+                if let Some(Client::Probe(trunk, target)) = self.clients.remove(&key) {
+                    self.probe_answered(now, &trunk, target, &response);
+                }
+            }
+            Some(Client::Bye(_) | Client::Probe(..)) | None => {}
         }
     }
 
@@ -356,6 +369,9 @@ impl Signaling {
         match self.clients.remove(&key) {
             Some(Client::Invite(tag)) => self.on_invite_timed_out(now, tag),
             Some(Client::Reinvite(tag)) => self.on_reinvite_timed_out(now, tag),
+            Some(Client::Probe(trunk, target)) => {
+                self.probe_failed(now, &trunk, target, Cause::new(408, "no answer to OPTIONS"));
+            }
             Some(Client::Bye(_)) | None => {}
         }
     }
@@ -365,6 +381,10 @@ impl Signaling {
         match self.clients.remove(&key) {
             Some(Client::Invite(tag)) => self.on_invite_undelivered(now, tag, &why),
             Some(Client::Reinvite(tag)) => self.on_reinvite_undelivered(tag, &why),
+            Some(Client::Probe(trunk, target)) => {
+                let cause = Cause::new(503, format!("cannot be reached by {}: {why}", target.transport));
+                self.probe_failed(now, &trunk, target, cause);
+            }
             Some(Client::Bye(_)) | None => {}
         }
     }

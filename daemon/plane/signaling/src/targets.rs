@@ -14,7 +14,7 @@ use postern_config::Config;
 use postern_facts::{Subject, TrunkDown, TrunkTargetRests, TrunkUp};
 use postern_types::{Cause, Transport, TrunkName};
 
-use crate::{Output, Signaling, TargetHealth, timers::Timer};
+use crate::{Output, Signaling, TargetHealth, probe::Probed, timers::Timer};
 
 /// Targets of one trunk at most: what more a name resolves to is not remembered, only tried.
 pub(crate) const TARGETS_MAX: usize = 64;
@@ -30,11 +30,13 @@ pub(crate) struct Target {
 
 /// What is known of one.
 #[derive(Debug)]
-struct Known {
-    target: Target,
+pub(crate) struct Known {
+    pub(crate) target: Target,
     /// The host of the configuration that led to it.
-    host: Box<str>,
+    pub(crate) host: Box<str>,
     rests: Option<(Instant, Cause)>,
+    /// What asking it says, where that is configured.
+    pub(crate) probed: Option<Probed>,
 }
 
 #[derive(Debug, Default)]
@@ -52,7 +54,14 @@ pub(crate) struct Targets {
 
 impl Known {
     fn is_fit(&self, now: Instant) -> bool {
-        self.rests.as_ref().is_none_or(|(until, _)| *until <= now)
+        self.unfit(now).is_none()
+    }
+
+    /// Why it is tried last, and the word for that.
+    fn unfit(&self, now: Instant) -> Option<(&'static str, &Cause)> {
+        let down = self.probed.as_ref().and_then(Probed::down).map(|cause| ("down", cause));
+        let rests = || self.rests.as_ref().filter(|(until, _)| *until > now).map(|(_, cause)| ("rests", cause));
+        down.or_else(rests)
     }
 }
 
@@ -86,11 +95,16 @@ impl Targets {
         self.get(trunk, target).is_none_or(|known| known.is_fit(now))
     }
 
-    fn get(&self, trunk: &TrunkName, target: Target) -> Option<&Known> {
+    pub(crate) fn get(&self, trunk: &TrunkName, target: Target) -> Option<&Known> {
         self.of.get(trunk)?.known.iter().find(|known| known.target == target)
     }
 
-    fn get_mut(&mut self, trunk: &TrunkName, target: Target) -> Option<&mut Known> {
+    /// All of a trunk.
+    pub(crate) fn known_mut(&mut self, trunk: &TrunkName) -> impl Iterator<Item = &mut Known> {
+        self.of.get_mut(trunk).into_iter().flat_map(|of| of.known.iter_mut())
+    }
+
+    pub(crate) fn get_mut(&mut self, trunk: &TrunkName, target: Target) -> Option<&mut Known> {
         self.of.get_mut(trunk)?.known.iter_mut().find(|known| known.target == target)
     }
 
@@ -98,10 +112,9 @@ impl Targets {
     pub(crate) fn health(&self, now: Instant, trunk: &TrunkName) -> Vec<TargetHealth> {
         let known = self.of.get(trunk).map_or(&[][..], |of| &of.known);
         let health = |known: &Known| {
-            let rests = known.rests.as_ref().filter(|(until, _)| *until > now);
             let Target { transport, remote } = known.target;
-            let (state, why) = match rests {
-                Some((_, cause)) => ("rests", cause.to_string()),
+            let (state, why) = match known.unfit(now) {
+                Some((state, cause)) => (state, cause.to_string()),
                 None => ("up", String::new()),
             };
             TargetHealth { transport, remote, state, why }
@@ -113,7 +126,7 @@ impl Targets {
 impl OfTrunk {
     fn learn(&mut self, host: &str, target: Target) {
         if self.known.len() < TARGETS_MAX && !self.known.iter().any(|known| known.target == target) {
-            self.known.push(Known { target, host: host.into(), rests: None });
+            self.known.push(Known { target, host: host.into(), rests: None, probed: None });
         }
     }
 }
@@ -121,6 +134,7 @@ impl OfTrunk {
 impl Signaling {
     /// A target failed: it is tried last for `span`.
     pub(crate) fn rest(&mut self, now: Instant, trunk: &TrunkName, target: Target, span: Duration, cause: Cause) {
+        self.observe(now, trunk, target, Err(&cause));
         let span = span.min(REST_MAX);
         let until = now + span;
         let Some(known) = self.targets.get_mut(trunk, target).filter(|_| !span.is_zero()) else { return };
@@ -139,6 +153,7 @@ impl Signaling {
 
     /// A target answered.
     pub(crate) fn is_alive(&mut self, now: Instant, trunk: &TrunkName, target: Target) {
+        self.observe(now, trunk, target, Ok(()));
         if let Some(known) = self.targets.get_mut(trunk, target)
             && known.rests.take().is_some()
         {
@@ -153,7 +168,7 @@ impl Signaling {
         match (fit, of.down) {
             (None, None) if !of.known.is_empty() => {
                 of.down = Some(now);
-                let last = of.known.iter().filter_map(|known| known.rests.as_ref()).max_by_key(|(until, _)| *until);
+                let last = of.known.iter().rev().find_map(|known| known.unfit(now));
                 let cause = last.map_or(Cause::new(503, "no address that can be reached"), |(_, cause)| cause.clone());
                 let targets = of.known.len() as u64;
                 self.fact(about(trunk), TrunkDown { cause, targets });
@@ -170,6 +185,6 @@ impl Signaling {
     }
 }
 
-fn about(trunk: &TrunkName) -> Subject {
+pub(crate) fn about(trunk: &TrunkName) -> Subject {
     Subject { trunk: Some(trunk.clone()), ..Subject::default() }
 }

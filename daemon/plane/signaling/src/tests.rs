@@ -4,6 +4,7 @@ mod dialing;
 mod failover;
 mod hiding;
 mod incoming;
+mod probing;
 mod registering;
 mod sessions;
 mod strangers;

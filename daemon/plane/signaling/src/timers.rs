@@ -9,7 +9,7 @@ use std::{
 use postern_sip::transaction::ClientKey;
 use postern_types::{CallSid, ConnectionId, TrunkName, UserName};
 
-use crate::side::Tag;
+use crate::{side::Tag, targets::Target};
 
 /// What is due.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -20,6 +20,8 @@ pub(crate) enum Timer {
     Silent(CallSid, u32),
     /// A target of this trunk may have rested long enough.
     Rested(TrunkName),
+    /// A target of this trunk is to be asked whether it lives, or did not answer in time.
+    Probe(TrunkName, Target),
     /// Repeat a 2xx that was not acknowledged, or give up.
     Answer(Tag),
     /// No further answer to our first INVITE can come any more (RFC 6026: timer M).

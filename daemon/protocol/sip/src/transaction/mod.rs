@@ -273,6 +273,12 @@ impl Transactions {
         }
     }
 
+    /// Forgets a request that nobody waits for any more: it is not repeated, and its answer is a stray one. Not for an INVITE, which
+    /// must be cancelled.
+    pub fn give_up(&mut self, key: ClientKey) {
+        self.clients.remove(key.0);
+    }
+
     /// Gives a response to the core's transaction. False when it has ended or has another final response: a repeated
     /// 2xx goes out again for as long as RFC 6026 keeps the transaction (32 s).
     pub fn respond(&mut self, now: Instant, key: ServerKey, response: &Response) -> bool {
