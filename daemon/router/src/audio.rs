@@ -81,6 +81,8 @@ impl Call {
             rtp,
             rtcp: if rtcp_mux { rtp } else { rtcp },
             rtcp_mux,
+            // Who asks for metrics gets them, and is asked for its own; nobody else is, for few know the attribute.
+            rtcp_xr: theirs.is_some_and(|theirs| theirs.rtcp_xr),
             formats,
             telephone_event,
             ptime_ms: theirs.map_or(20, |theirs| theirs.ptime_ms),

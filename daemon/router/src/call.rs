@@ -269,6 +269,11 @@ impl Call {
                 }
             }
             MediaEvent::Closed { leg, report } => {
+                if let Some(mos) = report.mos {
+                    let worst = report.far.and_then(|far| far.mos).map_or(mos, |there| there.min(mos));
+                    cx.counters.measured_total += 1;
+                    cx.counters.poor_total += u64::from(worst < crate::output::POOR_MOS);
+                }
                 self.tell(cx, leg, facts::QualityMeasured { report: (*report).clone() });
                 if let Some(leg) = self.leg_mut(leg) {
                     leg.quality = Some(*report);

@@ -163,6 +163,7 @@ mod tests {
             rtp,
             rtcp: rtp,
             rtcp_mux: true,
+            rtcp_xr: false,
             formats: vec![Format::pcmu()],
             telephone_event: None,
             ptime_ms: 20,

@@ -225,6 +225,7 @@ impl Leg {
             srtp_in: self.keys.key_in.clone(),
             srtp_out: self.keys.key_out.clone(),
             dtls: self.keys.dtls.clone(),
+            rtcp_xr: theirs.rtcp_xr,
             ice: self.keys.ice.clone(),
         })
     }

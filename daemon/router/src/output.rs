@@ -159,8 +159,15 @@ pub struct Counters {
     pub legs_total: u64,
     /// Legs that were answered since start.
     pub answered_total: u64,
+    /// Legs with a score at their end.
+    pub measured_total: u64,
+    /// Of these, with one below [`POOR_MOS`], as we heard the party or as it heard us.
+    pub poor_total: u64,
     /// Calls turned away because there was no room.
     pub refused_total: u64,
     /// Status callbacks given up, or dropped by a full queue, since start.
     pub callbacks_lost: u64,
 }
+
+/// Below it many who talk are dissatisfied: R 70 of ITU-T G.109.
+pub const POOR_MOS: f32 = 3.6;

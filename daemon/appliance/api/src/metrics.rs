@@ -55,6 +55,8 @@ impl Collector for Snapshot {
         let counters = [
             ("calls", "Calls since start", s.calls_total),
             ("legs_answered", "Legs that were answered since start", s.answered_total),
+            ("legs_measured", "Legs whose audio was measured to its end", s.measured_total),
+            ("legs_poor", "Of these, with a MOS below 3.6 in either direction", s.poor_total),
             ("sip_received", "SIP messages received", s.sip_received),
             ("sip_sent", "SIP messages sent", s.sip_sent),
             ("sip_strangers", "Requests from unknown sources, turned away", s.strangers),

@@ -220,6 +220,8 @@ fn about(out: &mut String, leg: &Value, facts: &[Value], names: &Names, width: O
         told.push(format!("audio {}", negotiated(&leg["media"])));
     }
     let report = report(leg, facts);
+    told.extend(far(report));
+    told.extend(bursts(report));
     let expected = leg["media"].is_object() && leg["media"]["direction"].as_str().is_none_or(|d| d.starts_with("send"));
     if expected && report["packets_received"] == 0 {
         told.push(format!(
@@ -241,6 +243,37 @@ fn about(out: &mut String, leg: &Value, facts: &[Value], names: &Names, width: O
             _ = writeln!(out, "{indent}{words}");
         }
     }
+}
+
+/// What its end reports of our audio.
+fn far(report: &Value) -> Option<String> {
+    let far = report["far"].as_object()?;
+    let n = |name: &str| far.get(name).and_then(Value::as_f64);
+    let round_trip = report["round_trip_ms"].as_f64().map_or(String::new(), |ms| format!(", round trip {ms:.0} ms"));
+    let told = n("told_mos").map_or(String::new(), |mos| format!(" (it says {mos:.1})"));
+    Some(format!(
+        "its end reports: {} lost, jitter {:.1} ms{round_trip}, MOS {}{told}",
+        n("packets_lost").unwrap_or(0.0),
+        n("jitter_ms").unwrap_or(0.0),
+        score(&report["far"]["mos"]),
+    ))
+}
+
+/// How its losses lie together, if they do.
+fn bursts(report: &Value) -> Option<String> {
+    let n = |name: &str| report["bursts"][name].as_f64().unwrap_or(0.0);
+    let words = format!(
+        "losses in bursts of {:.0} ms, {:.0} % lost in them, {:.1} % between them",
+        n("burst_ms"),
+        n("burst_density_percent"),
+        n("gap_density_percent")
+    );
+    (n("burst_ms") > 0.0).then_some(words)
+}
+
+/// A mean opinion score.
+fn score(mos: &Value) -> String {
+    mos.as_f64().map_or("-".into(), |mos| format!("{mos:.2}"))
 }
 
 /// The latest figures of a leg: the final ones, or those of the moment.
@@ -269,7 +302,7 @@ fn figures(out: &mut String, legs: &[Value], facts: &[Value], names: &Names) {
             format!("{lost} ({loss:.1}%)"),
             (n("dropped_foreign") + n("dropped_bad")).to_string(),
             format!("{:.1} ms", report["jitter_ms"].as_f64().unwrap_or(0.0)),
-            report["mos"].as_f64().map_or("-".into(), |mos| format!("{mos:.2}")),
+            score(&report["mos"]),
             report["first_packet_ms"].as_u64().map_or("never".into(), took),
         ]);
         rows += 1;

@@ -135,6 +135,12 @@ pub struct Status {
     pub calls_total: u64,
     /// Legs that were answered since start.
     pub answered_total: u64,
+    /// Legs whose audio was measured to its end.
+    #[serde(default)]
+    pub measured_total: u64,
+    /// Of these, with a mean opinion score below 3.6 in either direction.
+    #[serde(default)]
+    pub poor_total: u64,
     /// Registered devices.
     pub devices: u64,
     /// Users by presence: available, busy.

@@ -41,6 +41,8 @@ impl Switch {
             legs: calls.legs,
             calls_total: calls.calls_total,
             answered_total: calls.answered_total,
+            measured_total: calls.measured_total,
+            poor_total: calls.poor_total,
             devices: presence.devices_total(),
             users_available,
             users_busy,

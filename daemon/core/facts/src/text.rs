@@ -91,12 +91,16 @@ fn worded(fact: &Fact) -> String {
         Fact::PlayFailed(f) => format!("cannot play {}: {}", f.url, f.why),
         Fact::QualityMeasured(f) => {
             let report = &f.report;
-            let mos = report.mos.map_or_else(|| "no MOS".to_owned(), |mos| format!("MOS {mos:.2}"));
+            let score = |mos: Option<f32>| mos.map_or_else(|| "no MOS".to_owned(), |mos| format!("MOS {mos:.2}"));
+            let there =
+                report.far.and_then(|far| far.mos).map_or_else(String::new, |mos| format!(", MOS {mos:.2} there"));
+            let way = report.round_trip_ms.map_or_else(String::new, |ms| format!(", round trip {ms:.0} ms"));
             format!(
-                "{} received, {} lost, jitter {:.1} ms, {mos}; {} sent",
+                "{} received, {} lost, jitter {:.1} ms{way}, {}; {} sent{there}",
                 count(report.packets_received, "packet"),
                 report.packets_lost,
                 report.jitter_ms,
+                score(report.mos),
                 report.packets_sent
             )
         }

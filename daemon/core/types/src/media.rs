@@ -66,6 +66,8 @@ pub struct StreamSetup {
     pub srtp_out: Option<SdesKey>,
     /// Both keys come from a DTLS handshake with this peer; until then nothing passes. `srtp_in` and `srtp_out` are none.
     pub dtls: Option<Box<DtlsPeer>>,
+    /// The peer asked for VoIP metrics with our reports (RFC 3611 5.1).
+    pub rtcp_xr: bool,
     /// Our side of ICE: only sources whose checks carry this password are heard, and packets go where the peer nominates.
     pub ice: Option<Box<Ice>>,
 }
@@ -85,6 +87,7 @@ impl StreamSetup {
             srtp_in: None,
             srtp_out: None,
             dtls: None,
+            rtcp_xr: false,
             ice: None,
         }
     }
@@ -310,8 +313,17 @@ pub struct StreamReport {
     pub dropped_bad: u64,
     /// Interarrival jitter, milliseconds (RFC 3550 6.4.1).
     pub jitter_ms: f32,
-    /// Estimated mean opinion score of what the peer sends, 1.0 to 4.5 (ITU-T G.107); none without packets.
+    /// Estimated mean opinion score of what the peer sends, 1.0 to 4.5 (conversational: ITU-T G.107); none without packets.
     pub mos: Option<f32>,
+    /// The rating that it is made of, at most 93.2 (R of ITU-T G.107).
+    #[serde(default)]
+    pub rating: Option<f32>,
+    /// Of the packets that were expected in the last second, per cent lost.
+    #[serde(default)]
+    pub recent_loss_percent: f32,
+    /// How losses lie together (RFC 3611 4.7.2); none without packets.
+    #[serde(default)]
+    pub bursts: Option<BurstReport>,
     /// From opening to the first accepted packet.
     pub first_packet_ms: Option<u64>,
     /// The source that the leg latched.
@@ -342,4 +354,21 @@ pub struct FarReport {
     pub recent_loss_percent: f32,
     /// Interarrival jitter there, milliseconds.
     pub jitter_ms: f32,
+    /// Estimated mean opinion score there, 1.0 to 4.5, by the peer's losses and jitter and the round trip.
+    pub mos: Option<f32>,
+    /// The mean opinion score that the peer itself tells (RFC 3611 4.7.5: conversational, else listening); none if it does not.
+    pub told_mos: Option<f32>,
+}
+
+/// Losses of what the peer sends: bursts, and the gaps between them.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Serialize, Deserialize)]
+pub struct BurstReport {
+    /// Lost within bursts, per cent.
+    pub burst_density_percent: f32,
+    /// Lost within gaps, per cent.
+    pub gap_density_percent: f32,
+    /// Mean length of a burst, milliseconds; 0 without one.
+    pub burst_ms: u32,
+    /// Mean length of a gap, milliseconds.
+    pub gap_ms: u32,
 }

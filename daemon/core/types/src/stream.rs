@@ -199,6 +199,8 @@ pub struct AudioStream {
     pub rtcp: SocketAddr,
     /// Whether `a=rtcp-mux` was said.
     pub rtcp_mux: bool,
+    /// Whether this party wants VoIP metrics in extended reports: `a=rtcp-xr:voip-metrics` (RFC 3611 5.1).
+    pub rtcp_xr: bool,
     /// Formats in order of preference, telephone-event left out; never more than [`CODECS_MAX`].
     pub formats: Vec<Format>,
     /// Payload type of telephone-event/8000 (RFC 4733).

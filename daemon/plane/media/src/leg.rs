@@ -6,11 +6,11 @@ use std::{
     time::{Duration, Instant},
 };
 
-use postern_rtp::{Control, Digits, Reception, Sent, quality};
+use postern_rtp::{Control, Digits, Reception, Sent};
 use postern_srtp::dtls::Identity;
 use postern_types::{
     CallSid,
-    media::{FarReport, Latching, MediaEvent, StreamReport, StreamSetup},
+    media::{Latching, MediaEvent, StreamReport, StreamSetup},
     stream::Direction,
 };
 
@@ -125,6 +125,8 @@ pub struct Leg {
     /// Packets counted at the last second's turn, to know who is silent and whose report is news.
     pub(crate) received_before: u64,
     pub(crate) sent_before: u64,
+    /// Packets lost then.
+    pub(crate) lost_before: u64,
     /// The peer that the socket was last asked to be connected to.
     pub(crate) connected: Option<SocketAddr>,
 }
@@ -165,6 +167,7 @@ impl Leg {
             foreign: Foreign::default(),
             received_before: 0,
             sent_before: 0,
+            lost_before: 0,
             connected: None,
         }
     }
@@ -309,17 +312,7 @@ impl Leg {
         report.jitter_ms = self.reception.jitter_ms();
         report.source = self.latch.source();
         report.rtcp_sent = self.control.written();
-        report.round_trip_ms = self.control.round_trip().map(|span| span.as_secs_f32() * 1000.0);
-        report.far = self.control.far().map(|far| FarReport {
-            packets_lost: far.lost.into(),
-            recent_loss_percent: far.recent_loss_percent,
-            jitter_ms: far.jitter_ms,
-        });
-        if let Some(setup) = self.setup.as_ref().filter(|_| report.packets_received > 0) {
-            let expected = report.packets_received + report.packets_lost;
-            let loss_percent = report.packets_lost as f64 * 100.0 / expected as f64;
-            report.mos = Some(quality::mos(&setup.format.codec, loss_percent, f64::from(report.jitter_ms)));
-        }
+        self.measure(&mut report);
         report
     }
 }

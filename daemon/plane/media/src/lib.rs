@@ -23,6 +23,7 @@ pub mod plane;
 pub mod play;
 pub mod ports;
 mod proof;
+mod quality;
 pub mod relay;
 mod worker;
 

@@ -570,6 +570,7 @@ impl Relay {
                 bindings.push_back((slot, peer));
             }
             if (received, sent) != (leg.received_before, leg.sent_before) {
+                leg.note_second(received);
                 tell(events, counts, MediaEvent::Report { leg: leg.id, report: Box::new(leg.report()) });
             }
             (leg.received_before, leg.sent_before) = (received, sent);

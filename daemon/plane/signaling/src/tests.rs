@@ -371,6 +371,7 @@ pub(crate) fn ours(port: u16) -> AudioStream {
         rtp: SocketAddr::new("203.0.113.2".parse().unwrap(), port),
         rtcp: SocketAddr::new("203.0.113.2".parse().unwrap(), port + 1),
         rtcp_mux: false,
+        rtcp_xr: false,
         formats: vec![Format::pcma()],
         telephone_event: Some(101),
         ptime_ms: 20,

@@ -5,6 +5,7 @@
 
 #![forbid(unsafe_code)]
 
+pub mod burst;
 pub mod control;
 pub mod event;
 pub mod fuzz;
@@ -19,6 +20,6 @@ pub mod write;
 pub use control::Control;
 pub use event::{Digits, Pressed, TelephoneEvent};
 pub use packet::{BadPacket, Header, is_rtcp};
-pub use quality::{Impairment, mos};
+pub use quality::{Conditions, Impairment, mos};
 pub use reception::Reception;
 pub use sent::Sent;

@@ -2,6 +2,8 @@
 
 use std::time::Instant;
 
+use crate::burst::{Bursts, Pattern};
+
 /// A jump forward of the sequence number up to this is loss; a larger one is a restart or nonsense (A.1).
 const DROPOUT_MAX: u16 = 3000;
 /// A packet that is late by up to this is only out of order (A.1).
@@ -19,6 +21,7 @@ pub struct Reception {
     jitter: u64,
     clock_hz: u32,
     began: Option<Instant>,
+    bursts: Bursts,
 }
 
 /// What was counted of one source.
@@ -56,10 +59,13 @@ impl Reception {
         let known = self.source.filter(|source| source.ssrc == ssrc);
         let mut source = known.unwrap_or_else(|| {
             self.lost_earlier = self.lost();
+            self.bursts.restart();
             Source::new(ssrc, sequence)
         });
-        if !source.count(sequence) {
+        if !source.count(sequence, &mut self.bursts) {
             self.lost_earlier += source.lost();
+            self.bursts.restart();
+            self.bursts.advance(1);
             source = Source { received: 1, ..Source::new(ssrc, sequence) };
         }
         self.source = Some(source);
@@ -98,6 +104,11 @@ impl Reception {
         self.lost_earlier + self.source.map_or(0, |source| source.lost())
     }
 
+    /// How losses lie together.
+    pub fn pattern(&self) -> Option<Pattern> {
+        self.bursts.pattern()
+    }
+
     /// Interarrival jitter, milliseconds.
     pub fn jitter_ms(&self) -> f32 {
         if self.clock_hz == 0 {
@@ -130,9 +141,11 @@ impl Source {
     }
 
     /// A.1. False: the other side restarted, and the source must be begun anew with this packet.
-    fn count(&mut self, sequence: u16) -> bool {
+    fn count(&mut self, sequence: u16, bursts: &mut Bursts) -> bool {
         let ahead = sequence.wrapping_sub(self.highest);
         if ahead < DROPOUT_MAX {
+            // The first of a source is none ahead of itself, and one more all the same.
+            bursts.advance(if self.received == 0 { 1 } else { ahead });
             if sequence < self.highest {
                 self.cycles += 1 << 16;
             }
@@ -144,6 +157,8 @@ impl Source {
             }
             self.suspect = Some(sequence.wrapping_add(1));
             return true;
+        } else {
+            bursts.late(self.highest.wrapping_sub(sequence));
         }
         self.received += 1;
         true

@@ -201,6 +201,7 @@ fn stream(session: &Section<'_>, m: &MLine<'_>, media: &Section<'_>) -> Result<A
         rtp,
         rtcp,
         rtcp_mux,
+        rtcp_xr: media.rtcp_xr || session.rtcp_xr,
         formats,
         telephone_event,
         ptime_ms: media.ptime_ms.unwrap_or(20),
@@ -249,6 +250,7 @@ struct Section<'a> {
     fmtps: Vec<(u8, &'a str)>,
     rtcp: Option<(u16, Option<IpAddr>)>,
     rtcp_mux: bool,
+    rtcp_xr: bool,
     ptime_ms: Option<u8>,
     crypto: Vec<SdesKey>,
     transport: Transport<'a>,
@@ -274,6 +276,7 @@ impl<'a> Section<'a> {
             }
             "rtcp" => self.rtcp = rtcp(value),
             "rtcp-mux" => self.rtcp_mux = true,
+            "rtcp-xr" => self.rtcp_xr |= value.split_ascii_whitespace().any(|block| block == "voip-metrics"),
             // Some write `20.0`; what is beyond any codec's reach is taken for the usual 20.
             "ptime" => {
                 let whole = value.trim().split('.').next().and_then(|v| v.parse().ok());

@@ -421,3 +421,15 @@ fn mutated_descriptions_never_panic_and_read_back() {
         fuzz::sdp(&bytes);
     }
 }
+
+#[test]
+fn who_wants_metrics_says_so_for_a_stream_or_all() {
+    let asks = |lines: &[&str]| read(&with(lines)).unwrap().audio.rtcp_xr;
+    let audio = "m=audio 6000 RTP/AVP 0";
+    assert!(asks(&[audio, "a=rtcp-xr:stat-summary=loss,jitt voip-metrics"]));
+    assert!(asks(&["a=rtcp-xr:voip-metrics", audio]));
+    assert!(!asks(&[audio]) && !asks(&[audio, "a=rtcp-xr:rcvr-rtt=all"]) && !asks(&[audio, "a=rtcp-xr"]));
+    let described = read(&with(&[audio, "a=rtcp-xr:voip-metrics"])).unwrap();
+    let written = write(&described.audio, Origin { session: 1, version: 1 }, Some(&described));
+    assert!(String::from_utf8(written).unwrap().contains("a=rtcp-xr:voip-metrics\r\n"));
+}

@@ -111,6 +111,9 @@ fn audio(out: &mut String, stream: &AudioStream, profile: &str, mid: Option<&str
         let _ = write!(out, "a=mid:{mid}\r\n");
     }
     rtcp(out, stream);
+    if stream.rtcp_xr {
+        out.push_str("a=rtcp-xr:voip-metrics\r\n");
+    }
     for key in &stream.crypto {
         crypto::write(out, key);
     }

@@ -139,6 +139,7 @@ pub fn stream(host: u8, formats: &[Format]) -> AudioStream {
         rtp: SocketAddr::from(([198, 51, 100, host], 4000)),
         rtcp: SocketAddr::from(([198, 51, 100, host], 4001)),
         rtcp_mux: false,
+        rtcp_xr: false,
         formats: formats.to_vec(),
         telephone_event: Some(101),
         ptime_ms: 20,

@@ -16,7 +16,9 @@ fn a_finished_call_is_told_from_the_offer_to_the_release() {
         "legs": [
             {"sid": one, "from": "+1555", "from_name": "", "to": "+1666", "direction": "inbound", "status": "completed",
              "party": {"kind": "trunk", "trunk": "acme"}, "created": 1_000_000, "media": media, "answered": 2_000_000, "ended": 4_500_000,
-             "quality": {"packets_received": 99, "packets_sent": 100, "packets_lost": 1, "jitter_ms": 0.5, "mos": 4.4}},
+             "quality": {"packets_received": 99, "packets_sent": 100, "packets_lost": 1, "jitter_ms": 0.5, "mos": 4.4, "round_trip_ms": 41.7,
+                         "bursts": {"burst_density_percent": 60.0, "gap_density_percent": 0.1, "burst_ms": 100, "gap_ms": 4000},
+                         "far": {"packets_lost": 2, "recent_loss_percent": 0.0, "jitter_ms": 1.2, "mos": 4.3, "told_mos": 4.1}}},
             {"sid": two, "party": {"kind": "user", "user": "alice"}},
         ],
         "facts": [
@@ -45,6 +47,8 @@ released by the caller: 200 normal clearing
 caller: trunk acme, CA01
   SIP Call-ID 77@carrier
   audio PCMA/8000, 20 ms, digits as 101, plain RTP; 127.0.0.2:4000 here, 127.0.0.1:6000 there
+  its end reports: 2 lost, jitter 1.2 ms, round trip 42 ms, MOS 4.30 (it says 4.1)
+  losses in bursts of 100 ms, 60 % lost in them, 0.1 % between them
 callee: user alice, CA02
 ";
     let got = render(&told, None);

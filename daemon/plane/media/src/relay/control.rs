@@ -95,11 +95,12 @@ impl Relay {
     fn write_report(&mut self, now: Instant, slot: u32, room: &mut [u8], is_last: bool) -> Option<Verdict> {
         let time = (now, self.ntp(now));
         let leg = leg(&mut self.legs, slot)?;
+        let metrics = leg.voip_metrics();
         let Leg { control, sent, reception, .. } = leg;
         // Written also when it can go nowhere, so that the next is planned.
         let len = match is_last {
-            false => control.report(time, sent, reception, None, room)?,
-            true => control.goodbye(time, sent, reception, None, room)?,
+            false => control.report(time, sent, reception, metrics, room)?,
+            true => control.goodbye(time, sent, reception, metrics, room)?,
         };
         let (to, is_muxed) = leg.rtcp_destination()?;
         let len = leg.crypto.protect(room, len, true).ok()?;

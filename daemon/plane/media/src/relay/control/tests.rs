@@ -1,5 +1,6 @@
 use std::time::Duration;
 
+use postern_rtp::metrics::VoipMetrics;
 use postern_rtp::rtcp::{Packet, ReportBlock, packets};
 use postern_srtp::SrtpContext;
 use postern_types::{
@@ -260,4 +261,71 @@ fn names_are_ours_and_differ() {
         .collect();
     // One word of source, then type 1 and 24 letters.
     assert!(names.iter().all(|name| name[4..6] == [1, 24]) && names[0][6..] != names[1][6..], "{names:?}");
+}
+
+#[test]
+fn who_asks_for_metrics_gets_them_and_its_own_are_read() {
+    let now = start();
+    let mut relay = two_legs(now);
+    relay.configure(now, 0, Box::new(StreamSetup { rtcp_xr: true, ..setup(4000) }));
+    // A tenth is lost, one at a time.
+    for sequence in (1..300).filter(|n| n % 10 != 5) {
+        audio(&mut relay, now + Duration::from_millis(sequence * 10), 0, address(4000), sequence as u16);
+    }
+    audio(&mut relay, now, 1, address(4002), 1);
+    let sent = pass(&mut relay, now + Duration::from_secs(3), Duration::from_secs(8));
+    let metrics = |slot: u32| {
+        let of = sent
+            .iter()
+            .find(|(_, verdict, _)| matches!(verdict, Verdict::Send { slot: of, .. } if *of == slot))
+            .unwrap();
+        let extended = packets(&of.2).map(Result::unwrap).find(|packet| packet.packet_type == 207);
+        extended.map(|packet| VoipMetrics::in_report(packet.body).next().unwrap())
+    };
+    assert_eq!(metrics(1), None, "it did not ask");
+    let told = metrics(0).unwrap();
+    assert_eq!((told.ssrc, told.gmin), (50, 16));
+    assert!((24..=27).contains(&told.loss_rate), "{told:?}");
+    assert!(told.burst_density > 20 && told.burst_ms > 1000, "nine between two losses are one long burst: {told:?}");
+    assert!((20..40).contains(&told.mos_cq) && told.mos_lq >= told.mos_cq && told.rating < 75, "{told:?}");
+    // The other way: what the peer tells of the audio that it gets.
+    let mut room = [0; 100];
+    let mut theirs = postern_rtp::write::Compound::new(&mut room);
+    let block =
+        ReportBlock { ssrc: 51, fraction_lost: 0, lost: 0, highest_sequence: 1, jitter: 0, last_report: 0, delay: 0 };
+    theirs.receiver_report(50, Some(&block));
+    theirs.voip_metrics(50, &VoipMetrics { ssrc: 51, mos_cq: 127, mos_lq: 41, ..told });
+    let len = theirs.finish().unwrap();
+    hand(&mut relay, now, 0, address(4001), &room[..len]);
+    let far = report(&relay, 0).far.unwrap();
+    assert_eq!(far.told_mos, Some(4.1));
+    assert!(far.mos.unwrap() > 4.3, "{far:?}");
+}
+
+#[test]
+fn a_second_tells_its_own_loss_and_the_whole_tells_bursts() {
+    let now = start();
+    let mut relay = two_legs(now);
+    let mut recent = Vec::new();
+    for second in 0..4u64 {
+        for n in 0..50 {
+            // In the third second a row of five is lost.
+            if second != 2 || !(10..15).contains(&n) {
+                let at = now + Duration::from_millis(second * 1000 + n * 20);
+                audio(&mut relay, at, 0, address(4000), (second * 50 + n) as u16);
+            }
+        }
+        relay.handle_second(now + Duration::from_secs(second + 1));
+        let told = std::iter::from_fn(|| relay.poll_event()).find_map(|event| match event {
+            MediaEvent::Report { leg: CallSid(0), report } => Some(report.recent_loss_percent),
+            _ => None,
+        });
+        recent.push(told.unwrap());
+    }
+    assert_eq!(recent, [0.0, 0.0, 10.0, 0.0]);
+    let report = report(&relay, 0);
+    let bursts = report.bursts.unwrap();
+    assert_eq!((bursts.burst_density_percent, bursts.gap_density_percent), (100.0, 0.0));
+    assert_eq!(bursts.burst_ms, 100);
+    assert!(report.rating.unwrap() < 88.0 && report.mos.unwrap() < 4.3, "{report:?}");
 }
