@@ -188,6 +188,11 @@ impl Router {
         self.leg(sid).filter(|leg| leg.end.is_none()).map(|leg| leg.record())
     }
 
+    /// The call that a leg belongs to, while it lives.
+    pub fn call_of(&self, leg: CallSid) -> Option<CallSid> {
+        self.cx.legs.get(&leg).copied()
+    }
+
     /// Figures.
     pub fn counters(&self) -> Counters {
         self.cx.counters

@@ -300,7 +300,6 @@ impl World {
             Output::Resolve { id, .. } => self.switch.handle_input(self.now, Input::Resolved(id, Vec::new())),
             Output::Event(event) => self.events.push(event),
             Output::Record(record) => self.records.push(*record),
-            Output::Chapter(_) => {}
             Output::Reply(token, reply) => self.replies.push((token, reply)),
         }
     }

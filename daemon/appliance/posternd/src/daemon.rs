@@ -18,7 +18,7 @@ use std::{
 use postern_accounts::Accounts;
 use postern_api::{Context, EventHub, SwitchHandle, Tenants, bind_unix, serve_tcp, serve_unix};
 use postern_config::Config;
-use postern_events::{RingLimits, spool::SpoolLimits};
+use postern_events::{Ledger, LedgerLimits, RingLimits, spool::SpoolLimits};
 use postern_facts::{ApplianceStarted, Happened, Subject};
 use postern_switch::Input;
 use postern_types::Transport;
@@ -100,9 +100,17 @@ async fn serve(
     let (hub, feed, pump) = EventHub::new(limits, first_shown);
     tokio::spawn(pump.run());
     opened.found.recent.iter().for_each(|event| feed.push(event.clone()));
-    let spool = opened.start(files.clone(), report.clone(), move |event| feed.push(event));
     let store = Store::start(&appliance.state_folder, appliance.records_max, report.clone())
         .map_err(|e| said("the call store cannot be opened")(&e))?;
+    let spool = {
+        let (store, mut ledger) = (store.clone(), Ledger::new(LedgerLimits::default()));
+        opened.start(files.clone(), report.clone(), move |event| {
+            if let Some(chapter) = ledger.record(&event) {
+                store.put_ladder(chapter);
+            }
+            feed.push(event);
+        })
+    };
     let http = Http::start(report.clone());
     let drivers = Drivers {
         journal: journal.clone(),

@@ -240,7 +240,6 @@ impl Thread {
                     drivers.spool.push(event);
                 }
                 Output::Record(record) => drivers.store.put(*record),
-                Output::Chapter(chapter) => drivers.store.put_ladder(chapter),
                 Output::Reply(token, reply) => self.reply(token, reply),
             }
         }

@@ -19,7 +19,7 @@ mod tracing;
 use std::{collections::VecDeque, net::IpAddr, net::SocketAddr, sync::Arc, time::Instant};
 
 use postern_config::Config;
-use postern_events::{Chapter, Ledger, LedgerLimits, Sequencer, Way};
+use postern_events::{Sequencer, Way};
 use postern_facts::{ApplianceStopping, CallRecord, ConfigApplied, Event, Fact, Happened, Subject};
 use postern_router::{HttpFailure, HttpRequest, HttpResponse, PromptKey, PromptSource, Router};
 use postern_signaling::{ConnectionCommand, ConnectionEvent, ResolveId, Signaling};
@@ -108,8 +108,6 @@ pub enum Output {
     Event(Arc<Event>),
     /// A finished leg, for the store.
     Record(Box<CallRecord>),
-    /// The facts of a finished call, for the store.
-    Chapter(Chapter),
     /// The answer to a [`Request`].
     Reply(Token, Reply),
 }
@@ -119,7 +117,6 @@ pub struct Switch {
     signaling: Signaling,
     router: Router,
     sequencer: Sequencer,
-    ledger: Ledger,
     rng: StdRng,
     config: Arc<Config>,
     certificates: certificates::Watch,
@@ -136,7 +133,6 @@ impl Switch {
             signaling: Signaling::new(config.clone(), StdRng::from_rng(&mut rng), now.instant),
             router: Router::new(config.clone(), StdRng::from_rng(&mut rng), now),
             sequencer: Sequencer::resume(last_seq),
-            ledger: Ledger::new(LedgerLimits::default()),
             rng,
             certificates: certificates::Watch::new(&config, now),
             tracer: tracing::Tracer::new(&config),
@@ -258,7 +254,7 @@ impl Switch {
             }
             From::Framed { connection, bytes } => self.tracer.framed(now.wall, connection, &bytes),
             From::Dialed { leg, sip_call_id } => {
-                if let Some(call) = self.ledger.call_of(leg) {
+                if let Some(call) = self.router.call_of(leg) {
                     self.tracer.claim(call, leg, &sip_call_id);
                 }
             }
@@ -284,12 +280,10 @@ impl Switch {
 
     fn tell(&mut self, now: Now, happened: Happened) {
         let event = self.sequencer.number(now.wall, &mut self.rng, happened);
-        let chapter = self.ledger.record(&event);
         if let (Fact::CallOffered(offered), Some(call)) = (&event.fact, event.subject.call) {
             self.tracer.claim(call, call, &offered.sip_call_id);
         }
         self.outputs.push_back(Output::Event(event));
-        self.outputs.extend(chapter.map(Output::Chapter));
     }
 
     fn answer(&mut self, now: Now, request: Request) -> Reply {

@@ -1,8 +1,8 @@
 //! The one stream of facts: numbers, history, filters, the ladder of each call, and the order of the spool.
 //!
-//! Pure and synchronous. The switch numbers facts with a [`Sequencer`] and keeps ladders in a [`Ledger`]; the delivery
-//! thread drives [`spool::Spool`], which says what to write where, and fills the [`EventRing`] from which event streams
-//! are read. An event enters the ring only when the spool has it: a reader that resumes after a crash finds the
+//! Pure and synchronous. The switch numbers facts with a [`Sequencer`]; the delivery thread drives [`spool::Spool`], which
+//! says what to write where, fills the [`EventRing`] from which event streams are read, and gathers the ladder of each
+//! call in a [`Ledger`]. An event enters ring and ledger only when the spool has it: a reader that resumes after a crash finds the
 //! numbers it saw.
 
 #![forbid(unsafe_code)]

@@ -4,7 +4,7 @@
 //! 200 ms; only a loss of power or of the kernel can take that much, and its numbers are then given again.
 //!
 //! The switch pushes events into a bounded queue. One task makes their JSON, writes whatever has come since the last
-//! write as one group, and then shows them: to the event streams (by a callback) and to the link (by
+//! write as one group, and then shows them: to the event streams and the ledger (by a callback) and to the link (by
 //! [`Spool::after`]). While the disk refuses, events stay in memory, bounded, and are shown after the first failure: the
 //! streams go on, and what a crash would lose is told to nobody who counts on it, for the link reads only what is kept.
 
@@ -129,7 +129,7 @@ impl Opened {
     }
 
     /// Starts the task on the current runtime. `show` gets each event once, in order, when it is kept.
-    pub fn start(self, files: Files, report: Report, show: impl Fn(Arc<Written>) + Send + 'static) -> Spool {
+    pub fn start(self, files: Files, report: Report, show: impl FnMut(Arc<Written>) + Send + 'static) -> Spool {
         let (queue, events) = mpsc::channel(QUEUE_MAX);
         let (kept_sender, kept) = watch::channel(self.state.plan.last_kept());
         let (synced_sender, synced) = watch::channel(self.state.plan.last_kept());
@@ -256,7 +256,7 @@ struct Task<F> {
     is_failing: bool,
 }
 
-impl<F: Fn(Arc<Written>) + Send> Task<F> {
+impl<F: FnMut(Arc<Written>) + Send> Task<F> {
     async fn run(mut self, mut events: mpsc::Receiver<Arc<Event>>) {
         let mut fresh = Vec::with_capacity(TAKE_MAX);
         let mut is_open = true;
@@ -322,17 +322,17 @@ impl<F: Fn(Arc<Written>) + Send> Task<F> {
             let result = self.shared.files.commit(commit.ops).await;
             match result {
                 Ok(()) => {
-                    let last = {
+                    let (last_kept, last_synced) = {
                         let mut state = self.shared.state();
                         state.plan.commit_done();
                         commit.events.iter().for_each(|event| state.recent.push(event.clone()));
-                        self.synced.send_replace(state.plan.last_synced());
-                        state.plan.last_kept()
+                        (state.plan.last_kept(), state.plan.last_synced())
                     };
                     self.is_failing = false;
-                    if !commit.events.is_empty() {
-                        self.kept.send_replace(last);
-                    }
+                    // Before it is announced: who waits for the last event may end what it is shown to.
+                    commit.events.into_iter().for_each(|event| self.show_once(event));
+                    self.synced.send_replace(last_synced);
+                    self.kept.send_if_modified(|kept| std::mem::replace(kept, last_kept) != last_kept);
                 }
                 Err(error) => {
                     self.shared.state().plan.commit_failed(Instant::now());
@@ -342,9 +342,9 @@ impl<F: Fn(Arc<Written>) + Send> Task<F> {
                     }
                     self.is_failing = true;
                     self.show_unkept();
+                    commit.events.into_iter().for_each(|event| self.show_once(event));
                 }
             }
-            commit.events.into_iter().for_each(|event| self.show_once(event));
         }
         while let Some(gap) = self.take_trimmed() {
             (self.report)(DriverInput::SpoolTrimmed { from: gap.from, to: gap.to });

@@ -2,7 +2,7 @@
 
 use postern_api::Cursor;
 use postern_events::Chapter;
-use postern_facts::{Event, LegResumed, Subject};
+use postern_facts::{Event, LegResumed, Subject, Written};
 use postern_types::{AccountSid, TrunkName, id::EventSid, leg::Party};
 
 use super::*;
@@ -38,7 +38,7 @@ fn chapter(call: u128, seq: u64) -> Chapter {
     let event = |seq| {
         let fact = LegResumed {}.into();
         let subject = Subject { call: Some(CallSid(call)), ..Subject::default() };
-        Arc::new(Event { seq, id: EventSid(seq.into()), at: UnixMicros(seq), subject, fact })
+        Arc::new(Written::of(&Event { seq, id: EventSid(seq.into()), at: UnixMicros(seq), subject, fact }))
     };
     Chapter { call: CallSid(call), events: vec![event(seq), event(seq + 1)] }
 }
