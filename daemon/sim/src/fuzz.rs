@@ -40,6 +40,21 @@ pub const TARGETS: &[Target] = &[
     Target { name: "signaling stream", run: postern_signaling::fuzz::stream, seeds: &[INVITE, STREAM, REGISTER] },
     Target { name: "sdp", run: postern_sdp::fuzz::sdp, seeds: &[SDP] },
     Target {
+        name: "audio payload",
+        run: postern_audio::fuzz::payloads,
+        seeds: &[
+            b"\x00\x10\xd5\xd5\xd5\xd5\x55\x12\x34\x80\xaa\x2a\xd5\xd5\xd5\xd5\xd5\xd5",
+            b"\x0a\x08\xfa\xfa\xfa\xfa\x12\x34\x56\x78\x88\x00\x01\x02\x03\x04\x05\x06\x07",
+            b"\x03\x0c\x78\x52\x80\xa0\x00\xfa\xd0\x00\x00\x56\x0b\x1d\x80\x0a\x78\x52\x80\xa0\x00\xfa\xd0\x00\x00\x56",
+            b"\x04\x03\x08\xff\xfe\x81\x08\x09\x78\x01\x02\x03\x04\x05\x06\x07\x08\x02\x78\x80",
+        ],
+    },
+    Target {
+        name: "jitter buffer",
+        run: postern_rtp::fuzz::jitter,
+        seeds: &[b"\x00\x00\x01\x00\xa0\x08\x14\x54\x00\x00\x02\x01\x40\x08\x14\x54\x00\x00\x04\x02\x80\x08\x14\x54"],
+    },
+    Target {
         name: "stun",
         run: postern_ice::fuzz::stun,
         // RFC 5769 2.1 and 2.2.

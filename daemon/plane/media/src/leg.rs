@@ -19,6 +19,8 @@ use crate::{
     latch::{Latch, is_usable},
     play::{OwnStream, PlayFormat, Player},
     proof::{Early, Proof},
+    transcode::Ways,
+    voice::Voice,
 };
 
 /// Foreign packets of a leg are told at most this often.
@@ -112,6 +114,10 @@ pub struct Leg {
     pub(crate) player: Option<Player>,
     pub(crate) own: OwnStream,
     pub(crate) play_format: Option<PlayFormat>,
+    /// What we speak to it by, once we speak anything but G.711 prompts.
+    pub(crate) voice: Option<Box<Voice>>,
+    /// Its part of a transcoded pair.
+    pub(crate) ways: Option<Box<Ways>>,
     pub(crate) reception: Reception,
     pub(crate) sent: Sent,
     /// Our side of RTCP.
@@ -157,6 +163,8 @@ impl Leg {
             player: None,
             own: OwnStream::new(random),
             play_format: None,
+            voice: None,
+            ways: None,
             reception: Reception::default(),
             sent: Sent::default(),
             control: Box::new(Control::new(random.rotate_left(32))),
@@ -202,6 +210,7 @@ impl Leg {
             self.crypto.shut();
         }
         self.play_format = PlayFormat::of(&setup);
+        self.voice.take_if(|voice| !voice.fits(&setup));
         self.heard = now;
         self.silence_told = None;
         self.setup = Some(setup);

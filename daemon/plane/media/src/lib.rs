@@ -9,12 +9,15 @@
 //! MediaEvent  <- plane <- (bounded queue, bell) <-
 //! ```
 //!
+//! Legs without a common codec hear each other as samples: [`ear::Ear`] is what a leg says, [`voice::Voice`] what it hears, 20 ms at a time.
+//!
 //! What cannot happen: a packet sent to an address that neither signaling described nor the latch accepted; a plain
 //! packet sent on a leg with an SRTP key, or one that waits for its handshake; an allocation, a lock or a log line for a relayed packet.
 
 #![forbid(unsafe_code)]
 
 pub mod crypto;
+pub mod ear;
 mod g711;
 mod keying;
 pub mod latch;
@@ -25,6 +28,8 @@ pub mod ports;
 mod proof;
 mod quality;
 pub mod relay;
+mod transcode;
+pub mod voice;
 mod worker;
 
 pub use plane::{MediaPlane, Status};

@@ -1,4 +1,5 @@
-//! Audio that we send ourselves: a prompt, cut into packets on a clock.
+//! Audio that we send ourselves: a prompt, cut into packets on a clock. G.711, most of all prompts, is written here without detour; for other
+//! codecs the prompt gives frames to the leg's [`Voice`].
 
 use std::{
     sync::Arc,
@@ -11,7 +12,7 @@ use postern_types::{
     stream::Codec,
 };
 
-use crate::g711;
+use crate::{g711, transcode::TICK, voice::Voice};
 
 /// Later than this the clock is set anew, rather than sending a burst that no jitter buffer takes.
 const LATE_MAX: Duration = Duration::from_millis(200);
@@ -53,11 +54,9 @@ pub struct PlayFormat {
 }
 
 impl PlayFormat {
-    /// G.711 of a setup: the codec in use, else the first that the peer may be sent; none when it has neither law.
+    /// G.711 of a setup, when that is what the peer is spoken to in; other codecs are a [`crate::voice::Voice`]'s.
     pub fn of(setup: &StreamSetup) -> Option<Self> {
-        let all = std::iter::once(&setup.format).chain(&setup.formats);
-        let format =
-            all.into_iter().find(|f| matches!(f.codec, Codec::Pcmu | Codec::Pcma) && f.clock_hz == SAMPLE_RATE)?;
+        let format = Voice::format_of(setup).filter(|f| matches!(f.codec, Codec::Pcmu | Codec::Pcma))?;
         Some(Self {
             a_law: format.codec == Codec::Pcma,
             payload_type: format.payload_type,
@@ -77,6 +76,24 @@ impl OwnStream {
         let payload = len.saturating_sub(HEADER_LEN);
         (self.ssrc, self.timestamp.wrapping_sub(payload as u32), payload)
     }
+
+    /// The next packet's header, and a step of the sequence.
+    pub(crate) fn head(&mut self, payload_type: u8, marker: bool) -> Header {
+        let (sequence, timestamp, ssrc) = (self.sequence, self.timestamp, self.ssrc);
+        self.sequence = sequence.wrapping_add(1);
+        Header { marker, payload_type, sequence, timestamp, ssrc, payload_start: HEADER_LEN, padded: false }
+    }
+
+    /// Where its time is.
+    pub(crate) fn timestamp(&self) -> u32 {
+        self.timestamp
+    }
+
+    /// Time passes, in units of the format's clock.
+    pub(crate) fn pass(&mut self, units: u32) {
+        self.timestamp = self.timestamp.wrapping_add(units);
+        self.next_at = None;
+    }
 }
 
 impl Player {
@@ -92,6 +109,35 @@ impl Player {
 
     /// Writes the next packet and sets when the one after it is due. None: the prompt is over, and nothing was written.
     pub fn next(&mut self, now: Instant, stream: &mut OwnStream, format: PlayFormat, out: &mut [u8]) -> Option<usize> {
+        let end = HEADER_LEN + format.samples;
+        let (head, payload) = out.get_mut(..end)?.split_first_chunk_mut::<HEADER_LEN>()?;
+        let audio = self.take(now, format.samples)?;
+        g711::encode(audio, format.a_law, payload);
+        let is_first = std::mem::take(&mut self.marker);
+        stream.head(format.payload_type, is_first).write(head);
+        stream.pass(format.samples as u32);
+        stream.next_at = Some(self.next_at);
+        Some(end)
+    }
+
+    /// Gives the next 20 ms to a voice and sets when those after them are due; false: it is over, and all of it was given.
+    pub(crate) fn speak(&mut self, now: Instant, voice: &mut Voice) -> bool {
+        if std::mem::take(&mut self.marker) {
+            voice.mark();
+        }
+        let mut frame = [0; SAMPLE_RATE as usize / 50];
+        match self.take(now, frame.len()) {
+            Some(audio) => frame[..audio.len()].copy_from_slice(audio),
+            // A packet of several frames is filled with silence.
+            None if voice.is_waiting() => self.next_at += TICK,
+            None => return false,
+        }
+        voice.speak(&frame);
+        true
+    }
+
+    /// The next samples, this many or what is left of the round, and sets when those after them are due. None: it is over.
+    pub(crate) fn take(&mut self, now: Instant, samples: usize) -> Option<&[i16]> {
         if self.position >= self.prompt.samples.len() {
             if self.prompt.samples.is_empty() || self.rounds == Some(0) {
                 return None;
@@ -99,30 +145,13 @@ impl Player {
             self.rounds = self.rounds.map(|rounds| rounds - 1);
             self.position = 0;
         }
-        let end = HEADER_LEN + format.samples;
-        let (head, payload) = out.get_mut(..end)?.split_first_chunk_mut::<HEADER_LEN>()?;
         let rest = &self.prompt.samples[self.position..];
-        let audio = &rest[..rest.len().min(format.samples)];
-        g711::encode(audio, format.a_law, payload);
-        Header {
-            marker: std::mem::take(&mut self.marker),
-            payload_type: format.payload_type,
-            sequence: stream.sequence,
-            timestamp: stream.timestamp,
-            ssrc: stream.ssrc,
-            payload_start: HEADER_LEN,
-            padded: false,
-        }
-        .write(head);
-        stream.sequence = stream.sequence.wrapping_add(1);
-        stream.timestamp = stream.timestamp.wrapping_add(format.samples as u32);
-        self.position += format.samples;
+        self.position += samples;
         if now.saturating_duration_since(self.next_at) > LATE_MAX {
             self.next_at = now;
         }
-        self.next_at += Duration::from_micros(format.samples as u64 * 125);
-        stream.next_at = Some(self.next_at);
-        Some(end)
+        self.next_at += Duration::from_micros(samples as u64 * 125);
+        Some(&rest[..rest.len().min(samples)])
     }
 }
 

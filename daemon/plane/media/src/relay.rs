@@ -24,6 +24,8 @@ use crate::{
     leg::{Kind, Leg, UNMAPPED},
     play::{Player, SAMPLE_RATE},
     proof::Budget,
+    transcode::{TICK, Transcoding},
+    voice::Voice,
 };
 
 mod control;
@@ -35,7 +37,9 @@ pub const EVENTS_MAX: usize = 16384;
 pub const PARTS: u32 = 20;
 
 /// How soon a player looks again whether a handshake is done.
-const PLAY_AGAIN: Duration = Duration::from_millis(20);
+const PLAY_AGAIN: Duration = TICK;
+/// Samples a second of a prompt.
+const PROMPT_HZ: u32 = 8000;
 
 /// Clock of telephone-event: the one that descriptions give it with every codec that we name (RFC 4733 2.4.1).
 const EVENT_CLOCK_HZ: u32 = 8000;
@@ -93,11 +97,12 @@ pub struct Counts {
 
 /// The legs of one worker.
 pub struct Relay {
-    legs: Vec<Option<Box<Leg>>>,
+    pub(crate) legs: Vec<Option<Box<Leg>>>,
     live: Vec<u32>,
     limits: Limits,
     events: VecDeque<MediaEvent>,
-    counts: Counts,
+    pub(crate) counts: Counts,
+    pub(crate) transcoding: Transcoding,
     /// When which leg's player has a packet due. An entry whose time is not its player's is stale.
     plays: BinaryHeap<Reverse<(Instant, u32)>>,
     /// Legs with a digit whose end was not seen.
@@ -129,6 +134,7 @@ impl Relay {
             limits,
             events: VecDeque::with_capacity(2 * EVENTS_MAX),
             counts: Counts::default(),
+            transcoding: Transcoding::new(slots),
             plays: BinaryHeap::with_capacity(slots),
             pressed: Vec::with_capacity(slots),
             identity: None,
@@ -255,8 +261,12 @@ impl Relay {
 
     /// A leg and its partner hear nobody.
     pub fn unbridge(&mut self, slot: u32) {
-        let partner = leg(&mut self.legs, slot).and_then(|leg| leg.partner.take());
+        let partner = leg(&mut self.legs, slot).and_then(|leg| {
+            leg.leave_ways();
+            leg.partner.take()
+        });
         if let Some(other) = partner.and_then(|partner| leg(&mut self.legs, partner)) {
+            other.leave_ways();
             other.partner = None;
         }
     }
@@ -272,6 +282,7 @@ impl Relay {
                 leg.map = map;
             }
         }
+        self.settle_ways(a, b);
     }
 
     /// Plays into a leg, replacing what plays.
@@ -408,6 +419,9 @@ impl Relay {
             return None;
         }
         let (to_slot, mapped) = (leg.partner?, leg.map[usize::from(header.payload_type)]);
+        if leg.ways.is_some() {
+            return self.rtp_by_ways(now, (slot, to_slot), header, kind == Kind::Event, (room, len));
+        }
         if mapped == UNMAPPED {
             self.counts.dropped += 1;
             self.counts.unmapped += 1;
@@ -443,10 +457,11 @@ impl Relay {
         Some(Verdict::Send { slot, port: Port::Rtp, to, len: protected })
     }
 
-    /// Whether a player, a handshake or a report has something to send.
+    /// Whether a player, a transcoded pair, a handshake or a report has something to send.
     pub fn play_is_due(&self, now: Instant) -> bool {
         !self.flights.is_empty()
             || !self.reporting.is_empty()
+            || self.transcoding.is_due(now)
             || self.plays.peek().is_some_and(|Reverse((at, _))| *at <= now)
     }
 
@@ -466,12 +481,15 @@ impl Relay {
         None
     }
 
-    /// Writes the next packet that a player, a handshake or a report has due, with its verdict. None: nothing is due. Call until then.
+    /// Writes the next packet that a player, a transcoded pair, a handshake or a report has due, with its verdict. None: nothing is due. Call until then.
     pub fn poll_play(&mut self, now: Instant, room: &mut [u8]) -> Option<Verdict> {
         if let Some(own) = self.poll_flight(room).or_else(|| self.poll_report(now, room)) {
             return Some(own);
         }
         loop {
+            if let Some(transcoded) = self.poll_ways(now, room) {
+                return Some(transcoded);
+            }
             let &Reverse((at, slot)) = self.plays.peek().filter(|Reverse((at, _))| *at <= now)?;
             self.plays.pop();
             let Some(leg) = leg(&mut self.legs, slot) else { continue };
@@ -483,8 +501,22 @@ impl Relay {
                 self.plays.push(Reverse((player.next_at, slot)));
                 continue;
             }
-            // Without a law that we can speak nothing is sent, and the play is over at once.
-            let len = leg.play_format.and_then(|format| player.next(now, &mut leg.own, format, room));
+            // Without a codec that we can speak nothing is sent, and the play is over at once.
+            let len = match (leg.play_format, leg.setup.as_deref()) {
+                (Some(format), _) => player.next(now, &mut leg.own, format, room),
+                (None, Some(setup)) => {
+                    if leg.voice.is_none() {
+                        leg.voice = Voice::new(setup, PROMPT_HZ).map(Box::new);
+                    }
+                    if leg.voice.as_mut().is_some_and(|voice| player.speak(now, voice)) {
+                        self.plays.push(Reverse((player.next_at, slot)));
+                        self.transcoding.going_on = Some(slot);
+                        continue;
+                    }
+                    None
+                }
+                (None, None) => None,
+            };
             let Some(len) = len else {
                 let ended = MediaEvent::PlayEnded { leg: leg.id, play: player.play };
                 leg.player = None;
@@ -510,7 +542,7 @@ impl Relay {
         let digit =
             self.pressed.iter().filter_map(|&slot| self.legs[slot as usize].as_ref()?.digits.next_deadline()).min();
         let handshake = self.handshakes.peek().map(|Reverse((at, _))| *at);
-        play.into_iter().chain(digit).chain(handshake).min()
+        play.into_iter().chain(digit).chain(handshake).chain(self.transcoding.next_deadline()).min()
     }
 
     /// Digits whose end was lost, and handshakes whose flights were.
@@ -593,7 +625,7 @@ impl Relay {
     }
 }
 
-fn leg(legs: &mut [Option<Box<Leg>>], slot: u32) -> Option<&mut Leg> {
+pub(crate) fn leg(legs: &mut [Option<Box<Leg>>], slot: u32) -> Option<&mut Leg> {
     legs.get_mut(slot as usize)?.as_deref_mut()
 }
 

@@ -2,7 +2,12 @@
 
 use std::time::{Duration, Instant};
 
-use crate::{Control, Digits, Header, Reception, Sent, control, is_rtcp, metrics::VoipMetrics, packet, rtcp};
+use crate::{
+    Control, Digits, Header, Reception, Sent, control, is_rtcp,
+    jitter::{self, Arrival, JitterBuffer, Pull},
+    metrics::VoipMetrics,
+    packet, rtcp,
+};
 
 /// Feeds bytes to everything here that reads packets: as RTP, as RTCP, and as a run of packets in one stream.
 pub fn rtp(data: &[u8]) {
@@ -55,6 +60,44 @@ pub fn rtcp(data: &[u8]) {
     }
 }
 
+/// Feeds a jitter buffer with any packets in any order and time, and reads it as a decoder would.
+pub fn jitter(data: &[u8]) {
+    let mut now = any_instant();
+    let mut buffer = JitterBuffer::new(now, 8000);
+    let mut taken = 0u64;
+    for piece in data.chunks_exact(8) {
+        now += Duration::from_millis(u64::from(piece[7] & 0x3f));
+        let arrival = Arrival {
+            ssrc: u32::from(piece[0] >> 7),
+            sequence: u16::from_be_bytes([piece[1] & 1, piece[2]]),
+            timestamp: u32::from_be_bytes([0, piece[0] & 1, piece[3], piece[4]]),
+            payload_type: piece[5],
+        };
+        let len = usize::from(piece[6]) * 8;
+        buffer.put(now, arrival, &vec![piece[6]; len]);
+        if piece[7] & 0x40 == 0 {
+            continue;
+        }
+        let units = match buffer.pull(now, Duration::from_millis(u64::from(piece[7] >> 7))) {
+            Pull::Packet { payload, .. } => {
+                assert!(payload.iter().all(|byte| usize::from(*byte) * 8 == payload.len()), "a payload is whole");
+                taken += 1;
+                160
+            }
+            Pull::Lost { units, .. } | Pull::Pause { units } => {
+                assert!(units <= 8 * 120);
+                0
+            }
+            Pull::Starved | Pull::Idle => 0,
+        };
+        if units > 0 {
+            buffer.played(units);
+        }
+        assert!(buffer.target() <= jitter::DELAY_MAX);
+    }
+    assert_eq!(buffer.counts().played, taken);
+}
+
 /// Some instant to count from; which does not matter.
 #[allow(clippy::disallowed_methods, reason = "fuzzing and tests only need a beginning of time")]
 pub(crate) fn any_instant() -> Instant {
@@ -81,6 +124,7 @@ mod tests {
             }
             super::rtp(&data);
             super::rtcp(&data);
+            super::jitter(&data);
         }
     }
 }

@@ -1,4 +1,4 @@
-//! RTP as a relay needs it: packet views, what reception says about quality, and digits.
+//! RTP as a relay needs it: packet views, what reception says about quality, digits, and the jitter buffer before a decoder.
 //!
 //! Everything here is plain computing on bytes and times that are passed in. A peer's nonsense is an ordinary `Err` or
 //! `None`. Left out: encoding of audio (postern-audio), SRTP (postern-srtp), and RTCP's feedback and application packets.
@@ -9,6 +9,7 @@ pub mod burst;
 pub mod control;
 pub mod event;
 pub mod fuzz;
+pub mod jitter;
 pub mod metrics;
 pub mod packet;
 pub mod quality;

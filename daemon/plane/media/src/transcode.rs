@@ -1,0 +1,282 @@
+//! Two legs without a common codec: each hears the other through decoder and encoder.
+//!
+//! A pair that is transcoded has an [`Ear`] on each leg for what its peer says, and a [`Voice`] on each for what it hears. A leg's clock ticks every
+//! 20 ms from the first packet of the other on, and stops when the other falls silent: then this pair costs nothing. A plain pair has neither
+//! ears nor clocks, and its packets see one more comparison.
+//!
+//! Digits by telephone-event do not go through samples: their packets are sent on at once under the numbers of our own stream, those of one event with
+//! one timestamp, and audio rests until the event is over.
+//!
+//! Cost: a tick is a decoding and an encoding, 1 to 500 µs by codec ([`postern_audio::codec`]), so that one worker can do between a
+//! hundred and some thousand pairs.
+
+use std::{
+    cmp::Reverse,
+    collections::BinaryHeap,
+    time::{Duration, Instant},
+};
+
+use postern_audio::codec::is_known;
+use postern_rtp::{Header, TelephoneEvent};
+
+use crate::{
+    ear::{Ear, Frame, Heard, rate_between},
+    leg::{Leg, UNMAPPED},
+    relay::{Port, Relay, Verdict, leg as leg_at},
+    voice::Voice,
+};
+
+/// The grid of everything that is samples.
+pub(crate) const TICK: Duration = Duration::from_millis(20);
+/// Later than this a clock is set anew, rather than sending a burst.
+const LATE_MAX: Duration = Duration::from_millis(200);
+/// An event without a further packet is over (RFC 4733 2.5.1.2 has one each 50 ms at the slowest).
+const EVENT_OVER: Duration = Duration::from_millis(120);
+/// Its end is sent three times, a packet time apart.
+const REPEAT: Duration = Duration::from_millis(45);
+
+/// The part of a worker that turns sound into other sound.
+pub(crate) struct Transcoding {
+    /// When which leg's clock ticks; an entry whose time is not its leg's is stale.
+    ticks: BinaryHeap<Reverse<(Instant, u32)>>,
+    /// A leg that may have a further packet of its tick.
+    pub(crate) going_on: Option<u32>,
+    frame: Box<Frame>,
+    /// Frames that were turned since the start.
+    pub frames: u64,
+}
+
+/// What a leg of a transcoded pair has, besides the voice that prompts use too.
+pub(crate) struct Ways {
+    /// What its peer says.
+    ear: Ear,
+    /// When its clock ticks next; none: the other is silent.
+    tick: Option<Instant>,
+    event: Option<EventOut>,
+}
+
+/// A digit on its way out.
+#[derive(Debug, Clone, Copy)]
+struct EventOut {
+    ssrc: u32,
+    /// The sender's timestamp, and ours.
+    from: u32,
+    to: u32,
+    /// Audio rests until then.
+    until: Instant,
+}
+
+impl Transcoding {
+    pub fn new(slots: usize) -> Self {
+        Self {
+            ticks: BinaryHeap::with_capacity(2 * slots),
+            going_on: None,
+            frame: Box::new([0; postern_audio::rate::FRAME_MAX]),
+            frames: 0,
+        }
+    }
+
+    pub fn next_deadline(&self) -> Option<Instant> {
+        self.ticks.peek().map(|Reverse((at, _))| *at)
+    }
+
+    pub fn is_due(&self, now: Instant) -> bool {
+        self.going_on.is_some() || self.next_deadline().is_some_and(|at| at <= now)
+    }
+}
+
+impl Leg {
+    /// Whether what this leg's peer sends cannot be sent to the other as it is.
+    fn needs_other_codec(&self) -> bool {
+        let sent = self.setup.as_ref().map(|setup| usize::from(setup.format.payload_type));
+        sent.and_then(|pt| self.map.get(pt)).is_some_and(|mapped| *mapped == UNMAPPED)
+    }
+
+    /// Gives the leg what it needs for an exchange at this rate; false when its codec is none of ours.
+    fn take_ways(&mut self, rate: u32) -> bool {
+        let Some(setup) = self.setup.as_deref() else { return false };
+        if !self.voice.as_ref().is_some_and(|voice| voice.serves(setup, rate)) {
+            self.voice = Voice::new(setup, rate).map(Box::new);
+        }
+        if !self.ways.as_ref().is_some_and(|ways| ways.ear.serves(setup, rate)) {
+            let ear = Ear::new(self.opened, setup, rate);
+            self.ways = ear.map(|ear| Box::new(Ways { ear, tick: None, event: None }));
+        }
+        self.ways.is_some() && self.voice.is_some()
+    }
+
+    /// Speaks no more through samples.
+    pub(crate) fn leave_ways(&mut self) {
+        self.ways = None;
+    }
+}
+
+impl Relay {
+    /// Decides whether a pair is transcoded; its maps are made.
+    pub(crate) fn settle_ways(&mut self, a: u32, b: u32) {
+        let [Some(one), Some(other)] = [a, b].map(|slot| self.legs.get(slot as usize).and_then(Option::as_deref))
+        else {
+            return;
+        };
+        let (Some(mine), Some(theirs)) = (&one.setup, &other.setup) else { return };
+        let is_needed = (one.needs_other_codec() || other.needs_other_codec())
+            && is_known(&mine.format)
+            && is_known(&theirs.format);
+        let rate = rate_between(mine, theirs);
+        let mut are_ready = is_needed;
+        for slot in [a, b] {
+            are_ready = are_ready && leg_at(&mut self.legs, slot).is_some_and(|leg| leg.take_ways(rate));
+        }
+        if !are_ready {
+            for slot in [a, b] {
+                leg_at(&mut self.legs, slot).into_iter().for_each(Leg::leave_ways);
+            }
+        }
+    }
+
+    /// A packet of a transcoded pair: audio waits for the other leg's clock; a digit goes on at once, if the other takes digits.
+    pub(crate) fn rtp_by_ways(
+        &mut self,
+        now: Instant,
+        slots: (u32, u32),
+        header: Header,
+        is_event: bool,
+        (room, len): (&mut [u8], usize),
+    ) -> Option<Verdict> {
+        let (from, to) = slots;
+        let leg = leg_at(&mut self.legs, from)?;
+        if is_event {
+            let mapped = leg.map[usize::from(header.payload_type)];
+            if mapped == UNMAPPED {
+                self.counts.dropped += 1;
+                self.counts.unmapped += 1;
+                return None;
+            }
+            return self.event_by_ways(now, to, header, mapped, room, len);
+        }
+        let payload = header.payload(room.get(..len)?).ok()?;
+        leg.ways.as_mut()?.ear.take(now, &header, payload);
+        let other = leg_at(&mut self.legs, to)?;
+        let ways = other.ways.as_mut()?;
+        if ways.tick.is_none() {
+            let at = now + TICK;
+            ways.tick = Some(at);
+            other.mark_next = true;
+            self.transcoding.ticks.push(Reverse((at, to)));
+        }
+        None
+    }
+
+    fn event_by_ways(
+        &mut self,
+        now: Instant,
+        slot: u32,
+        header: Header,
+        mapped: u8,
+        room: &mut [u8],
+        len: usize,
+    ) -> Option<Verdict> {
+        let leg = leg_at(&mut self.legs, slot)?;
+        let destination = leg.rtp_destination().filter(|_| leg.player.is_none());
+        let now_at = leg.own.timestamp();
+        let ways = leg.ways.as_mut()?;
+        let ended = TelephoneEvent::parse(header.payload(&room[..len]).ok()?).is_some_and(|event| event.end);
+        let until = now + if ended { REPEAT } else { EVENT_OVER };
+        let event = match ways.event {
+            Some(event) if event.ssrc == header.ssrc && event.from == header.timestamp => EventOut { until, ..event },
+            // A late packet of a digit before.
+            Some(event) if event.ssrc == header.ssrc && (header.timestamp.wrapping_sub(event.from) as i32) < 0 => {
+                self.counts.dropped += 1;
+                return None;
+            }
+            _ => EventOut { ssrc: header.ssrc, from: header.timestamp, to: now_at, until },
+        };
+        ways.event = Some(event);
+        let Some(to) = destination else {
+            self.counts.dropped += 1;
+            return None;
+        };
+        // The payload moves up behind a header of our own, without what the sender's carried.
+        let payload = header.payload(&room[..len]).ok()?.len();
+        room.copy_within(header.payload_start..header.payload_start + payload, postern_rtp::packet::HEADER_LEN);
+        let mut head = leg.own.head(mapped, header.marker);
+        head.timestamp = event.to;
+        head.write(room.first_chunk_mut()?);
+        let len = postern_rtp::packet::HEADER_LEN + payload;
+        let protected = leg.crypto.protect(room, len, false).ok()?;
+        leg.figures.packets_sent += 1;
+        leg.figures.bytes_sent += len as u64;
+        Some(Verdict::Send { slot, port: Port::Rtp, to, len: protected })
+    }
+
+    /// Writes the next packet that a tick has due. None: nothing is due. Call until then.
+    pub(crate) fn poll_ways(&mut self, now: Instant, room: &mut [u8]) -> Option<Verdict> {
+        loop {
+            if let Some(slot) = self.transcoding.going_on {
+                if let Some(verdict) = self.packet_of(slot, room) {
+                    return Some(verdict);
+                }
+                self.transcoding.going_on = None;
+            }
+            let &Reverse((at, slot)) = self.transcoding.ticks.peek().filter(|Reverse((at, _))| *at <= now)?;
+            self.transcoding.ticks.pop();
+            self.tick(now, at, slot);
+        }
+    }
+
+    /// A leg's clock ticks: 20 ms of the other are heard and spoken.
+    fn tick(&mut self, now: Instant, at: Instant, slot: u32) {
+        let Self { legs, transcoding, .. } = self;
+        let Some(partner) = leg_at(legs, slot)
+            .filter(|leg| leg.ways.as_ref().is_some_and(|ways| ways.tick == Some(at)))
+            .and_then(|leg| leg.partner)
+        else {
+            return;
+        };
+        let heard = leg_at(legs, partner).and_then(|other| other.ways.as_mut()).map(|ways| {
+            let frame = &mut transcoding.frame[..ways.ear.frame()];
+            (ways.ear.listen(now, frame), frame.len())
+        });
+        let Some(leg) = leg_at(legs, slot) else { return };
+        let awaits_keys = leg.awaits_keys(now);
+        let can_hear = leg.player.is_none() && leg.rtp_destination().is_some() && !awaits_keys;
+        let (Some(ways), Some(voice)) = (leg.ways.as_mut(), leg.voice.as_mut()) else { return };
+        let Some((_, len)) = heard.filter(|(heard, _)| *heard != Heard::Nothing) else {
+            ways.tick = None;
+            return;
+        };
+        transcoding.frames += 1;
+        let next = if now.saturating_duration_since(at) > LATE_MAX { now + TICK } else { at + TICK };
+        ways.tick = Some(next);
+        transcoding.ticks.push(Reverse((next, slot)));
+        let in_event = ways.event.is_some_and(|event| now < event.until);
+        if !can_hear || in_event {
+            // A prompt keeps the stream's time itself.
+            if leg.player.is_none() {
+                voice.rest(&mut leg.own);
+            }
+            return;
+        }
+        voice.speak(&transcoding.frame[..len]);
+        transcoding.going_on = Some(slot);
+    }
+
+    /// The next packet of what the leg's voice was given.
+    fn packet_of(&mut self, slot: u32, room: &mut [u8]) -> Option<Verdict> {
+        let leg = leg_at(&mut self.legs, slot)?;
+        let to = leg.rtp_destination()?;
+        let voice = leg.voice.as_mut()?;
+        if std::mem::take(&mut leg.mark_next) {
+            voice.mark();
+        }
+        let len = voice.poll_packet(&mut leg.own, room)?;
+        let protected = leg.crypto.protect(room, len, false).ok()?;
+        leg.figures.packets_sent += 1;
+        leg.figures.bytes_sent += len as u64;
+        self.counts.packets_out += 1;
+        Some(Verdict::Send { slot, port: Port::Rtp, to, len: protected })
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,227 @@
+use super::*;
+
+/// A second of something like speech: pulses of a gliding pitch and noise through a resonator, silent in its middle. Integers only, so that
+/// the reference implementations could be given the very same.
+fn signal(rate: i32) -> Vec<i16> {
+    let (mut seed, mut phase, mut y1, mut y2) = (0x1234_5678_u32, 0, 0i32, 0i32);
+    (0..rate)
+        .map(|n| {
+            seed = seed.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+            let noise = (seed >> 16 & 0x3ff) as i32 - 512;
+            phase += 80 + n * 60 / rate;
+            let pulse = if phase >= rate { 9000 } else { 0 };
+            phase %= rate;
+            let y = (pulse + noise + (y1 * 7).div_euclid(5) - (y2 * 4).div_euclid(5)).clamp(-30000, 30000);
+            (y2, y1) = (y1, y);
+            if (rate * 2 / 5..rate / 2).contains(&n) { 0 } else { y as i16 }
+        })
+        .collect()
+}
+
+fn crc_of(samples: &[i16]) -> u32 {
+    let bytes: Vec<u8> = samples.iter().flat_map(|sample| sample.to_le_bytes()).collect();
+    crc32fast::hash(&bytes)
+}
+
+fn format(codec: Codec) -> Format {
+    let (clock_hz, channels) = if codec == Codec::Opus { (48000, 2) } else { (8000, 1) };
+    Format { payload_type: 96, codec, clock_hz, channels, fmtp: "".into() }
+}
+
+const ALL: [Codec; 5] = [Codec::Pcma, Codec::Pcmu, Codec::G722, Codec::G729, Codec::Opus];
+
+fn encode(encoder: &mut Encoder, samples: &[i16], ms: usize) -> Vec<Vec<u8>> {
+    let frame = encoder.rate() as usize * ms / 1000;
+    samples
+        .chunks_exact(frame)
+        .map(|chunk| {
+            let mut out = [0; ENCODED_MAX];
+            let len = encoder.encode(chunk, &mut out).unwrap();
+            out[..len].to_vec()
+        })
+        .collect()
+}
+
+fn decode(decoder: &mut Decoder, payloads: &[Vec<u8>]) -> Vec<i16> {
+    let mut out = vec![0; PAYLOAD_MS_MAX * 48];
+    payloads
+        .iter()
+        .flat_map(|payload| {
+            let samples = decoder.decode(payload, &mut out).unwrap();
+            out[..samples].to_vec()
+        })
+        .collect()
+}
+
+/// The likeness of two signals, 1 for the same, at the best of some delays.
+fn likeness(sent: &[i16], heard: &[i16], delay_max: usize) -> f64 {
+    (0..=delay_max)
+        .map(|delay| {
+            let pairs = sent.iter().zip(&heard[delay..]);
+            let (mut product, mut a2, mut b2) = (0.0, 1.0, 1.0);
+            for (a, b) in pairs {
+                let (a, b) = (f64::from(*a), f64::from(*b));
+                (product, a2, b2) = (product + a * b, a2 + a * a, b2 + b * b);
+            }
+            product / (a2 * b2).sqrt()
+        })
+        .fold(0.0, f64::max)
+}
+
+/// What spandsp 0.0.6 and libavcodec 59 both make of the same second, bit for bit, at 64 kbit/s. The crate decides differently in about one
+/// code of four and in the last bits of a sample; what counts is that it is as near to what was sent as theirs (10.306 dB, whoever decodes).
+#[test]
+fn g722_is_as_true_to_what_was_sent_as_the_reference() {
+    let sent = signal(16000);
+    assert_eq!(crc_of(&sent), 0xabf9_a971, "the signal is the one that the reference was given");
+    let theirs: Vec<Vec<u8>> = include_bytes!("second.g722").chunks(160).map(<[u8]>::to_vec).collect();
+    let ours = encode(&mut Encoder::new(&format(Codec::G722), 16000).unwrap(), &sent, 20);
+    for (who, payloads) in [("theirs", theirs), ("ours", ours)] {
+        let heard = decode(&mut Decoder::new(&format(Codec::G722), 16000).unwrap(), &payloads);
+        // 22 samples is the delay of both filter banks.
+        let (mut power, mut error) = (0.0, 0.0);
+        for (a, b) in sent.iter().zip(&heard[22..]) {
+            power += f64::from(*a).powi(2);
+            error += (f64::from(*a) - f64::from(*b)).powi(2);
+        }
+        let db = 10.0 * (power / error).log10();
+        assert!(db > 10.2, "{who}: {db}");
+    }
+}
+
+/// bcg729 1.1.1, without voice activity detection, of the same second; then with every seventh frame erased.
+#[test]
+fn g729_is_bit_for_bit_what_bcg729_makes_and_conceals() {
+    let sent = signal(8000);
+    assert_eq!(crc_of(&sent), 0x35d8_0aab, "the signal is the one that the reference was given");
+    let payloads = encode(&mut Encoder::new(&format(Codec::G729), 8000).unwrap(), &sent, 10);
+    assert_eq!(crc32fast::hash(&payloads.concat()), 0xc8db_38d6);
+    let heard = decode(&mut Decoder::new(&format(Codec::G729), 8000).unwrap(), &payloads);
+    assert_eq!(crc_of(&heard), 0xea3f_2d8a);
+    let mut decoder = Decoder::new(&format(Codec::G729), 8000).unwrap();
+    let mut out = [0; 960];
+    let mut lossy = Vec::new();
+    for (n, payload) in payloads.iter().enumerate() {
+        if n % 7 == 3 {
+            decoder.conceal(&mut out[..80])
+        } else {
+            drop(decoder.decode(payload, &mut out))
+        }
+        lossy.extend_from_slice(&out[..80]);
+    }
+    assert_eq!(crc_of(&lossy), 0x7ec6_51cd);
+}
+
+#[test]
+fn every_codec_gives_back_what_it_was_given_in_every_packet_time() {
+    for codec in ALL {
+        for (wished, rate) in [(10, 8000), (20, 8000), (20, 16000), (30, 8000), (40, 16000), (60, 48000), (255, 8000)] {
+            let mut encoder = Encoder::new(&format(codec.clone()), rate).unwrap();
+            let ms = usize::from(encoder.ptime(wished));
+            let expected = if codec == Codec::Opus && wished == 30 { 20 } else { usize::from(wished).min(60) };
+            assert_eq!(ms, expected, "{codec} {wished}");
+            let sent = signal(encoder.rate() as i32);
+            let payloads = encode(&mut encoder, &sent, ms);
+            let mut decoder = Decoder::new(&format(codec.clone()), rate).unwrap();
+            assert_eq!(decoder.rate(), encoder.rate(), "{codec}");
+            let heard = decode(&mut decoder, &payloads);
+            let sent = &sent[..heard.len()];
+            // G.729 and Opus keep the sound of speech, not its shape.
+            let enough = if matches!(codec, Codec::G729 | Codec::Opus) { 0.5 } else { 0.9 };
+            let like = likeness(&sent[..sent.len() - 800], &heard, 10 * encoder.rate() as usize / 1000);
+            assert!(like > enough, "{codec} at {rate} in {ms} ms: {like}");
+        }
+    }
+    assert!(Decoder::new(&format(Codec::Other("iLBC".into())), 8000).is_none());
+    assert!(Encoder::new(&Format { clock_hz: 16000, ..format(Codec::Pcma) }, 8000).is_none());
+}
+
+#[test]
+fn a_lost_frame_is_heard_as_something_like_it_and_a_long_gap_ends_in_silence() {
+    for codec in ALL {
+        let mut encoder = Encoder::new(&format(codec.clone()), 8000).unwrap();
+        let sent = signal(encoder.rate() as i32);
+        let payloads = encode(&mut encoder, &sent, 20);
+        let mut decoder = Decoder::new(&format(codec.clone()), 8000).unwrap();
+        let frame = decoder.rate() as usize / 50;
+        let power = |samples: &[i16]| samples.iter().map(|s| f64::from(*s).powi(2)).sum::<f64>() / samples.len() as f64;
+        let mut out = vec![0; PAYLOAD_MS_MAX * 48];
+        let mut before = 0.0;
+        for payload in &payloads[..15] {
+            let samples = decoder.decode(payload, &mut out).unwrap();
+            before = power(&out[..samples]);
+        }
+        decoder.conceal(&mut out[..frame]);
+        let share = power(&out[..frame]) / before;
+        assert!((0.1..4.0).contains(&share), "{codec}: {share}");
+        for _ in 0..50 {
+            decoder.conceal(&mut out[..frame]);
+        }
+        assert!(power(&out[..frame]) < before / 100.0, "{codec}: a second without a packet");
+        assert!(decoder.decode(&payloads[15], &mut out).is_ok());
+    }
+}
+
+#[test]
+fn opus_recovers_a_lost_frame_from_the_next_when_asked_to() {
+    let with = Format { fmtp: "minptime=10; UseInbandFEC=1; maxaveragebitrate=32000".into(), ..format(Codec::Opus) };
+    let mut encoder = Encoder::new(&with, 16000).unwrap();
+    let sent = signal(16000);
+    let payloads = encode(&mut encoder, &sent, 20);
+    let mut errors = [0.0, 0.0];
+    for (recovers, error) in [true, false].into_iter().zip(&mut errors) {
+        let mut decoder = Decoder::new(&with, 16000).unwrap();
+        let mut whole = Decoder::new(&with, 16000).unwrap();
+        let mut out = vec![0; PAYLOAD_MS_MAX * 48];
+        let mut want = out.clone();
+        for (n, payload) in payloads.iter().enumerate() {
+            whole.decode(payload, &mut want).unwrap();
+            if n % 5 != 4 || n + 1 == payloads.len() {
+                decoder.decode(payload, &mut out).unwrap();
+                continue;
+            }
+            if !recovers || !decoder.recover(&payloads[n + 1], &mut out[..320]) {
+                decoder.conceal(&mut out[..320]);
+            }
+            *error += want[..320].iter().zip(&out).map(|(a, b)| (f64::from(*a) - f64::from(*b)).powi(2)).sum::<f64>();
+        }
+    }
+    assert!(errors[0] < 0.8 * errors[1], "redundancy helps: {errors:?}");
+}
+
+#[test]
+fn pauses_are_sent_and_heard_as_such() {
+    let dtx = Format { fmtp: "usedtx=1".into(), ..format(Codec::Opus) };
+    let mut encoder = Encoder::new(&dtx, 8000).unwrap();
+    let mut out = [0; ENCODED_MAX];
+    let sent = (0..100).filter(|_| encoder.encode(&[0; 160], &mut out).is_some()).count();
+    assert!(sent < 50, "{sent} of 100 silent frames were sent");
+    // A noise frame of G.729 after a frame of speech, then frames that were not sent.
+    let mut decoder = Decoder::new(&format(Codec::G729), 8000).unwrap();
+    let mut samples = [0; 960];
+    assert!(!decoder.pause(&mut samples[..160]));
+    assert_eq!(decoder.decode(&[0x78, 0x52, 0x80, 0xa0, 0, 0xfa, 0xd0, 0, 0, 0x56, 0x0b, 0x1d], &mut samples), Ok(160));
+    assert!(decoder.is_pausing() && decoder.pause(&mut samples[..160]));
+}
+
+#[test]
+fn impossible_payloads_are_refused_and_harm_nothing() {
+    let mut out = vec![0; PAYLOAD_MS_MAX * 48];
+    for codec in ALL {
+        let mut decoder = Decoder::new(&format(codec.clone()), 8000).unwrap();
+        assert_eq!(decoder.decode(&[], &mut out), Err(BadPayload), "{codec}");
+        assert_eq!(decoder.decode(&[0; 1500], &mut out), Err(BadPayload), "{codec}");
+    }
+    let mut g729 = Decoder::new(&format(Codec::G729), 8000).unwrap();
+    for len in [1, 3, 9, 11, 13, 130] {
+        assert_eq!(g729.decode(&vec![0; len], &mut out), Err(BadPayload), "{len}");
+    }
+}
+
+#[test]
+fn parameters_are_found_whatever_their_case_and_spacing() {
+    let fmtp = "minptime=10; useinbandfec = 1;STEREO=1;x";
+    for (name, want) in [("useinbandfec", Some("1")), ("stereo", Some("1")), ("x", None), ("minptime", Some("10"))] {
+        assert_eq!(parameter(fmtp, name), want, "{name}");
+    }
+}
