@@ -38,8 +38,6 @@ pub const PARTS: u32 = 20;
 
 /// How soon a player looks again whether a handshake is done.
 const PLAY_AGAIN: Duration = TICK;
-/// Samples a second of a prompt.
-const PROMPT_HZ: u32 = 8000;
 
 /// Clock of telephone-event: the one that descriptions give it with every codec that we name (RFC 4733 2.4.1).
 const EVENT_CLOCK_HZ: u32 = 8000;
@@ -506,7 +504,7 @@ impl Relay {
                 (Some(format), _) => player.next(now, &mut leg.own, format, room),
                 (None, Some(setup)) => {
                     if leg.voice.is_none() {
-                        leg.voice = Voice::new(setup, PROMPT_HZ).map(Box::new);
+                        leg.voice = Voice::new(setup, SAMPLE_RATE).map(Box::new);
                     }
                     if leg.voice.as_mut().is_some_and(|voice| player.speak(now, voice)) {
                         self.plays.push(Reverse((player.next_at, slot)));

@@ -17,7 +17,7 @@ use std::{
 };
 
 use postern_audio::codec::is_known;
-use postern_rtp::{Header, TelephoneEvent};
+use postern_rtp::{Header, TelephoneEvent, packet::HEADER_LEN};
 
 use crate::{
     ear::{Ear, Frame, Heard, rate_between},
@@ -198,12 +198,13 @@ impl Relay {
         };
         // The payload moves up behind a header of our own, without what the sender's carried.
         let payload = header.payload(&room[..len]).ok()?.len();
-        room.copy_within(header.payload_start..header.payload_start + payload, postern_rtp::packet::HEADER_LEN);
+        room.copy_within(header.payload_start..header.payload_start + payload, HEADER_LEN);
         let mut head = leg.own.head(mapped, header.marker);
         head.timestamp = event.to;
         head.write(room.first_chunk_mut()?);
-        let len = postern_rtp::packet::HEADER_LEN + payload;
+        let len = HEADER_LEN + payload;
         let protected = leg.crypto.protect(room, len, false).ok()?;
+        leg.sent.update(now, head.ssrc, payload, None);
         leg.figures.packets_sent += 1;
         leg.figures.bytes_sent += len as u64;
         Some(Verdict::Send { slot, port: Port::Rtp, to, len: protected })
@@ -213,7 +214,7 @@ impl Relay {
     pub(crate) fn poll_ways(&mut self, now: Instant, room: &mut [u8]) -> Option<Verdict> {
         loop {
             if let Some(slot) = self.transcoding.going_on {
-                if let Some(verdict) = self.packet_of(slot, room) {
+                if let Some(verdict) = self.packet_of(now, slot, room) {
                     return Some(verdict);
                 }
                 self.transcoding.going_on = None;
@@ -262,7 +263,7 @@ impl Relay {
     }
 
     /// The next packet of what the leg's voice was given.
-    fn packet_of(&mut self, slot: u32, room: &mut [u8]) -> Option<Verdict> {
+    fn packet_of(&mut self, now: Instant, slot: u32, room: &mut [u8]) -> Option<Verdict> {
         let leg = leg_at(&mut self.legs, slot)?;
         let to = leg.rtp_destination()?;
         let voice = leg.voice.as_mut()?;
@@ -270,7 +271,10 @@ impl Relay {
             voice.mark();
         }
         let len = voice.poll_packet(&mut leg.own, room)?;
+        let head = Header::parse(room.get(..len)?).ok()?;
+        let clock_hz = voice.clock_hz();
         let protected = leg.crypto.protect(room, len, false).ok()?;
+        leg.sent.update(now, head.ssrc, len - HEADER_LEN, Some((head.timestamp, clock_hz)));
         leg.figures.packets_sent += 1;
         leg.figures.bytes_sent += len as u64;
         self.counts.packets_out += 1;
