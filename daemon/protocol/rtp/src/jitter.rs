@@ -278,23 +278,21 @@ impl JitterBuffer {
         let gap_us = found.at_us - at_us;
         // Timestamps that go backwards, or far ahead, say nothing of time: it is played as if it followed.
         let is_odd = !(-1_000..=JUMP_US).contains(&gap_us);
-        // What was made up while it was late has been heard in its place.
-        let had_us = std::mem::take(&mut self.made_up_us).min(gap_us).max(0);
-        let gap_us = gap_us - had_us;
         if missing > 0 {
             self.counts.lost += 1;
             self.floor = sequence + 1;
             let lost_us = if is_odd { 0 } else { self.packet_us.min(gap_us / missing).max(0) };
-            self.next = Some((sequence + 1, at_us + had_us + lost_us));
-            if is_odd && missing == 1 {
-                self.next = Some((sequence + 1, found.at_us));
-            }
-            let units = (lost_us * self.clock_hz / 1_000_000) as u32;
+            self.next = Some((sequence + 1, if is_odd && missing == 1 { found.at_us } else { at_us + lost_us }));
+            // What was made up while it was late has been heard in its place.
+            let had_us = self.made_up_us.min(lost_us);
+            self.made_up_us -= had_us;
+            let units = ((lost_us - had_us) * self.clock_hz / 1_000_000) as u32;
             let bytes = &self.bytes[place * PAYLOAD_MAX..][..usize::from(found.len)];
             return Pull::Lost { units, next: (missing == 1).then_some((found.payload_type, bytes)) };
         }
-        if gap_us > 1_000 && !is_odd {
-            let pause_us = gap_us.min(20_000);
+        let had_us = std::mem::take(&mut self.made_up_us);
+        if gap_us - had_us > 1_000 && !is_odd {
+            let pause_us = (gap_us - had_us).min(20_000);
             self.next = Some((sequence, at_us + had_us + pause_us));
             return Pull::Pause { units: (pause_us * self.clock_hz / 1_000_000) as u32 };
         }
