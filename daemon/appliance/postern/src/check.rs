@@ -49,6 +49,12 @@ pub(crate) fn socket_of(file: &Path) -> Result<PathBuf, Failure> {
     }
 }
 
+/// The same, for who goes on without it.
+pub(crate) fn quiet_socket_of(file: &Path) -> Option<PathBuf> {
+    let (config, _) = load(file).ok()?.ok()?;
+    Some(config.appliance.runtime_folder.join("postern.sock"))
+}
+
 fn load(file: &Path) -> Result<Outcome, Failure> {
     let text = postern_config::read_document(file)
         .map_err(|error| Failure::Problem(format!("{} cannot be read: {error}", file.display())))?;

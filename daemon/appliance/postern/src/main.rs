@@ -1,11 +1,13 @@
 //! `postern`: asks the daemon of this machine over its socket, and tells a person.
 //!
-//! Exit codes: 0 all is well, 1 a problem was found or the daemon refused, 2 wrong usage, 3 the daemon cannot be reached.
+//! Exit codes: 0 all is well, 1 a problem was found or the daemon refused, 2 wrong usage, 3 the daemon cannot be reached, 4 the doctor
+//! found something to look at and nothing bad.
 
 #![forbid(unsafe_code)]
 
 mod check;
 mod client;
+mod doctor;
 mod find;
 mod ladder;
 mod say;
@@ -22,6 +24,9 @@ use clap::{Parser, Subcommand};
 use client::Client;
 use serde_json::Value;
 
+/// What the unit runs with.
+const CONFIG: &str = "/etc/postern/postern.yaml";
+
 /// Where the daemon listens unless its configuration says otherwise.
 const SOCKET: &str = "/run/postern/postern.sock";
 
@@ -29,7 +34,7 @@ const SOCKET: &str = "/run/postern/postern.sock";
 #[derive(Debug, Parser)]
 #[command(
     version,
-    after_help = "Exit codes: 0 well, 1 a problem was found or an order refused, 2 wrong usage, 3 daemon unreachable."
+    after_help = "Exit codes: 0 well, 1 a problem was found or an order refused, 2 wrong usage, 3 daemon unreachable, 4 the doctor warns."
 )]
 struct Arguments {
     /// The daemon's socket.
@@ -55,6 +60,8 @@ enum Command {
         #[arg(long)]
         effective: bool,
     },
+    /// Whether this machine is fit: what to mend, and how. Needs no running daemon.
+    Doctor,
     /// How the appliance is.
     Status,
     /// The calls of this moment.
@@ -101,6 +108,8 @@ enum Failure {
     Problem(String),
     /// 3.
     Unreachable(String),
+    /// 4.
+    Warned,
 }
 
 #[tokio::main(flavor = "current_thread")]
@@ -110,6 +119,7 @@ async fn main() -> ExitCode {
         Ok(()) => return ExitCode::SUCCESS,
         Err(Failure::Problem(words)) => (1, words),
         Err(Failure::Unreachable(words)) => (3, words),
+        Err(Failure::Warned) => (4, String::new()),
     };
     if !words.is_empty() {
         eprintln!("postern: {words}");
@@ -121,6 +131,10 @@ async fn run(arguments: Arguments) -> Result<(), Failure> {
     if let Command::Check { file, effective } = &arguments.command {
         return check::run(file, *effective, arguments.json);
     }
+    if let Command::Doctor = &arguments.command {
+        let (file, socket) = places(&arguments);
+        return doctor::run(&file, &socket, arguments.json).await;
+    }
     let socket = match (&arguments.socket, &arguments.config) {
         (Some(socket), _) => socket.clone(),
         (None, Some(file)) => check::socket_of(file)?,
@@ -129,7 +143,7 @@ async fn run(arguments: Arguments) -> Result<(), Failure> {
     let client = Client::open(&socket)?;
     let json = arguments.json;
     match arguments.command {
-        Command::Check { .. } => unreachable!("done above"),
+        Command::Check { .. } | Command::Doctor => unreachable!("done above"),
         Command::Status => {
             let status = client.get("/v1/status").await?;
             print(json, &status, show::status)
@@ -162,6 +176,15 @@ async fn run(arguments: Arguments) -> Result<(), Failure> {
             print(json, &done, show::reloaded)
         }
     }
+}
+
+/// The configuration and the socket for what works without either.
+fn places(arguments: &Arguments) -> (PathBuf, PathBuf) {
+    let file = arguments.config.clone().unwrap_or_else(|| CONFIG.into());
+    let of_file = || check::quiet_socket_of(&file).unwrap_or_else(|| SOCKET.into());
+    let socket = arguments.socket.clone().or_else(|| std::env::var_os("POSTERN_SOCKET").map(PathBuf::from));
+    let socket = socket.unwrap_or_else(of_file);
+    (file, socket)
 }
 
 async fn events(
