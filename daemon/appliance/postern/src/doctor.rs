@@ -108,7 +108,7 @@ pub(crate) async fn examine(file: &Path, socket: &Path) -> Vec<Finding> {
     findings
 }
 
-fn drawn(findings: &[Finding]) -> String {
+pub(crate) fn drawn(findings: &[Finding]) -> String {
     let widest = findings.iter().map(|finding| finding.check.chars().count()).max().unwrap_or(0);
     let mut out = String::new();
     for Finding { check, verdict, found, means, mend } in findings {

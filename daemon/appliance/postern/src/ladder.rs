@@ -7,7 +7,10 @@ use postern_facts::text::took;
 use postern_types::UnixMicros;
 use serde_json::Value;
 
-use crate::say::{cause, date, negotiated, party, phrase, text};
+use crate::{
+    say::{cause, date, negotiated, party, phrase, text},
+    why::{End, why},
+};
 
 /// Columns before a rung's words.
 const MARGIN: usize = 31;
@@ -71,7 +74,7 @@ pub(crate) fn render(told: &Value, width: Option<usize>) -> String {
         let noun = if *count == 1 { "digit" } else { "digits" };
         _ = writeln!(out, "\n{count} {noun} from the {}", names.of(leg));
     }
-    ending(&mut out, facts, first, &names);
+    ending(&mut out, facts, first, &names, width);
     for leg in legs {
         about(&mut out, leg, facts, &names, width);
     }
@@ -188,7 +191,7 @@ fn wrapped(words: &str, width: Option<usize>) -> Vec<String> {
     rows
 }
 
-fn ending(out: &mut String, facts: &[Value], first: Option<&Value>, names: &Names) {
+fn ending(out: &mut String, facts: &[Value], first: Option<&Value>, names: &Names, width: Option<usize>) {
     let end = facts.iter().rfind(|fact| fact["type"] == "call.ended").map(|fact| &fact["data"]);
     let end = end.or(first.filter(|leg| leg["ended"].is_u64()));
     let Some(end) = end else {
@@ -205,6 +208,16 @@ fn ending(out: &mut String, facts: &[Value], first: Option<&Value>, names: &Name
         _ => "somebody".into(),
     };
     _ = writeln!(out, "\nreleased by {who}: {}", cause(end));
+    let end = End {
+        by: end["by"].as_str().or(end["ended_by"].as_str()).unwrap_or_default(),
+        status: end["cause"]["status"].as_u64().and_then(|status| status.try_into().ok()).unwrap_or(0),
+        q850: end["cause"]["q850"].as_u64().and_then(|cause| cause.try_into().ok()),
+        text: end["cause"]["text"].as_str().unwrap_or_default(),
+    };
+    for (row, words) in why(end).iter().flat_map(|words| wrapped(words, width.map(|width| width + MARGIN))).enumerate()
+    {
+        _ = writeln!(out, "{}{words}", if row > 0 { "  " } else { "" });
+    }
 }
 
 /// A leg's lines: who, its name at the other end, what was agreed, and what is odd about its audio.

@@ -5,6 +5,7 @@
 
 #![forbid(unsafe_code)]
 
+mod bundle;
 mod check;
 mod client;
 mod doctor;
@@ -13,6 +14,7 @@ mod ladder;
 mod say;
 mod show;
 mod trace;
+mod why;
 
 use std::{
     io::{IsTerminal, Write},
@@ -62,6 +64,8 @@ enum Command {
     },
     /// Whether this machine is fit: what to mend, and how. Needs no running daemon.
     Doctor,
+    /// Everything that tells what is wrong in one file, for whoever helps; no secrets in it. Needs no running daemon.
+    SupportBundle(bundle::Arguments),
     /// How the appliance is.
     Status,
     /// The calls of this moment.
@@ -135,6 +139,10 @@ async fn run(arguments: Arguments) -> Result<(), Failure> {
         let (file, socket) = places(&arguments);
         return doctor::run(&file, &socket, arguments.json).await;
     }
+    if let Command::SupportBundle(wanted) = &arguments.command {
+        let (file, socket) = places(&arguments);
+        return bundle::run(wanted, &file, &socket, arguments.json).await;
+    }
     let socket = match (&arguments.socket, &arguments.config) {
         (Some(socket), _) => socket.clone(),
         (None, Some(file)) => check::socket_of(file)?,
@@ -143,7 +151,7 @@ async fn run(arguments: Arguments) -> Result<(), Failure> {
     let client = Client::open(&socket)?;
     let json = arguments.json;
     match arguments.command {
-        Command::Check { .. } | Command::Doctor => unreachable!("done above"),
+        Command::Check { .. } | Command::Doctor | Command::SupportBundle(_) => unreachable!("done above"),
         Command::Status => {
             let status = client.get("/v1/status").await?;
             print(json, &status, show::status)

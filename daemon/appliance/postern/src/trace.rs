@@ -88,6 +88,14 @@ pub(crate) async fn run(client: &Client, json: bool, arguments: Arguments) -> Re
     })
 }
 
+/// Ladder and messages of a call, from the daemon's answer, for a file.
+pub(crate) fn story(told: &Value) -> Result<String, Failure> {
+    let messages = messages(told)?;
+    let mut text = ladder::render(told, &messages, None);
+    messages.iter().for_each(|message| text.push_str(&whole(message)));
+    Ok(text)
+}
+
 fn messages(told: &Value) -> Result<Vec<Message>, Failure> {
     serde_json::from_value(told["messages"].clone()).map_err(|error| {
         Failure::Problem(format!("the daemon's answer cannot be read: {error}; are tool and daemon of one version?"))

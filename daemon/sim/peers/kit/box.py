@@ -132,9 +132,9 @@ class Box:
 
     # ---- the tool ----
 
-    def tool(self, *words, check=True, json_out=False):
-        """`postern …`: (exit code, output). With `json_out` the output is parsed."""
-        command = [str(binary("postern")), "--socket", str(self.socket), *(["--json"] if json_out else []), *map(str, words)]
+    def tool(self, *words, check=True, json_out=False, socket=True):
+        """`postern …`: (exit code, output). With `json_out` the output is parsed; without `socket` the tool must find it."""
+        command = [str(binary("postern")), *(["--socket", str(self.socket)] if socket else []), *(["--json"] if json_out else []), *map(str, words)]
         done = subprocess.run(command, capture_output=True, text=True, timeout=30, stdin=subprocess.DEVNULL)
         if check and done.returncode != 0:
             raise AssertionError(f"postern {' '.join(map(str, words))} ended with {done.returncode}\n{done.stdout}{done.stderr}")

@@ -147,11 +147,8 @@ pub(super) fn machine(socket: &Path) -> Machine {
 /// Tries what the configuration asks for.
 pub(super) async fn ours(config: &Config, seen: &Machine) -> Ours {
     let folder = &config.appliance.state_folder;
-    let room = nix::sys::statvfs::statvfs(folder).ok().map(|of| {
-        let (blocks, size, files) =
-            (of.blocks_available() as u64, of.fragment_size() as u64, of.files_available() as u64);
-        (blocks.saturating_mul(size), files)
-    });
+    let room = nix::sys::statvfs::statvfs(folder).ok();
+    let room = room.map(|of| (of.blocks_available().saturating_mul(of.fragment_size()), of.files_available()));
     let mut ours = Ours {
         now_s: SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs()),
         room,

@@ -26,6 +26,9 @@ pub(super) fn all(seen: &Machine) -> Vec<Finding> {
     }
     for interface in &seen.interfaces {
         findings.push(link(interface));
+        if interface.state == "down" {
+            continue;
+        }
         findings.push(losses(interface));
         findings.push(offloads(interface));
         findings.push(rings(interface));

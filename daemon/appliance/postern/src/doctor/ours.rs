@@ -147,7 +147,7 @@ pub(super) fn isolation(isolated: &str, cpus: usize, workers: &[usize]) -> Findi
 pub(super) fn room(room: Option<(u64, u64)>, spool_mb: u64) -> Finding {
     let check = "disk room";
     let Some((bytes, files)) = room else {
-        return Finding::bad(
+        return Finding::warn(
             check,
             "the state folder is not there",
             "the daemon makes it, if it may",

@@ -195,7 +195,7 @@ fn cpus_disks_names_and_certificates() {
         (ours::room(Some((100 << 30, 1)), 1024), Well),
         (ours::room(Some((1 << 30, 1)), 1024), Warn),
         (ours::room(Some((1 << 20, 1)), 1024), Bad),
-        (ours::room(None, 1024), Bad),
+        (ours::room(None, 1024), Warn),
         (ours::sync(Some(&Ok(ms(1)))), Well),
         (ours::sync(Some(&Ok(ms(50)))), Warn),
         (ours::sync(Some(&Ok(ms(500)))), Bad),
