@@ -20,6 +20,7 @@ use crate::{
     keys::Keys,
     leg::{End, Leg, Origin, Stream},
     negotiate::Policy,
+    recording::Recording,
     reoffer::Reoffer,
     session::Session,
 };
@@ -58,6 +59,8 @@ pub struct Call {
     pub dialing: Option<Dialing>,
     pub reoffer: Option<Reoffer>,
     pub callbacks: Callbacks,
+    /// Those that are made of it.
+    pub recordings: Vec<Recording>,
     pub jar: Jar,
     /// `X-` headers of the first INVITE, for the application.
     pub headers: Vec<(Box<str>, Box<str>)>,
@@ -142,6 +145,7 @@ impl Call {
             dialing: None,
             reoffer: None,
             callbacks: Callbacks::default(),
+            recordings: Vec::new(),
             jar: Jar::default(),
             headers: Vec::new(),
             forwarded_from: "".into(),
@@ -306,6 +310,7 @@ impl Call {
         self.dial_timeout(cx, now);
         self.session_timeout(cx, now);
         self.callback_timeout(cx, now);
+        self.recording_timeout(cx, now);
     }
 
     /// When something is due next.
@@ -321,6 +326,7 @@ impl Call {
             self.dialing.as_ref().and_then(|dialing| dialing.limit_at),
             self.session.as_ref().and_then(|session| session.deadline()),
             self.callbacks.next_deadline(),
+            self.recording_deadline(),
         ];
         legs.chain(plans).flatten().min()
     }
@@ -345,7 +351,7 @@ impl Call {
             let total_ms = now.wall.since(self.created.wall).as_millis() as u64;
             self.tell(cx, self.sid, facts::CallEnded { by, cause, total_ms, legs: self.legs_total });
         }
-        self.ended && self.callbacks.is_idle()
+        self.ended && self.callbacks.is_idle() && self.recordings.is_empty()
     }
 
     /// Ends the whole call. The first cause stands.
@@ -354,7 +360,7 @@ impl Call {
             return;
         }
         self.released = Some((by, cause.clone()));
-        self.stop_session(cx);
+        self.stop_session(cx, now);
         self.dialing = None;
         self.reoffer = None;
         let live: Vec<_> = self.legs.iter().filter(|leg| leg.is_live()).map(|leg| leg.sid).collect();
@@ -399,6 +405,7 @@ impl Call {
             Stream::None | Stream::Closing(_) | Stream::Closed => {}
         }
         cx.leg_ended(&leg.party.clone());
+        self.stop_recordings_of(cx, now, sid);
         let fact = facts::LegEnded { by, cause: cause.clone(), status: status.to_owned(), duration_ms };
         self.tell(cx, sid, fact);
         self.callback_ended(cx, now, sid);
@@ -407,7 +414,7 @@ impl Call {
             if self.released.is_none() {
                 self.released = Some((by, cause.clone()));
             }
-            self.stop_session(cx);
+            self.stop_session(cx, now);
             self.dialing = None;
             let others: Vec<_> = self.legs.iter().filter(|leg| leg.is_live()).map(|leg| leg.sid).collect();
             let by = if by == EndedBy::Peer { EndedBy::OtherParty } else { by };

@@ -8,12 +8,13 @@ use std::{
 
 use postern_config::{CallbackEvent, HttpMethod};
 use postern_facts as facts;
-use postern_types::{CallSid, Now, RequestId, UnixMicros};
+use postern_types::{AccountSid, CallSid, Now, RecordingSid, RequestId, UnixMicros};
 use url::Url;
 
 use crate::{
     call::{Call, is_due},
     context::Context,
+    cookies::Jar,
     output::{HttpFailure, HttpResponse, Purpose},
     request::{self, Draft, Fields, LOST_AFTER},
 };
@@ -35,41 +36,56 @@ pub struct Subscription {
     pub events: Vec<CallbackEvent>,
 }
 
-/// The callbacks of all legs of a call.
+/// What a feed tells of.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Of {
+    Leg(CallSid),
+    Recording(RecordingSid),
+}
+
+/// On whose behalf requests are made: who is asked back, whose token signs, whom facts are about.
+#[derive(Debug)]
+pub struct Owner<'a> {
+    pub call: CallSid,
+    pub account: Option<AccountSid>,
+    pub jar: &'a mut Jar,
+}
+
+/// The callbacks of a call: those of all its legs and recordings.
 #[derive(Debug, Default)]
 pub struct Callbacks {
     feeds: Vec<Feed>,
 }
 
-/// Those of one leg.
+/// Those of one leg or recording.
 #[derive(Debug)]
 struct Feed {
-    leg: CallSid,
+    of: Of,
     subscription: Subscription,
     sequence: u32,
     queue: VecDeque<Note>,
     in_flight: Option<(RequestId, Instant)>,
     retry_at: Option<Instant>,
     tries: u32,
-    /// The leg is over: nothing more will come.
+    /// It is over: nothing more will come.
     closed: bool,
 }
 
 #[derive(Debug)]
 struct Note {
-    event: CallbackEvent,
+    event: &'static str,
     sequence: u32,
     fields: Fields,
 }
 
 impl Callbacks {
-    /// A leg's subscriber. False: too many, it will not be told.
-    pub fn subscribe(&mut self, leg: CallSid, subscription: Subscription) -> bool {
+    /// A subscriber. False: too many, it will not be told.
+    pub fn subscribe(&mut self, of: Of, subscription: Subscription) -> bool {
         if self.feeds.len() >= FEEDS_MAX {
             return false;
         }
         self.feeds.push(Feed {
-            leg,
+            of,
             subscription,
             sequence: 0,
             queue: VecDeque::new(),
@@ -79,6 +95,31 @@ impl Callbacks {
             closed: false,
         });
         true
+    }
+
+    /// The subscription of one that is not closed.
+    fn open(&mut self, of: Of) -> Option<&mut Feed> {
+        self.feeds.iter_mut().find(|feed| feed.of == of && !feed.closed)
+    }
+
+    /// One more thing to tell, with its SequenceNumber among the fields. A queue that is full drops and counts it.
+    pub fn post(&mut self, cx: &mut Context, of: Of, event: &'static str, mut fields: Fields) {
+        let Some(feed) = self.open(of) else { return };
+        if feed.queue.len() >= QUEUE_MAX {
+            cx.counters.callbacks_lost += 1;
+            return;
+        }
+        request::add(&mut fields, "SequenceNumber", feed.sequence);
+        feed.queue.push_back(Note { event, sequence: feed.sequence, fields });
+        feed.sequence += 1;
+    }
+
+    /// What was posted was the last.
+    pub fn close(&mut self, of: Of) {
+        if let Some(feed) = self.open(of) {
+            feed.closed = true;
+        }
+        self.feeds.retain(|feed| !feed.closed || !feed.queue.is_empty());
     }
 
     /// Nothing waits to be told.
@@ -104,6 +145,106 @@ impl Callbacks {
     pub fn has(&self, id: RequestId) -> bool {
         self.feeds.iter().any(|feed| feed.in_flight.is_some_and(|(at, _)| at == id))
     }
+
+    /// Sends a feed's oldest callback, unless one is under way.
+    pub fn deliver(&mut self, cx: &mut Context, now: Now, of: Of, owner: &Owner<'_>) {
+        let Some(feed) = self.feeds.iter_mut().find(|feed| feed.of == of && !feed.queue.is_empty()) else { return };
+        if feed.in_flight.is_some() || feed.retry_at.is_some() {
+            return;
+        }
+        let Some(note) = feed.queue.front() else { return };
+        let Subscription { url, method, .. } = &feed.subscription;
+        let draft = Draft { url, method: *method, fields: note.fields.clone(), purpose: Purpose::Callback };
+        let id = cx.request_id(owner.call);
+        let made = request::finish(cx, owner.jar, owner.account, now, id, draft);
+        cx.http(made);
+        feed.tries += 1;
+        feed.in_flight = Some((id, now.instant + LOST_AFTER));
+    }
+
+    /// The answer to a callback.
+    pub fn answered(
+        &mut self,
+        cx: &mut Context,
+        now: Now,
+        id: RequestId,
+        answer: Result<HttpResponse, HttpFailure>,
+        owner: &mut Owner<'_>,
+    ) {
+        let feeds = &mut self.feeds;
+        let Some(feed) = feeds.iter_mut().find(|feed| feed.in_flight.is_some_and(|(at, _)| at == id)) else { return };
+        feed.in_flight = None;
+        let of = feed.of;
+        let Some(note) = feed.queue.front() else { return };
+        let url = crate::url::shown(feed.subscription.url.as_str());
+        let (event, sequence, tries) = (note.event.to_owned(), note.sequence, feed.tries);
+        let leg = match of {
+            Of::Leg(leg) => Some(leg),
+            Of::Recording(_) => None,
+        };
+        let subject = facts::Subject { account: owner.account, call: Some(owner.call), leg, ..Default::default() };
+        let (failure, retry) = match answer {
+            Ok(response) => {
+                request::keep_cookies(owner.jar, &response, now);
+                let status = response.status;
+                let why = || Some(format!("HTTP status {status}"));
+                match status {
+                    200..=299 => {
+                        let (url, event) = (url.clone(), event.clone());
+                        cx.fact(subject.clone(), facts::CallbackDelivered { url, event, sequence, status });
+                        (None, false)
+                    }
+                    // What the server refuses once it will refuse again.
+                    400..=499 => (why(), false),
+                    _ => (why(), true),
+                }
+            }
+            Err(failure) => (Some(format!("{} {}", failure.code, failure.why)), true),
+        };
+        let feeds = &mut self.feeds;
+        let Some(at) = feeds.iter().position(|feed| feed.of == of && !feed.queue.is_empty()) else { return };
+        let feed = &mut feeds[at];
+        if let Some(why) = failure {
+            if retry && feed.tries < TRIES_MAX {
+                feed.retry_at = Some(now.instant + RETRY_AFTER * 4_u32.pow(feed.tries - 1));
+                return;
+            }
+            cx.counters.callbacks_lost += 1;
+            cx.fact(subject, facts::CallbackFailed { url, event, sequence, why, tries });
+        }
+        feed.queue.pop_front();
+        feed.tries = 0;
+        if feed.closed && feed.queue.is_empty() {
+            feeds.remove(at);
+        } else {
+            self.deliver(cx, now, of, owner);
+        }
+    }
+
+    /// Tries again, and gives up on answers that never came.
+    pub fn timeout(&mut self, cx: &mut Context, now: Now, owner: &mut Owner<'_>) {
+        let mut lost = Vec::new();
+        let mut again = Vec::new();
+        for feed in &mut self.feeds {
+            if let Some((id, until)) = feed.in_flight
+                && until <= now.instant
+            {
+                lost.push(id);
+            }
+            if is_due(feed.retry_at, now) {
+                feed.retry_at = None;
+                again.push(feed.of);
+            }
+        }
+        for of in again {
+            self.deliver(cx, now, of, owner);
+        }
+        for id in lost {
+            cx.requests.remove(&id);
+            let failure = HttpFailure { code: 11235, why: "no answer".into() };
+            self.answered(cx, now, id, Err(failure), owner);
+        }
+    }
 }
 
 impl Call {
@@ -122,20 +263,13 @@ impl Call {
     /// The terminal one: after it the leg's subscriber hears no more.
     pub fn callback_ended(&mut self, cx: &mut Context, now: Now, leg: CallSid) {
         self.notify(cx, now, leg, CallbackEvent::Completed);
-        if let Some(feed) = self.callbacks.feeds.iter_mut().find(|feed| feed.leg == leg) {
-            feed.closed = true;
-        }
-        self.callbacks.feeds.retain(|feed| !feed.closed || !feed.queue.is_empty());
+        self.callbacks.close(Of::Leg(leg));
     }
 
     fn notify(&mut self, cx: &mut Context, now: Now, sid: CallSid, event: CallbackEvent) {
         let Some(leg) = self.legs.iter().find(|leg| leg.sid == sid) else { return };
-        let Some(feed) = self.callbacks.feeds.iter_mut().find(|feed| feed.leg == sid && !feed.closed) else { return };
+        let Some(feed) = self.callbacks.open(Of::Leg(sid)) else { return };
         if !feed.subscription.events.contains(&event) {
-            return;
-        }
-        if feed.queue.len() >= QUEUE_MAX {
-            cx.counters.callbacks_lost += 1;
             return;
         }
         let status = match event {
@@ -148,7 +282,6 @@ impl Call {
             if sid == self.sid { (&self.headers, &self.forwarded_from) } else { (&[], "") };
         let mut fields = request::standard(leg, status, headers, forwarded_from);
         request::add(&mut fields, "CallbackSource", "call-progress-events");
-        request::add(&mut fields, "SequenceNumber", feed.sequence);
         request::add(&mut fields, "Timestamp", rfc2822(now.wall));
         if let Some(status) = leg.sip_status {
             request::add(&mut fields, "SipResponseCode", status);
@@ -157,25 +290,14 @@ impl Call {
             let talked = leg.answered.map_or(Duration::ZERO, |at| now.wall.since(at.wall));
             request::add(&mut fields, "CallDuration", talked.as_millis().div_ceil(1000));
         }
-        feed.queue.push_back(Note { event, sequence: feed.sequence, fields });
-        feed.sequence += 1;
-        self.deliver(cx, now, sid);
+        self.callbacks.post(cx, Of::Leg(sid), word(event), fields);
+        self.deliver(cx, now, Of::Leg(sid));
     }
 
-    /// Sends a leg's oldest callback, unless one is under way.
-    fn deliver(&mut self, cx: &mut Context, now: Now, leg: CallSid) {
-        let Some(feed) = self.callbacks.feeds.iter_mut().find(|feed| feed.leg == leg) else { return };
-        if feed.in_flight.is_some() || feed.retry_at.is_some() {
-            return;
-        }
-        let Some(note) = feed.queue.front() else { return };
-        let Subscription { url, method, .. } = &feed.subscription;
-        let draft = Draft { url, method: *method, fields: note.fields.clone(), purpose: Purpose::Callback };
-        let id = cx.request_id(self.sid);
-        let made = request::finish(cx, &self.jar, self.account, now, id, draft);
-        cx.http(made);
-        feed.tries += 1;
-        feed.in_flight = Some((id, now.instant + LOST_AFTER));
+    /// Sends what was posted.
+    pub fn deliver(&mut self, cx: &mut Context, now: Now, of: Of) {
+        let owner = Owner { call: self.sid, account: self.account, jar: &mut self.jar };
+        self.callbacks.deliver(cx, now, of, &owner);
     }
 
     /// The answer to a callback.
@@ -186,76 +308,14 @@ impl Call {
         id: RequestId,
         answer: Result<HttpResponse, HttpFailure>,
     ) {
-        let feeds = &mut self.callbacks.feeds;
-        let Some(feed) = feeds.iter_mut().find(|feed| feed.in_flight.is_some_and(|(at, _)| at == id)) else { return };
-        feed.in_flight = None;
-        let leg = feed.leg;
-        let Some(note) = feed.queue.front() else { return };
-        let url = crate::url::shown(feed.subscription.url.as_str());
-        let (event, sequence, tries) = (word(note.event).to_owned(), note.sequence, feed.tries);
-        let subject =
-            facts::Subject { account: self.account, call: Some(self.sid), leg: Some(leg), ..Default::default() };
-        let (failure, retry) = match answer {
-            Ok(response) => {
-                request::keep_cookies(&mut self.jar, &response, now);
-                let status = response.status;
-                let why = || Some(format!("HTTP status {status}"));
-                match status {
-                    200..=299 => {
-                        let (url, event) = (url.clone(), event.clone());
-                        cx.fact(subject.clone(), facts::CallbackDelivered { url, event, sequence, status });
-                        (None, false)
-                    }
-                    // What the server refuses once it will refuse again.
-                    400..=499 => (why(), false),
-                    _ => (why(), true),
-                }
-            }
-            Err(failure) => (Some(format!("{} {}", failure.code, failure.why)), true),
-        };
-        let feeds = &mut self.callbacks.feeds;
-        let Some(at) = feeds.iter().position(|feed| feed.leg == leg && !feed.queue.is_empty()) else { return };
-        let feed = &mut feeds[at];
-        if let Some(why) = failure {
-            if retry && feed.tries < TRIES_MAX {
-                feed.retry_at = Some(now.instant + RETRY_AFTER * 4_u32.pow(feed.tries - 1));
-                return;
-            }
-            cx.counters.callbacks_lost += 1;
-            cx.fact(subject, facts::CallbackFailed { url, event, sequence, why, tries });
-        }
-        feed.queue.pop_front();
-        feed.tries = 0;
-        if feed.closed && feed.queue.is_empty() {
-            feeds.remove(at);
-        } else {
-            self.deliver(cx, now, leg);
-        }
+        let mut owner = Owner { call: self.sid, account: self.account, jar: &mut self.jar };
+        self.callbacks.answered(cx, now, id, answer, &mut owner);
     }
 
-    /// Tries again, and gives up on answers that never came.
+    /// Whatever of the callbacks is due.
     pub fn callback_timeout(&mut self, cx: &mut Context, now: Now) {
-        let mut lost = Vec::new();
-        let mut again = Vec::new();
-        for feed in &mut self.callbacks.feeds {
-            if let Some((id, until)) = feed.in_flight
-                && until <= now.instant
-            {
-                lost.push(id);
-            }
-            if is_due(feed.retry_at, now) {
-                feed.retry_at = None;
-                again.push(feed.leg);
-            }
-        }
-        for leg in again {
-            self.deliver(cx, now, leg);
-        }
-        for id in lost {
-            cx.requests.remove(&id);
-            let failure = HttpFailure { code: 11235, why: "no answer".into() };
-            self.on_callback(cx, now, id, Err(failure));
-        }
+        let mut owner = Owner { call: self.sid, account: self.account, jar: &mut self.jar };
+        self.callbacks.timeout(cx, now, &mut owner);
     }
 }
 

@@ -13,6 +13,7 @@ use postern_types::{
     CallSid, RequestId, TrunkName,
     leg::{LegCommand, Party},
     media::MediaCommand,
+    recording::TapId,
 };
 use rand::rngs::StdRng;
 
@@ -32,6 +33,8 @@ pub struct Context {
     pub requests: HashMap<RequestId, CallSid>,
     /// Who waits for audio.
     pub prompts: HashMap<PromptKey, CallSid>,
+    /// Whose recordings the recorder makes.
+    pub taps: HashMap<TapId, CallSid>,
     /// Legs of each trunk that did not end.
     pub trunks: HashMap<TrunkName, u32>,
     /// Trunks none of whose addresses is known to live.
@@ -51,6 +54,7 @@ impl Context {
             legs: HashMap::new(),
             requests: HashMap::new(),
             prompts: HashMap::new(),
+            taps: HashMap::new(),
             trunks: HashMap::new(),
             down: HashSet::new(),
             next: 0,
@@ -87,6 +91,13 @@ impl Context {
         let id = RequestId(self.number());
         self.requests.insert(id, call);
         id
+    }
+
+    /// A fresh name for a tap of a call.
+    pub fn tap(&mut self, call: CallSid) -> TapId {
+        let tap = TapId(self.number());
+        self.taps.insert(tap, call);
+        tap
     }
 
     pub fn http(&mut self, request: HttpRequest) {

@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 use postern_config::Config;
 use postern_facts as facts;
 use postern_types::{
-    CallSid, Cause, EndedBy, Now, Sid,
+    CallSid, Cause, EndedBy, Now, RecordingSid, Sid,
     leg::{Dial, LegCommand, Party, Target},
     media::MediaCommand,
     stream::{AudioStream, Direction},
@@ -19,11 +19,12 @@ use std::collections::VecDeque;
 
 use crate::{
     call::{Call, LEGS_MAX, is_due},
-    callback::Subscription,
+    callback::{Of, Subscription},
     context::Context,
     keys::Keys,
     leg::{Leg, Origin, Stream},
     negotiate::{self, Policy},
+    recording::Wanted,
     ways::Way,
 };
 
@@ -69,8 +70,18 @@ pub struct Dialing {
     pub branches: Vec<(CallSid, Branch)>,
     pub connected: Option<CallSid>,
     pub limit_at: Option<Instant>,
+    /// It is recorded.
+    pub record: Option<Tape>,
     /// The failure that tells most so far.
     pub failure: Option<Outcome>,
+}
+
+/// How it is recorded.
+#[derive(Debug)]
+pub struct Tape {
+    pub wanted: Box<Wanted>,
+    pub from_ringing: bool,
+    pub recording: Option<RecordingSid>,
 }
 
 /// What came of it.
@@ -122,6 +133,7 @@ impl Dialing {
             branches: Vec::new(),
             connected: None,
             limit_at: None,
+            record: None,
             failure: None,
         }
     }
@@ -162,7 +174,9 @@ impl Call {
         if let Some(dialing) = &mut self.dialing {
             dialing.started = true;
         }
-        self.dial_next(cx, now)
+        let over = self.dial_next(cx, now);
+        self.start_dial_recording(cx, now, true);
+        over
     }
 
     /// Dials all that wait, or with `sequential` the next that can be dialed. Some: nobody rings, it is over.
@@ -266,7 +280,7 @@ impl Call {
             dialing.ringing.push(sid);
         }
         if let Some(subscription) = branch.subscription
-            && !self.callbacks.subscribe(sid, subscription)
+            && !self.callbacks.subscribe(Of::Leg(sid), subscription)
         {
             cx.counters.callbacks_lost += 1;
         }
@@ -371,6 +385,7 @@ impl Call {
         for loser in losers {
             self.hang_up(cx, now, loser, EndedBy::Router, Cause::ELSEWHERE);
         }
+        self.start_dial_recording(cx, now, false);
     }
 
     /// A leg other than the first ended.
@@ -424,6 +439,7 @@ impl Call {
     /// Gives up whoever is dialed or connected, without telling the document.
     pub fn drop_dialing(&mut self, cx: &mut Context, now: Now) {
         let Some(dialing) = self.dialing.take() else { return };
+        self.stop_dial_recording(cx, now);
         if dialing.connected.is_some() || dialing.early {
             cx.media(MediaCommand::Unbridge { leg: self.sid });
         }

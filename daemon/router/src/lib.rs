@@ -20,6 +20,7 @@ mod keys;
 mod leg;
 mod negotiate;
 mod originate;
+mod recording;
 mod reoffer;
 mod request;
 mod session;

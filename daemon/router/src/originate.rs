@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use crate::{
     call::Call,
-    callback::Subscription,
+    callback::{Of, Subscription},
     context::Context,
     dial::{Branch, new_leg},
     leg::Origin,
@@ -31,7 +31,7 @@ pub fn no_room(message: &str) -> RestError {
     RestError { status: 503, code: 20503, message: message.into() }
 }
 
-fn bad(code: u32, message: impl Into<String>) -> RestError {
+pub fn bad(code: u32, message: impl Into<String>) -> RestError {
     RestError { status: 400, code, message: message.into() }
 }
 
@@ -87,7 +87,7 @@ pub fn create(cx: &mut Context, now: Now, account: AccountSid, wanted: CreateCal
     call.account = Some(account);
     call.add_leg(cx, leg);
     if let Some(subscription) = subscription(cx, &wanted)? {
-        call.callbacks.subscribe(sid, subscription);
+        call.callbacks.subscribe(Of::Leg(sid), subscription);
     }
     call.session = Some(Box::new(Session::waiting(wanted.instructions)));
     call.tell(cx, sid, facts::CallCreated { from: wanted.from.clone(), to: wanted.to.clone(), by: "rest".into() });

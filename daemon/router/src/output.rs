@@ -3,8 +3,8 @@
 use std::{path::PathBuf, sync::Arc, time::Duration};
 
 use postern_config::HttpMethod;
-use postern_facts::{CallRecord, Happened};
-use postern_types::{RequestId, leg::LegCommand, media::MediaCommand};
+use postern_facts::{CallRecord, Happened, RecordingRecord};
+use postern_types::{RequestId, leg::LegCommand, media::MediaCommand, recording::RecorderCommand};
 
 /// Drained by [`crate::Router::poll_output`] until none is left, after each input.
 #[derive(Debug, Clone, PartialEq)]
@@ -22,6 +22,10 @@ pub enum Output {
         /// From where. The driver may keep what it decoded.
         source: PromptSource,
     },
+    /// For the recorder; its answers come by [`crate::Router::handle_recorder`].
+    Recorder(RecorderCommand),
+    /// A recording began, changed or is over: for the store.
+    Recording(Box<RecordingRecord>),
     /// Something happened.
     Fact(Happened),
     /// A leg is over, figures included: for the store. Exactly one a leg.
@@ -55,6 +59,8 @@ pub enum Tone {
     Busy,
     /// The other party rings: one period of tone and silence, to be repeated.
     Ringback,
+    /// A recording begins: a fraction of a second, ends by itself.
+    Beep,
 }
 
 /// What an HTTP request is for.

@@ -1,6 +1,6 @@
 //! What the REST API asks of live calls, and how it is refused.
 
-use postern_config::{CallbackEvent, HttpMethod};
+use postern_config::{CallbackEvent, HttpMethod, RecordingEvent};
 use serde::Serialize;
 
 /// Where a call's instructions come from.
@@ -56,6 +56,35 @@ pub enum UpdateCall {
     Cancel,
     /// `Status=completed`: end it in whatever state.
     Complete,
+}
+
+/// `POST Calls/{sid}/Recordings.json`.
+#[derive(Debug, Clone, PartialEq)]
+pub struct CreateRecording {
+    /// Each direction on a channel of its own.
+    pub dual: bool,
+    /// What the party says is in it.
+    pub inbound: bool,
+    /// What it hears is in it.
+    pub outbound: bool,
+    /// Silence at both ends is cut off.
+    pub trim: bool,
+    /// Who is told: where, how, of what.
+    pub callback: Option<(String, HttpMethod, Vec<RecordingEvent>)>,
+}
+
+/// `POST Calls/{sid}/Recordings/{sid}.json`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum UpdateRecording {
+    /// Leave out what comes; with `silence` its time stays.
+    Pause {
+        /// Whether it stays.
+        silence: bool,
+    },
+    /// Go on.
+    Resume,
+    /// End it.
+    Stop,
 }
 
 /// The body of a REST error, and its HTTP status.

@@ -7,12 +7,13 @@ use std::{
 };
 
 use postern_config::Config;
-use postern_facts::{self as facts, CallRecord};
+use postern_facts::{self as facts, CallRecord, RecordingRecord};
 use postern_presence::Presence;
 use postern_types::{
-    AccountSid, CallSid, Cause, EndedBy, Now, RequestId, TrunkName, UserName,
+    AccountSid, CallSid, Cause, EndedBy, Now, RecordingSid, RequestId, TrunkName, UserName,
     leg::{LegCommand, LegEvent, Offered, Party},
     media::{MediaCommand, MediaEvent, Prompt},
+    recording::RecorderEvent,
 };
 use rand::rngs::StdRng;
 
@@ -22,7 +23,7 @@ use crate::{
     dial::{Branch, Dialing},
     negotiate, originate,
     output::{Counters, HttpFailure, HttpResponse, Output, PromptKey},
-    rest::{CreateCall, RestError, UpdateCall},
+    rest::{CreateCall, CreateRecording, RestError, UpdateCall, UpdateRecording},
     table::{self, Caller, Resolved},
     ways::Ways,
 };
@@ -92,6 +93,12 @@ impl Router {
         self.with_call(now, call, |call, cx| call.on_prompt(cx, now, key, answer));
     }
 
+    /// The recorder tells.
+    pub fn handle_recorder(&mut self, now: Now, event: RecorderEvent) {
+        let Some(call) = self.cx.taps.remove(&event.tap()) else { return };
+        self.with_call(now, call, |call, cx| call.on_recorder(cx, now, event));
+    }
+
     /// How many devices of a user are registered now.
     pub fn handle_devices(&mut self, _now: Now, user: UserName, devices: u32) {
         if let Some(changed) = self.cx.presence.devices(&user, devices) {
@@ -159,6 +166,41 @@ impl Router {
         done
     }
 
+    /// `POST Calls/{sid}/Recordings`: the recording that began, or none when that account has no such live call.
+    pub fn create_recording(
+        &mut self,
+        now: Now,
+        account: AccountSid,
+        sid: CallSid,
+        wanted: CreateRecording,
+    ) -> Result<Option<RecordingRecord>, RestError> {
+        let mut done = Ok(None);
+        self.with_leg(now, sid, |call, cx| {
+            if call.leg(sid).is_some_and(|leg| leg.account == Some(account)) {
+                done = call.create_recording(cx, now, sid, wanted).map(Some);
+            }
+        });
+        done
+    }
+
+    /// `POST Calls/{sid}/Recordings/{sid}`, the newest when none is named; none when it is over or unknown.
+    pub fn update_recording(
+        &mut self,
+        now: Now,
+        account: AccountSid,
+        sid: CallSid,
+        recording: Option<RecordingSid>,
+        update: UpdateRecording,
+    ) -> Result<Option<RecordingRecord>, RestError> {
+        let mut done = Ok(None);
+        self.with_leg(now, sid, |call, cx| {
+            if call.leg(sid).is_some_and(|leg| leg.account == Some(account)) {
+                done = call.update_recording(cx, now, sid, recording, update);
+            }
+        });
+        done
+    }
+
     /// Ends a whole call by any of its legs; false when there is no such live leg.
     pub fn hangup(&mut self, now: Now, sid: CallSid, by: EndedBy) -> bool {
         let live = self.leg(sid).is_some_and(|leg| leg.is_live());
@@ -210,8 +252,9 @@ impl Router {
 
     /// How many things are remembered for the sake of calls. Nothing when every call is over and its last callback is told or given up.
     pub fn remembered(&self) -> usize {
+        let cx = &self.cx;
         let tables =
-            [self.calls.len(), self.timers.len(), self.cx.legs.len(), self.cx.requests.len(), self.cx.prompts.len()];
+            [self.calls.len(), self.timers.len(), cx.legs.len(), cx.requests.len(), cx.prompts.len(), cx.taps.len()];
         tables.iter().sum::<usize>() + self.cx.trunks.values().map(|legs| *legs as usize).sum::<usize>()
     }
 

@@ -9,6 +9,7 @@
 mod fetch;
 pub mod nouns;
 mod play;
+mod take;
 
 use std::{collections::VecDeque, time::Instant};
 
@@ -25,7 +26,7 @@ use url::Url;
 
 use crate::{
     call::Call,
-    callback::Subscription,
+    callback::{Of, Subscription},
     context::Context,
     dial::Outcome,
     leg::{Origin, Stream},
@@ -36,6 +37,7 @@ use crate::{
 };
 use fetch::Fetch;
 use play::{Gathering, Player};
+use take::Take;
 
 /// Verbs run by one call at most: a document that redirects to itself for a day stays below.
 pub const VERBS_MAX: u32 = 100_000;
@@ -81,6 +83,8 @@ enum State {
     Pausing(Instant),
     /// Digits.
     Gathering(Box<Gathering>),
+    /// `<Record>`.
+    Recording(Box<Take>),
     /// Other parties; then this is asked.
     Dialing(Option<Target>),
 }
@@ -121,6 +125,7 @@ impl Session {
             State::Playing(player) | State::Failing(player) => player.deadline(),
             State::Pausing(until) => Some(*until),
             State::Gathering(gathering) => gathering.deadline(),
+            State::Recording(take) => take.deadline(),
         }
     }
 }
@@ -138,7 +143,7 @@ impl Call {
         }
         if let Some(Ok(url)) = app.status_callback.as_deref().map(|url| crate::url::resolve(None, url)) {
             let (method, events) = (app.status_callback_method, app.status_callback_events.clone());
-            self.callbacks.subscribe(sid, Subscription { url, method, events });
+            self.callbacks.subscribe(Of::Leg(sid), Subscription { url, method, events });
         }
         self.session = Some(Box::new(Session::new(None)));
         self.callback_initiated(cx, now, sid);
@@ -191,7 +196,7 @@ impl Call {
     pub fn redirect(&mut self, cx: &mut Context, now: Now, instructions: Instructions) {
         self.drop_dialing(cx, now);
         self.stop_prompt(cx);
-        self.halt(cx);
+        self.halt(cx, now);
         if let Some(session) = &mut self.session {
             session.hops = 0;
         }
@@ -199,19 +204,19 @@ impl Call {
     }
 
     /// Nothing of the session goes on.
-    pub fn stop_session(&mut self, cx: &mut Context) {
+    pub fn stop_session(&mut self, cx: &mut Context, now: Now) {
         if self.session.is_none() {
             return;
         }
         if let Some(Session { ringback: Ringback::Loading(key), .. }) = self.session.as_deref() {
             cx.prompts.remove(key);
         }
-        self.halt(cx);
+        self.halt(cx, now);
         self.session = None;
     }
 
     /// Leaves the state: what it waited for is forgotten, what sounds is stopped.
-    fn halt(&mut self, cx: &mut Context) {
+    fn halt(&mut self, cx: &mut Context, now: Now) {
         let sid = self.sid;
         let Some(session) = &mut self.session else { return };
         let player = match std::mem::replace(&mut session.state, State::Ready) {
@@ -221,6 +226,10 @@ impl Call {
             }
             State::Playing(player) | State::Failing(player) => Some(player),
             State::Gathering(gathering) => Some(gathering.player),
+            State::Recording(take) => {
+                take.recording.into_iter().for_each(|sid| self.stop_recording(cx, now, sid));
+                Some(take.player)
+            }
             State::Idle | State::Ready | State::Audio | State::Pausing(_) | State::Dialing(_) => None,
         };
         if let Some(player) = player {
@@ -262,7 +271,7 @@ impl Call {
             let wants_audio = match verb {
                 // A caller to whom no tone can be made goes on hearing its own ringing.
                 Verb::Dial(_) => !bridges && self.can_hear(),
-                Verb::Play(_) | Verb::Gather(_) => true,
+                Verb::Play(_) | Verb::Gather(_) | Verb::Record(_) => true,
                 Verb::Pause(_) | Verb::Redirect(_) | Verb::Reject(_) | Verb::Hangup => false,
             };
             if wants_audio {
@@ -299,6 +308,11 @@ impl Call {
                 session.hops = 0;
                 session.state = State::Gathering(Box::new(Gathering::new(*gather)));
                 self.play_on(cx, now);
+            }
+            Verb::Record(record) => {
+                session.hops = 0;
+                session.state = State::Recording(Box::new(Take::new(*record)));
+                self.take_up(cx, now);
             }
             Verb::Pause(pause) => {
                 if !pause.length.is_zero() {
@@ -344,10 +358,13 @@ impl Call {
 
     fn dialed(&mut self, cx: &mut Context, now: Now, outcome: Outcome) {
         self.stop_prompt(cx);
+        let recorded = self.stop_dial_recording(cx, now);
         let Some(session) = &mut self.session else { return };
         let State::Dialing(action) = std::mem::replace(&mut session.state, State::Ready) else { return };
         if let Some(action) = action {
-            self.go_to(cx, now, Some(action), Purpose::Action, nouns::outcome_fields(&outcome));
+            let mut fields = nouns::outcome_fields(&outcome);
+            fields.extend(recorded.map(|url| ("RecordingUrl".to_owned(), url)));
+            self.go_to(cx, now, Some(action), Purpose::Action, fields);
         }
     }
 
@@ -465,6 +482,7 @@ impl Call {
                 self.run_session(cx, now);
             }
             State::Playing(_) | State::Failing(_) | State::Gathering(_) => self.player_timeout(cx, now),
+            State::Recording(_) => self.take_timeout(cx, now),
             State::Idle | State::Ready | State::Audio | State::Dialing(_) => {}
         }
     }

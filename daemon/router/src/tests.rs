@@ -6,5 +6,6 @@ mod documents;
 mod groups;
 mod harness;
 mod property;
+mod recordings;
 mod rest;
 mod routed;

@@ -69,6 +69,8 @@ impl Media {
                 let lasts = if times == 0 { Duration::from_secs(1 << 30) } else { prompt.duration() * times };
                 stream.play = Some((play, now.instant + lasts));
             }
+            // No audio is simulated.
+            MediaCommand::Tap { .. } | MediaCommand::Untap { .. } => {}
             MediaCommand::StopPlay { leg } => {
                 if let Some(stream) = self.streams.get_mut(&leg) {
                     stream.play = None;

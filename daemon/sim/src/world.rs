@@ -11,7 +11,11 @@ use postern_config::{Config, NoFiles};
 use postern_facts::{CallRecord, Event, Fact};
 use postern_signaling::{ConnectionCommand, ConnectionEvent};
 use postern_switch::{Input, Output, Reply, Request, Status, Switch, Token};
-use postern_types::{CallSid, Now, Transport, UnixMicros, media::Prompt};
+use postern_types::{
+    CallSid, Now, Transport, UnixMicros,
+    media::Prompt,
+    recording::{RecorderCommand, RecorderEvent, RecordingEnd},
+};
 use rand::{Rng, SeedableRng, rngs::StdRng};
 use rsip::prelude::{HeadersExt, UntypedHeader};
 
@@ -292,6 +296,13 @@ impl World {
             }
             Output::Media(command) => self.media.command(self.now, command),
             Output::Http(request) => self.servers.request(self.now.instant, *request),
+            // A recorder that does as it is told, and records nothing.
+            Output::Recorder(RecorderCommand::Stop(tap)) => {
+                let (why, length) = (RecordingEnd::Stopped, Duration::from_secs(1));
+                let event = RecorderEvent::Ended { tap, why, length, bytes: 16_044, lost: 0 };
+                self.switch.handle_input(self.now, Input::Recorder(event));
+            }
+            Output::Recorder(_) | Output::Recording(_) => {}
             Output::LoadPrompt(key, _) => {
                 // A second of silence stands for any audio: what it sounds like is the media plane's business.
                 let prompt = Arc::new(Prompt { samples: vec![0; 8000].into() });

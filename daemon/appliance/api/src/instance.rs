@@ -51,7 +51,10 @@ pub(crate) fn call(record: &CallRecord, account: AccountSid) -> Value {
         "trunk_sid": null,
         "annotation": null,
         "uri": format!("{path}/Calls/{}.json", record.sid),
-        "subresource_uris": { "child_calls": format!("{path}/Calls.json?ParentCallSid={}", record.sid) },
+        "subresource_uris": {
+            "child_calls": format!("{path}/Calls.json?ParentCallSid={}", record.sid),
+            "recordings": format!("{path}/Calls/{}/Recordings.json", record.sid),
+        },
     })
 }
 
@@ -68,6 +71,9 @@ pub(crate) fn account(sid: AccountSid) -> Value {
         "date_created": null,
         "date_updated": null,
         "uri": format!("{path}.json"),
-        "subresource_uris": { "calls": format!("{path}/Calls.json") },
+        "subresource_uris": {
+            "calls": format!("{path}/Calls.json"),
+            "recordings": format!("{path}/Recordings.json"),
+        },
     })
 }

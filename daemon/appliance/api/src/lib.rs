@@ -33,7 +33,9 @@ mod serve;
 
 pub use hub::{EventFeed, EventHub, EventPump, FEED_MAX, READERS_MAX};
 pub use serve::{bind_unix, serve_tcp, serve_unix};
-pub use store::{Admin, Answer, Cursor, Edge, RecordQuery, RecordStore, Span, StoreError};
+pub use store::{
+    Admin, Answer, Cursor, Edge, RecordQuery, RecordStore, RecordingQuery, RecordingStore, Span, StoreError,
+};
 pub use switch::{ANSWER_WITHIN, Asked, QUESTIONS_MAX, SwitchHandle, Unavailable};
 
 use std::sync::{Arc, PoisonError, RwLock};
@@ -53,6 +55,8 @@ pub struct Context {
     pub hub: EventHub,
     /// The finished calls.
     pub store: Arc<dyn RecordStore>,
+    /// The recordings.
+    pub recordings: Arc<dyn RecordingStore>,
     /// The daemon.
     pub admin: Arc<dyn Admin>,
     /// The tenants.

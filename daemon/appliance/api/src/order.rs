@@ -125,7 +125,7 @@ fn status_callback(form: &Parameters) -> Result<Option<StatusCallback>, Refusal>
     Ok(Some(StatusCallback { url: url.into(), method: method(form, "StatusCallbackMethod")?, events }))
 }
 
-fn method(form: &Parameters, name: &str) -> Result<HttpMethod, Refusal> {
+pub(crate) fn method(form: &Parameters, name: &str) -> Result<HttpMethod, Refusal> {
     match form.one(name) {
         None => Ok(HttpMethod::Post),
         Some(text) if text.eq_ignore_ascii_case("POST") => Ok(HttpMethod::Post),
@@ -134,7 +134,7 @@ fn method(form: &Parameters, name: &str) -> Result<HttpMethod, Refusal> {
     }
 }
 
-fn web<'a>(form: &'a Parameters, name: &str) -> Result<Option<&'a str>, Refusal> {
+pub(crate) fn web<'a>(form: &'a Parameters, name: &str) -> Result<Option<&'a str>, Refusal> {
     let Some(text) = text(form, name)? else { return Ok(None) };
     let known = url::Url::parse(text).is_ok_and(|url| matches!(url.scheme(), "http" | "https") && url.has_host());
     if !known {

@@ -14,6 +14,8 @@ use postern_types::{AccountSid, CallSid};
 
 use crate::{App, auth, error::Refusal, form::Parameters, instance, order, page::Wanted};
 
+mod recordings;
+
 /// The routes, each with and without `.json`.
 pub(crate) fn routes() -> Router<App> {
     Router::new()
@@ -21,6 +23,7 @@ pub(crate) fn routes() -> Router<App> {
         .route("/2010-04-01/Accounts/{account}/Calls", get(list).post(create))
         .route("/2010-04-01/Accounts/{account}/Calls.json", get(list).post(create))
         .route("/2010-04-01/Accounts/{account}/Calls/{call}", get(fetch).post(update).delete(delete))
+        .merge(recordings::routes())
 }
 
 async fn fetch_account(State(app): State<App>, Path(account): Path<String>, headers: HeaderMap) -> Answer {

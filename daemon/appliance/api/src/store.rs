@@ -1,10 +1,10 @@
 //! What the API needs of the store and of the daemon: two small traits, implemented by the daemon's drivers.
 
-use std::{fmt, future::Future, pin::Pin};
+use std::{fmt, fs, future::Future, io, pin::Pin};
 
-use postern_facts::CallRecord;
+use postern_facts::{CallRecord, RecordingRecord};
 use postern_switch::Status;
-use postern_types::{AccountSid, CallSid, UnixMicros};
+use postern_types::{AccountSid, CallSid, RecordingSid, UnixMicros};
 use serde_json::Value;
 
 /// An answer that takes its time.
@@ -33,6 +33,43 @@ pub trait RecordStore: Send + Sync {
     fn facts(&self, call: CallSid) -> Answer<'_, Result<Vec<Value>, StoreError>>;
     /// Forgets a finished leg; false when there is none.
     fn delete(&self, sid: CallSid) -> Answer<'_, Result<bool, StoreError>>;
+}
+
+/// Recordings, live and finished, and their files.
+pub trait RecordingStore: Send + Sync {
+    /// One.
+    fn find(&self, sid: RecordingSid) -> Answer<'_, Result<Option<RecordingRecord>, StoreError>>;
+    /// Those that match, newest first.
+    fn list(&self, query: RecordingQuery) -> Answer<'_, Result<Vec<RecordingRecord>, StoreError>>;
+    /// Deletes its file and forgets it; false when there is none.
+    fn delete(&self, sid: RecordingSid) -> Answer<'_, Result<bool, StoreError>>;
+    /// Its file.
+    fn open(&self, sid: RecordingSid) -> Answer<'_, io::Result<fs::File>>;
+}
+
+/// Which recordings are wanted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct RecordingQuery {
+    /// The tenant.
+    pub account: AccountSid,
+    /// Of one leg.
+    pub call: Option<CallSid>,
+    /// How many of the newest are left out.
+    pub offset: usize,
+    /// How many at most.
+    pub limit: usize,
+}
+
+impl RecordingQuery {
+    /// The wanted ones among `records`, in order and cut to the limit: what [`RecordingStore::list`] returns.
+    pub fn select(&self, records: impl IntoIterator<Item = RecordingRecord>) -> Vec<RecordingRecord> {
+        let is_wanted = |record: &RecordingRecord| {
+            record.account == Some(self.account) && self.call.is_none_or(|call| record.call == call)
+        };
+        let mut found: Vec<_> = records.into_iter().filter(is_wanted).collect();
+        found.sort_by_key(|record| std::cmp::Reverse((record.created, record.sid)));
+        found.into_iter().skip(self.offset).take(self.limit).collect()
+    }
 }
 
 /// What only the daemon knows.

@@ -4,7 +4,7 @@ mod fake;
 
 use std::time::Duration;
 
-use fake::{ACCOUNT, Fake, OTHER, TOKEN, record};
+use fake::{ACCOUNT, Fake, OTHER, TOKEN, record, recording};
 use postern_facts::LegResumed;
 use postern_types::CallSid;
 use reqwest::{Client, Method, RequestBuilder, StatusCode};
@@ -322,4 +322,56 @@ async fn a_trace_is_for_the_tools_socket_and_its_secrets_are_for_root() {
     assert_eq!(get("/v1/trace".into()).await.1["last"], 9);
     assert_eq!(get("/v1/trace?after=x".into()).await.0, 400);
     std::fs::remove_file(path).unwrap();
+}
+
+#[tokio::test]
+async fn a_recording_is_begun_paused_stopped_listed_heard_and_deleted() {
+    let fake = Fake::start().await;
+    fake.world().live.push(record(7, 1_600_000_000, "in-progress"));
+    let of_call = fake.calls_url().replace("Calls.json", &format!("Calls/{}/Recordings", CallSid(7)));
+    let (status, made) = json(post(&format!("{of_call}.json"), "RecordingChannels=dual")).await;
+    assert_eq!((status, made["status"].as_str(), made["channels"].as_u64()), (201, Some("in-progress"), Some(2)));
+    assert_eq!((made["duration"].as_str(), made["call_sid"].as_str()), (Some("-1"), Some(&*CallSid(7).to_string())));
+    let sid = made["sid"].as_str().unwrap();
+    let url = format!("{of_call}/{sid}.json");
+    let (status, refused) = json(ask(Method::DELETE, &url)).await;
+    assert_eq!((status, refused["code"].as_u64()), (409, Some(20009)));
+    let paused = post(&format!("{of_call}/Twilio.CURRENT.json"), "Status=paused&PauseBehavior=skip");
+    assert_eq!(json(paused).await.1["status"], "paused");
+    assert_eq!(json(post(&url, "Status=over")).await.0, 400);
+    assert_eq!(json(post(&url, "Status=stopped")).await.1["status"], "completed");
+    let (status, refused) = json(post(&url, "Status=paused")).await;
+    assert_eq!((status, refused["code"].as_u64()), (400, Some(21220)));
+
+    let all = fake.calls_url().replace("Calls.json", "Recordings.json");
+    for number in 0..4 {
+        fake.world().recordings.push(recording(number, CallSid(8), "completed"));
+    }
+    let (_, page) = json(ask(Method::GET, &format!("{all}?PageSize=3"))).await;
+    assert_eq!(page["recordings"].as_array().unwrap().len(), 3);
+    assert_eq!(page["recordings"][0]["sid"], sid);
+    let (_, rest) = json(ask(Method::GET, &format!("{}{}", fake.url, page["next_page_uri"].as_str().unwrap()))).await;
+    assert_eq!((rest["recordings"].as_array().unwrap().len(), rest["next_page_uri"].is_null()), (2, true));
+    let (_, of_one) = json(ask(Method::GET, &format!("{all}?CallSid={}", CallSid(8)))).await;
+    assert_eq!(of_one["recordings"].as_array().unwrap().len(), 4);
+
+    let path = std::env::temp_dir().join(format!("postern-api-audio-{}", std::process::id()));
+    let sound = vec![7; 600_000];
+    std::fs::write(&path, &sound).unwrap();
+    fake.world().audio = Some(path.clone());
+    let media = format!("{}{}", fake.url, made["media_url"].as_str().unwrap());
+    let heard = ask(Method::GET, &media).send().await.unwrap();
+    assert_eq!(heard.headers()["content-type"], "audio/wav");
+    assert_eq!(heard.bytes().await.unwrap(), sound);
+    std::fs::remove_file(path).unwrap();
+    assert_eq!(json(ask(Method::GET, &media)).await.0, 404);
+    assert_eq!(json(ask(Method::GET, &url)).await.1["duration"], "2");
+    let other = url.replace(&CallSid(7).to_string(), &CallSid(8).to_string());
+    assert_eq!(json(ask(Method::GET, &other)).await.0, 404);
+    let stranger = Client::new().get(&media).basic_auth(OTHER, Some("token-of-two"));
+    assert_eq!(stranger.send().await.unwrap().status(), StatusCode::NOT_FOUND);
+    assert_eq!(ask(Method::DELETE, &url).send().await.unwrap().status(), StatusCode::NO_CONTENT);
+    assert_eq!(json(ask(Method::GET, &url)).await.0, 404);
+    let gone = fake.calls_url().replace("Calls.json", &format!("Calls/{}/Recordings.json", CallSid(99)));
+    assert_eq!(json(post(&gone, "")).await.0, 404);
 }

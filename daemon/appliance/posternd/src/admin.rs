@@ -129,6 +129,7 @@ fn needs_restart(old: &Config, new: &Config) -> Vec<String> {
     note(old.appliance.records_max != new.appliance.records_max, "appliance.records_max".into());
     note(old.api != new.api, "api".into());
     note(old.control_plane != new.control_plane, "control_plane".into());
+    note(old.recordings != new.recordings, "recordings".into());
     note(old.log.to != new.log.to, "log.to".into());
     note(old.media.workers != new.media.workers, "media.workers".into());
     let names: std::collections::BTreeSet<_> = old.realms.keys().chain(new.realms.keys()).collect();

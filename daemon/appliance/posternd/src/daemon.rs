@@ -33,8 +33,17 @@ use tokio::{
 use crate::{
     admin::Daemon,
     drivers::{
-        self, Drivers, files::Files, http::Http, journal::Journal, prompts::Prompts, resolve::Resolver, spool,
-        store::Store, streams,
+        self, Drivers,
+        archive::Archive,
+        files::Files,
+        http::Http,
+        journal::Journal,
+        prompts::Prompts,
+        recorder::{Recorder, Trim},
+        resolve::Resolver,
+        spool,
+        store::Store,
+        streams,
     },
     switch_thread,
 };
@@ -54,6 +63,7 @@ pub fn run(file: PathBuf, config: Config) -> Result<(), String> {
     let config = Arc::new(config);
     make_folder(&config.appliance.state_folder, 0o750)?;
     make_folder(&config.appliance.runtime_folder, 0o755)?;
+    make_folder(&recordings_folder(&config), 0o750)?;
     let sockets = bind_signaling(&config)?;
     let listeners = streams::bind(&config)?;
     let runtime = tokio::runtime::Builder::new_multi_thread()
@@ -112,6 +122,17 @@ async fn serve(
         })
     };
     let http = Http::start(report.clone());
+    let folder = recordings_folder(&config);
+    let archive = Archive::start(&appliance.state_folder, folder.clone(), report.clone())
+        .map_err(|e| said("the store of recordings cannot be opened")(&e))?;
+    let forget = {
+        let archive = archive.clone();
+        Arc::new(move |sid| archive.forget(sid))
+    };
+    let (max_mb, days) = (config.recordings.max_mb, config.recordings.days);
+    let trim = Trim::new(folder.clone(), max_mb, days, forget, report.clone());
+    let recorder = Recorder::start(folder, running.tapped, trim, report.clone())
+        .map_err(|e| said("the recorder's thread cannot be started")(&e))?;
     let drivers = Drivers {
         journal: journal.clone(),
         spool: spool.clone(),
@@ -119,6 +140,8 @@ async fn serve(
         http: http.clone(),
         prompts: Prompts::start(files, config.media.prompt_folders.clone(), http, report.clone()),
         resolver: Resolver::start(report.clone()),
+        recorder: recorder.clone(),
+        archive: archive.clone(),
     };
     let wake = {
         let mailbox = mailbox.clone();
@@ -159,7 +182,8 @@ async fn serve(
         streams,
         link,
     });
-    let context = Context { switch, hub, store: Arc::new(store.clone()), admin: daemon.clone(), tenants };
+    let (records, recordings) = (Arc::new(store.clone()), Arc::new(archive.clone()));
+    let context = Context { switch, hub, store: records, recordings, admin: daemon.clone(), tenants };
     let (stop, stopping) = watch::channel(false);
     let mut faces = vec![tokio::spawn(serve_unix(unix, context.clone(), stopping.clone()))];
     faces.extend(api.map(|listener| tokio::spawn(serve_tcp(listener, context, stopping))));
@@ -176,9 +200,11 @@ async fn serve(
     for face in faces {
         let _ = face.await;
     }
+    recorder.flush(FLUSH_PATIENCE).await;
     spool.flush(last.unwrap_or(0), FLUSH_PATIENCE).await;
     let kept = tokio::task::spawn_blocking(move || {
         journal.flush(FLUSH_PATIENCE);
+        archive.flush(FLUSH_PATIENCE);
         store.flush(FLUSH_PATIENCE)
     });
     let kept = kept.await.unwrap_or(false);
@@ -230,6 +256,11 @@ fn make_folder(folder: &Path, mode: u32) -> Result<(), String> {
     };
     made.map(|_| ())
         .map_err(|error| format!("{}: {error}; make it, or name another folder under `appliance:`", folder.display()))
+}
+
+/// Where recordings go.
+fn recordings_folder(config: &Config) -> PathBuf {
+    config.recordings.folder.clone().unwrap_or_else(|| config.appliance.state_folder.join("recordings"))
 }
 
 fn bind_signaling(config: &Config) -> Result<Vec<UdpSocket>, String> {

@@ -21,7 +21,7 @@ use postern_config::Config;
 use postern_facts::{Happened, MediaWorkerFailed, Subject};
 use postern_media::MediaPlane;
 use postern_switch::{Input, Output, Reply, Switch, Token, request::MediaStatus};
-use postern_types::{Now, UnixMicros};
+use postern_types::{Now, UnixMicros, recording::Tapped};
 use postern_uring::{Event, SocketId, SwitchRing};
 use tokio::sync::{mpsc, oneshot};
 
@@ -51,6 +51,8 @@ pub struct Start {
 pub struct Running {
     /// Where letters go.
     pub mailbox: Mailbox,
+    /// Copies of packets, for the recorder.
+    pub tapped: Receiver<Tapped>,
     /// What this kernel cannot do, in words for a person.
     pub notices: Vec<&'static str>,
     /// Hand the drivers and the questions over: the thread serves from then on.
@@ -77,8 +79,9 @@ pub fn start(start: Start) -> io::Result<Running> {
         ours.media.stop();
         ours.switch.last_seq()
     })?;
-    let (mailbox, notices) = is_ready.recv().map_err(|_| io::Error::other("the switch thread died at its start"))??;
-    Ok(Running { mailbox, notices, go, thread })
+    let (mailbox, notices, tapped) =
+        is_ready.recv().map_err(|_| io::Error::other("the switch thread died at its start"))??;
+    Ok(Running { mailbox, tapped, notices, go, thread })
 }
 
 struct Thread {
@@ -96,14 +99,15 @@ struct Thread {
     workers_failed: u64,
 }
 
-type Ready = SyncSender<io::Result<(Mailbox, Vec<&'static str>)>>;
+type Ready = SyncSender<io::Result<(Mailbox, Vec<&'static str>, Receiver<Tapped>)>>;
 
 impl Thread {
     fn prepare(start: Start, ready: &Ready) -> io::Result<(Self, Receiver<Input<'static>>)> {
         let Start { config, sockets, last_seq, seed, turns } = start;
         let locals: Vec<_> = sockets.iter().map(UdpSocket::local_addr).collect::<io::Result<_>>()?;
         let (ring, ids) = SwitchRing::new(sockets)?;
-        let media = MediaPlane::start(&config, ring.bell().try_clone()?)?;
+        let mut media = MediaPlane::start(&config, ring.bell().try_clone()?)?;
+        let tapped = media.take_tapped().expect("the plane is new, and nobody else asks");
         let (mailbox, waiting) = Mailbox::new(ring.bell().try_clone()?);
         let notices = ring.notices().to_vec();
         let ours = Self {
@@ -118,7 +122,7 @@ impl Thread {
             unsent: 0,
             workers_failed: 0,
         };
-        let _ = ready.send(Ok((mailbox, notices)));
+        let _ = ready.send(Ok((mailbox, notices, tapped)));
         Ok((ours, waiting))
     }
 
@@ -234,6 +238,8 @@ impl Thread {
                 }
                 Output::Http(request) => drivers.http.request(*request),
                 Output::LoadPrompt(key, source) => drivers.prompts.load(key, source),
+                Output::Recorder(command) => drivers.recorder.command(command),
+                Output::Recording(record) => drivers.archive.put(*record),
                 Output::Resolve { id, host } => drivers.resolver.resolve(id, host),
                 Output::Event(event) => {
                     drivers.journal.write(&event);

@@ -20,12 +20,13 @@ use std::{collections::VecDeque, net::IpAddr, net::SocketAddr, sync::Arc, time::
 
 use postern_config::Config;
 use postern_events::{Sequencer, Way};
-use postern_facts::{ApplianceStopping, CallRecord, ConfigApplied, Event, Fact, Happened, Subject};
+use postern_facts::{ApplianceStopping, CallRecord, ConfigApplied, Event, Fact, Happened, RecordingRecord, Subject};
 use postern_router::{HttpFailure, HttpRequest, HttpResponse, PromptKey, PromptSource, Router};
 use postern_signaling::{ConnectionCommand, ConnectionEvent, ResolveId, Signaling};
 use postern_types::{
     Cause, ConnectionId, EndedBy, Now, RequestId,
     media::{MediaCommand, MediaEvent, Prompt},
+    recording::{RecorderCommand, RecorderEvent},
 };
 use rand::{SeedableRng, rngs::StdRng};
 
@@ -55,6 +56,8 @@ pub enum Input<'a> {
     Http(RequestId, Result<HttpResponse, HttpFailure>),
     /// Audio was loaded, or not.
     Prompt(PromptKey, Result<Arc<Prompt>, String>),
+    /// The recorder tells.
+    Recorder(RecorderEvent),
     /// A host name was looked up; empty when it has no address.
     Resolved(ResolveId, Vec<IpAddr>),
     /// Somebody asks.
@@ -97,6 +100,10 @@ pub enum Output {
     Http(Box<HttpRequest>),
     /// For the files or HTTP driver; answered by [`Input::Prompt`].
     LoadPrompt(PromptKey, PromptSource),
+    /// For the recorder; answered by [`Input::Recorder`].
+    Recorder(RecorderCommand),
+    /// A recording as it is now, for the store.
+    Recording(Box<RecordingRecord>),
     /// A name to look up; answered by [`Input::Resolved`].
     Resolve {
         /// Its number.
@@ -156,6 +163,7 @@ impl Switch {
             Input::Media(event) => self.router.handle_media(now, event),
             Input::Http(id, result) => self.router.handle_http(now, id, result),
             Input::Prompt(key, result) => self.router.handle_prompt(now, key, result),
+            Input::Recorder(event) => self.router.handle_recorder(now, event),
             Input::Resolved(id, addresses) => self.signaling.handle_resolved(now, id, addresses),
             Input::Request(token, request) => {
                 let reply = self.answer(now, request);
@@ -273,6 +281,8 @@ impl Switch {
             From::Media(command) => self.outputs.push_back(Output::Media(command)),
             From::Http(request) => self.outputs.push_back(Output::Http(request)),
             From::LoadPrompt { key, source } => self.outputs.push_back(Output::LoadPrompt(key, source)),
+            From::Recorder(command) => self.outputs.push_back(Output::Recorder(command)),
+            From::Recording(record) => self.outputs.push_back(Output::Recording(record)),
             From::Fact(happened) => self.tell(now, happened),
             From::Ended(record) => self.outputs.push_back(Output::Record(record)),
         }
@@ -297,6 +307,12 @@ impl Switch {
                 Ok(None) => Reply::NotLive,
                 Err(refused) => Reply::Refused(refused),
             },
+            Request::CreateRecording { account, call, wanted } => {
+                recording(self.router.create_recording(now, account, call, *wanted))
+            }
+            Request::UpdateRecording { account, call, recording: sid, update } => {
+                recording(self.router.update_recording(now, account, call, sid, update))
+            }
             Request::FindCall { account, sid } => match self.router.record(sid) {
                 Some(record) if account.is_none() || record.account == account => Reply::Call(Box::new(record)),
                 _ => Reply::NotLive,
@@ -313,5 +329,13 @@ impl Switch {
             Request::Trace(TraceOf::Since(after)) => Reply::Trace(Box::new(self.tracer.since(after))),
             Request::Status => Reply::Status(Box::new(self.status(now))),
         }
+    }
+}
+
+fn recording(done: Result<Option<RecordingRecord>, postern_router::rest::RestError>) -> Reply {
+    match done {
+        Ok(Some(record)) => Reply::Recording(Box::new(record)),
+        Ok(None) => Reply::NotLive,
+        Err(refused) => Reply::Refused(refused),
     }
 }

@@ -3,9 +3,9 @@
 use std::net::SocketAddr;
 
 use postern_events::Way;
-use postern_facts::CallRecord;
-use postern_router::rest::{CreateCall, RestError, UpdateCall};
-use postern_types::{AccountSid, CallSid, Transport, UnixMicros};
+use postern_facts::{CallRecord, RecordingRecord};
+use postern_router::rest::{CreateCall, CreateRecording, RestError, UpdateCall, UpdateRecording};
+use postern_types::{AccountSid, CallSid, RecordingSid, Transport, UnixMicros};
 use serde::{Deserialize, Serialize};
 
 /// A question or an order; answered exactly once.
@@ -26,6 +26,26 @@ pub enum Request {
         sid: CallSid,
         /// What.
         update: Box<UpdateCall>,
+    },
+    /// Record a live leg. Answered by `Recording`; `NotLive` when the leg is over or unknown.
+    CreateRecording {
+        /// Whose it must be.
+        account: AccountSid,
+        /// Which leg.
+        call: CallSid,
+        /// How.
+        wanted: Box<CreateRecording>,
+    },
+    /// Pause, resume or end a recording that is made. Answered by `Recording`; `NotLive` when it is over or unknown.
+    UpdateRecording {
+        /// Whose it must be.
+        account: AccountSid,
+        /// Of which leg.
+        call: CallSid,
+        /// Which; none: the newest of the leg.
+        recording: Option<RecordingSid>,
+        /// What.
+        update: UpdateRecording,
     },
     /// The live legs, of one account or of all (none). Answered by `Calls`.
     LiveCalls {
@@ -66,6 +86,8 @@ pub enum Reply {
     Call(Box<CallRecord>),
     /// Legs.
     Calls(Vec<CallRecord>),
+    /// A recording.
+    Recording(Box<RecordingRecord>),
     /// It was done.
     Done,
     /// No such live call.

@@ -57,6 +57,29 @@ pub enum CallbackEvent {
     Completed,
 }
 
+/// Events of a recording.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum RecordingEvent {
+    /// It began.
+    InProgress,
+    /// Its file is there.
+    Completed,
+    /// There is no file: nothing was said, or it could not be written.
+    Absent,
+}
+
+impl RecordingEvent {
+    /// From the platform's word.
+    pub fn from_word(word: &str) -> Option<Self> {
+        match word {
+            "in-progress" => Some(Self::InProgress),
+            "completed" => Some(Self::Completed),
+            "absent" => Some(Self::Absent),
+            _ => None,
+        }
+    }
+}
+
 impl Application {
     pub(crate) fn read(r: &mut Reader<'_>, _: &str, f: &Fields<'_>) -> Option<Self> {
         let account = f.account(r, "account");

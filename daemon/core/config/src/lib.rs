@@ -28,6 +28,7 @@ mod number;
 mod probe;
 mod reader;
 mod realm;
+mod recordings;
 mod route;
 mod seeing;
 mod source;
@@ -47,7 +48,7 @@ pub use self::{
     account::Account,
     api::Api,
     appliance::Appliance,
-    application::{Application, CallbackEvent, HttpMethod},
+    application::{Application, CallbackEvent, HttpMethod, RecordingEvent},
     certificate::{Authorities, Identity},
     control_plane::ControlPlane,
     diagnostic::{Also, Colour, Diagnostic, Severity},
@@ -60,6 +61,7 @@ pub use self::{
     number::{Destination, NumberRoute},
     probe::Probe,
     realm::{Listener, Realm, RealmMedia, ServerTls},
+    recordings::Recordings,
     route::{Route, RouteFrom},
     seeing::{Seeing, Trace},
     trunk::{Address, ClientTls, Credentials, Prefix, SrtpMode, Trunk},
@@ -94,6 +96,8 @@ pub struct Config {
     pub accounts: BTreeMap<String, Account>,
     /// `media:`
     pub media: Media,
+    /// `recordings:`
+    pub recordings: Recordings,
     /// `api:`; none: no REST API over TCP (the tool's socket in the runtime folder is always there).
     pub api: Option<Api>,
     /// `control_plane:`; none: works alone.
@@ -172,6 +176,7 @@ fn read(r: &mut Reader<'_>, root: &Node) -> Option<Config> {
         Application::read,
     );
     let media = top.section_or_defaults(r, "media", "media").and_then(|f| Media::read(r, &f));
+    let recordings = top.section_or_defaults(r, "recordings", "recordings").and_then(|f| Recordings::read(r, &f));
     let api = top.section(r, "api", "api").and_then(|f| Api::read(r, &f));
     let control_plane = top.section(r, "control_plane", "control_plane").and_then(|f| ControlPlane::read(r, &f));
     let log = top.section_or_defaults(r, "log", "log").and_then(|f| Log::read(r, &f));
@@ -190,6 +195,7 @@ fn read(r: &mut Reader<'_>, root: &Node) -> Option<Config> {
         applications,
         accounts,
         media: media?,
+        recordings: recordings?,
         api,
         control_plane,
         log: log?,

@@ -265,6 +265,11 @@ pub(crate) const ROWS: &[Row] = &[
     one("media.quarantine", Duration { min_ms: 0, max_ms: MINUTE }, Value("5s"), "5s", "How long a port rests before its next call, so that stray packets of the last one are not heard."),
     many("media.prompt_folders", Path, Words("none"), "[/usr/share/postern/prompts]", "Folders below which documents may play local WAV files."),
 
+    one("recordings", Section, Words("as below"), "", "Where recordings of calls go, and how long they stay."),
+    one("recordings.folder", Path, Words("`recordings` in `appliance.state_folder`"), "/var/lib/postern/recordings", "The folder of the WAV files. It is made at the start when it is not there."),
+    one("recordings.max_mb", Integer { min: 1, max: 100_000_000 }, Value("4096"), "4096", "Megabytes of all recordings at most; the oldest are deleted first. An hour of one channel is 58 MB."),
+    one("recordings.days", Integer { min: 1, max: 36500 }, Value("90"), "90", "Days that a recording stays at most."),
+
     one("api", Section, Words("no REST API over TCP"), "", "REST API, event stream and metrics. The `postern` tool has its own socket and does not need it."),
     one("api.listen", Socket { port_optional: false }, Required, "127.0.0.1:8080", "Address and port, plain HTTP. Put a TLS proxy in front of any other than a loopback address."),
 

@@ -286,6 +286,63 @@ facts! {
         report: StreamReport,
     }
 
+    // ---- recordings ----
+
+    /// A recording began.
+    RecordingStarted = "recording.started", "bf51c955f19485e57fa3c6f6083d63ed", Info {
+        /// Its sid, `RE…`.
+        recording: String,
+        /// Who asked: `RecordVerb`, `DialVerb`, `StartCallRecordingAPI`, `StartConferenceRecordingAPI`, `Conference`.
+        source: String,
+        /// Channels of the file.
+        channels: u8,
+        /// What is heard in it: `inbound`, `outbound` or `both`.
+        track: String,
+    }
+    /// It was paused.
+    RecordingPaused = "recording.paused", "21c4417147fb4e1571f3f16bfe36b4d5", Info {
+        /// Its sid.
+        recording: String,
+        /// `skip`: the time is left out; `silence`: it stays, as silence.
+        behavior: String,
+    }
+    /// It goes on.
+    RecordingResumed = "recording.resumed", "1c2e6e4dcc16a73dc92b89eb4f5fd93c", Info {
+        /// Its sid.
+        recording: String,
+    }
+    /// It is over, and its file is whole.
+    RecordingEnded = "recording.ended", "55cc8b9e93b27b2644dcbdfe51c7d8cd", Info {
+        /// Its sid.
+        recording: String,
+        /// `stopped`, `full` (as long as it may be) or `silence`.
+        why: String,
+        /// How long it sounds, milliseconds.
+        duration_ms: u64,
+        /// Bytes of the file; 0: nothing was said, and there is none.
+        bytes: u64,
+        /// Packets that should be in it and are not, because the recorder did not keep up or their codec cannot be recorded.
+        lost: u64,
+    }
+    /// It could not be made, or ended before its time. The call goes on.
+    RecordingFailed = "recording.failed", "31530dc22e0e70f3c2cb9eee3d0d8b81", Error,
+        advice "Look at the free space and the permissions of the recordings' folder (`df`, `ls -ld`), at the disk's speed, and at `recordings:` in the configuration. What was written before is kept." {
+        /// Its sid.
+        recording: String,
+        /// Why.
+        why: String,
+        /// How long the part that was written sounds, milliseconds.
+        duration_ms: u64,
+    }
+    /// The oldest recordings were deleted: too many bytes, or too old.
+    RecordingsTrimmed = "recordings.trimmed", "72d8af54f10943f4adecf97be6bbb047", Notice,
+        advice "Fetch recordings before they leave, or raise `recordings.max_mb` or `recordings.days`." {
+        /// How many.
+        recordings: u64,
+        /// Bytes of their files.
+        bytes: u64,
+    }
+
     // ---- documents and application servers ----
 
     /// An application server is asked what to do.

@@ -16,7 +16,7 @@ pub mod text;
 mod written;
 
 pub use all::*;
-pub use record::CallRecord;
+pub use record::{CallRecord, RecordingRecord};
 pub use written::{BadWritten, Written};
 
 use postern_types::{AccountSid, CallSid, TrunkName, UnixMicros, UserName, id::EventSid};

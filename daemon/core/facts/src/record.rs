@@ -1,7 +1,7 @@
 //! What is kept of a call when it is over.
 
 use postern_types::{
-    AccountSid, CallSid, UnixMicros,
+    AccountSid, CallSid, RecordingSid, UnixMicros,
     cause::{Cause, EndedBy},
     leg::Party,
     media::StreamReport,
@@ -46,4 +46,36 @@ pub struct CallRecord {
     pub media: Option<Negotiated>,
     /// The audio's figures, last.
     pub quality: Option<StreamReport>,
+}
+
+/// One recording, live or finished: the recording resource of the REST API. Its file is `<sid>.wav` in the recordings' folder.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RecordingRecord {
+    /// Its name.
+    pub sid: RecordingSid,
+    /// The tenant.
+    pub account: Option<AccountSid>,
+    /// The leg that was recorded.
+    pub call: CallSid,
+    /// The conference, for a recording of one.
+    #[serde(default)]
+    pub conference: Option<String>,
+    /// Begin.
+    pub created: UnixMicros,
+    /// Last change.
+    pub updated: UnixMicros,
+    /// `in-progress`, `paused`, `completed` or `absent` (there is no file).
+    pub status: String,
+    /// Channels of the file.
+    pub channels: u8,
+    /// Who asked: `RecordVerb`, `DialVerb`, `StartCallRecordingAPI`, …
+    pub source: String,
+    /// `inbound`, `outbound` or `both`.
+    pub track: String,
+    /// How long it sounds, milliseconds; 0 while it is made.
+    pub duration_ms: u64,
+    /// Bytes of its file; 0 while it is made.
+    pub bytes: u64,
+    /// What went wrong.
+    pub error: Option<String>,
 }

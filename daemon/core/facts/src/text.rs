@@ -104,6 +104,19 @@ fn worded(fact: &Fact) -> String {
                 report.packets_sent
             )
         }
+        Fact::RecordingStarted(f) => {
+            format!("recording {} ({}, {}, {})", f.recording, f.source, f.track, count(f.channels.into(), "channel"))
+        }
+        Fact::RecordingPaused(f) => format!("recording {} paused ({})", f.recording, f.behavior),
+        Fact::RecordingResumed(f) => format!("recording {} goes on", f.recording),
+        Fact::RecordingEnded(f) if f.bytes == 0 => {
+            format!("recording {} ended ({}): nothing in it", f.recording, f.why)
+        }
+        Fact::RecordingEnded(f) => format!("recorded {} in {} ({})", took(f.duration_ms), f.recording, f.why),
+        Fact::RecordingFailed(f) => {
+            format!("recording {} failed after {}: {}", f.recording, took(f.duration_ms), f.why)
+        }
+        Fact::RecordingsTrimmed(f) => format!("{} deleted, {} bytes", count(f.recordings, "old recording"), f.bytes),
         Fact::AppRequested(f) => format!("asking {} ({}, {})", f.url, f.method, f.purpose),
         Fact::AppResponded(f) => {
             let verbs = if f.verbs.is_empty() { "no verbs" } else { &f.verbs };

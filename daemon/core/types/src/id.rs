@@ -117,6 +117,12 @@ sid!(
     "EV"
 );
 
+sid!(
+    /// A recording, `RE…`.
+    RecordingSid,
+    "RE"
+);
+
 macro_rules! name {
     ($(#[$doc:meta])* $name:ident) => {
         $(#[$doc])*

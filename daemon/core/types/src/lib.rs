@@ -1,7 +1,7 @@
 //! Nouns of the house, and the language that floors speak with each other.
 //!
 //! Everything here is plain data: no socket, no clock, no async. A plane and the router never import each
-//! other; they meet in [`leg`] (signaling and router) and [`media`] (media and router).
+//! other; they meet in [`leg`] (signaling and router), [`media`] (media and router) and [`recording`].
 
 #![forbid(unsafe_code)]
 
@@ -11,13 +11,14 @@ pub mod leg;
 pub mod media;
 pub mod number;
 pub mod queue;
+pub mod recording;
 pub mod secret;
 pub mod stream;
 pub mod time;
 pub mod transport;
 
 pub use cause::{Cause, EndedBy};
-pub use id::{AccountSid, AppName, CallSid, GroupName, RealmName, RequestId, Sid, TrunkName, UserName};
+pub use id::{AccountSid, AppName, CallSid, GroupName, RealmName, RecordingSid, RequestId, Sid, TrunkName, UserName};
 pub use number::E164;
 pub use queue::BoundedQueue;
 pub use secret::Secret;

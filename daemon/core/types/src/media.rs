@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     id::{CallSid, RealmName},
+    recording::TapId,
     stream::{Direction, Fingerprint, Format, Ice, SdesKey, SrtpSuite},
 };
 
@@ -148,6 +149,25 @@ pub enum MediaCommand {
     StopPlay {
         /// Whose.
         leg: CallSid,
+    },
+    /// Copy what the leg says and hears to whoever listens to taps, until [`MediaCommand::Untap`] or the leg's end. A leg has
+    /// few: see `TAPS_MAX` of the media plane; one too many is ignored.
+    Tap {
+        /// Whose.
+        leg: CallSid,
+        /// Its name.
+        tap: TapId,
+        /// What it says.
+        inbound: bool,
+        /// What it hears.
+        outbound: bool,
+    },
+    /// Copy no more.
+    Untap {
+        /// Whose.
+        leg: CallSid,
+        /// Which.
+        tap: TapId,
     },
     /// End the stream and free its ports. Answered by Closed.
     Close {

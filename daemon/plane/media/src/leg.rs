@@ -19,6 +19,7 @@ use crate::{
     latch::{Latch, is_usable},
     play::{OwnStream, PlayFormat, Player},
     proof::{Early, Proof},
+    tap::Taps,
     transcode::Ways,
     voice::Voice,
 };
@@ -118,6 +119,8 @@ pub struct Leg {
     pub(crate) voice: Option<Box<Voice>>,
     /// Its part of a transcoded pair.
     pub(crate) ways: Option<Box<Ways>>,
+    /// Who gets copies.
+    pub(crate) taps: Option<Box<Taps>>,
     pub(crate) reception: Reception,
     pub(crate) sent: Sent,
     /// Our side of RTCP.
@@ -165,6 +168,7 @@ impl Leg {
             play_format: None,
             voice: None,
             ways: None,
+            taps: None,
             reception: Reception::default(),
             sent: Sent::default(),
             control: Box::new(Control::new(random.rotate_left(32))),

@@ -28,6 +28,7 @@ pub mod ports;
 mod proof;
 mod quality;
 pub mod relay;
+pub mod tap;
 mod transcode;
 pub mod voice;
 mod worker;

@@ -5,7 +5,11 @@ use std::{
     hash::{BuildHasher, RandomState},
     io,
     net::{IpAddr, SocketAddr},
-    sync::{Arc, atomic::Ordering, mpsc::TrySendError},
+    sync::{
+        Arc,
+        atomic::Ordering,
+        mpsc::{Receiver, SyncSender, TrySendError, sync_channel},
+    },
     thread,
     time::{Duration, Instant},
 };
@@ -16,12 +20,14 @@ use postern_srtp::dtls::Identity;
 use postern_types::{
     CallSid, Now, RealmName,
     media::{MediaCommand, MediaEvent, StreamReport},
+    recording::Tapped,
 };
 use postern_uring::{Bell, SocketOptions, bind};
 
 use crate::{
     ports::Ports,
     relay::Limits,
+    tap,
     worker::{self, Command, Handle, Shared, Sockets, Start, Up},
 };
 
@@ -72,6 +78,9 @@ pub struct MediaPlane {
     slots_max: usize,
     /// Configurations taken since the start.
     reloads: u32,
+    /// Where workers put copies, and the end for who reads them.
+    taps: SyncSender<Tapped>,
+    tapped: Option<Receiver<Tapped>>,
 }
 
 struct Worker {
@@ -173,8 +182,9 @@ impl MediaPlane {
         }
         let identity = Arc::new(Identity::generate().map_err(io::Error::other)?);
         let limits = limits(config);
+        let (taps, tapped) = sync_channel(tap::UNDER_WAY_MAX);
         let workers = cpus.iter().map(|&cpu| {
-            let handle = start_worker(cpu, limits, &identity, &wake)?;
+            let handle = start_worker(cpu, limits, &identity, &wake, &taps)?;
             let started = handle.began;
             let (waiting, resting) = (VecDeque::new(), HashMap::new());
             Ok(Worker { handle, cpu, started, waiting, streams: 0, resting, over: false })
@@ -198,9 +208,16 @@ impl MediaPlane {
             resting: 0,
             slots_max: LEGS_MAX.min(descriptors.saturating_sub(OTHER_DESCRIPTORS) / 2),
             reloads: 0,
+            taps,
+            tapped: Some(tapped),
         };
         plane.take_realms(config);
         Ok(plane)
+    }
+
+    /// The copies of all taps, for the one who records; once.
+    pub fn take_tapped(&mut self) -> Option<Receiver<Tapped>> {
+        self.tapped.take()
     }
 
     /// What this machine cannot do, in words for a person.
@@ -274,6 +291,10 @@ impl MediaPlane {
                 self.say(leg, |slot| Command::Play { slot, play, prompt, times });
             }
             MediaCommand::StopPlay { leg } => self.say(leg, |slot| Command::StopPlay { slot }),
+            MediaCommand::Tap { leg, tap, inbound, outbound } => {
+                self.say(leg, |slot| Command::Tap { slot, tap, inbound, outbound });
+            }
+            MediaCommand::Untap { leg, tap } => self.say(leg, |slot| Command::Untap { slot, tap }),
             MediaCommand::Close { leg } => {
                 // When slots get short sockets are closed, so that every worker and realm can have them.
                 let keep = self.resting < RESTING_MAX && self.slots_used() < self.slots_max / 4 * 3;
@@ -378,7 +399,8 @@ impl MediaPlane {
             }
             self.workers[at].started = now;
             // Refused: as dead as before; the next call after a while tries again.
-            if let Ok(handle) = start_worker(self.workers[at].cpu, self.limits, &self.identity, &self.wake) {
+            if let Ok(handle) = start_worker(self.workers[at].cpu, self.limits, &self.identity, &self.wake, &self.taps)
+            {
                 let worker = &mut self.workers[at];
                 self.past.add(&worker.handle.shared);
                 worker.handle = handle;
@@ -686,9 +708,16 @@ impl Worker {
     }
 }
 
-fn start_worker(cpu: usize, limits: Limits, identity: &Arc<Identity>, wake: &Bell) -> io::Result<Handle> {
+fn start_worker(
+    cpu: usize,
+    limits: Limits,
+    identity: &Arc<Identity>,
+    wake: &Bell,
+    taps: &SyncSender<Tapped>,
+) -> io::Result<Handle> {
     let seed = RandomState::new().hash_one(cpu);
-    worker::start(Start { cpu, slots: LEGS_MAX, limits, seed, identity: identity.clone(), wake: wake.try_clone()? })
+    let (identity, wake, taps) = (identity.clone(), wake.try_clone()?, taps.clone());
+    worker::start(Start { cpu, slots: LEGS_MAX, limits, seed, identity, wake, taps })
 }
 
 fn limits(config: &Config) -> Limits {

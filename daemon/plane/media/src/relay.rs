@@ -17,6 +17,7 @@ use postern_srtp::dtls::Identity;
 use postern_types::{
     CallSid,
     media::{MediaEvent, PlayId, Prompt, StreamSetup},
+    recording::{TapId, Tapped, Track},
 };
 
 use crate::{
@@ -121,6 +122,8 @@ pub struct Relay {
     /// Sockets to connect, or to disconnect (none).
     bindings: VecDeque<(u32, Option<SocketAddr>)>,
     random: u64,
+    /// Copies that wait to be fetched.
+    pub(crate) tapped: VecDeque<(u32, Tapped)>,
 }
 
 impl Relay {
@@ -144,6 +147,7 @@ impl Relay {
             clock: None,
             bindings: VecDeque::with_capacity(slots),
             random: seed | 1,
+            tapped: VecDeque::new(),
         }
     }
 
@@ -300,6 +304,34 @@ impl Relay {
         }
     }
 
+    /// Copies what a leg says and hears, from now on; see [`Relay::poll_tapped`].
+    pub fn tap(&mut self, slot: u32, tap: TapId, inbound: bool, outbound: bool) {
+        if let Some(leg) = leg(&mut self.legs, slot) {
+            leg.taps.get_or_insert_default().add(tap, inbound, outbound);
+        }
+    }
+
+    /// Copies no more for this one.
+    pub fn untap(&mut self, slot: u32, tap: TapId) {
+        let Some(leg) = leg(&mut self.legs, slot) else { return };
+        if let Some(taps) = &mut leg.taps {
+            taps.remove(tap);
+        }
+        leg.taps.take_if(|taps| taps.is_empty());
+    }
+
+    /// The next copy for a recorder, and whose it is.
+    pub fn poll_tapped(&mut self) -> Option<(u32, Tapped)> {
+        self.tapped.pop_front()
+    }
+
+    /// The recorder had no room for a copy.
+    pub fn tap_lost(&mut self, slot: u32, tap: TapId) {
+        if let Some(taps) = leg(&mut self.legs, slot).and_then(|leg| leg.taps.as_mut()) {
+            taps.lose(tap);
+        }
+    }
+
     /// Ends a leg. The event is for the caller to tell, when the sockets are closed too.
     pub fn close(&mut self, slot: u32) -> Option<MediaEvent> {
         let leg = self.take(slot)?;
@@ -416,6 +448,9 @@ impl Relay {
             self.counts.dropped += 1;
             return None;
         }
+        if let Some(taps) = &mut leg.taps {
+            taps.copy(now, (slot, Track::Inbound), leg.setup.as_deref(), &room[..len], &mut self.tapped);
+        }
         let (to_slot, mapped) = (leg.partner?, leg.map[usize::from(header.payload_type)]);
         if leg.ways.is_some() {
             return self.rtp_by_ways(now, (slot, to_slot), header, kind == Kind::Event, (room, len));
@@ -442,6 +477,9 @@ impl Relay {
         let to = leg.rtp_destination().filter(|_| leg.player.is_none());
         let sent = to.and_then(|to| {
             set_type(room, mapped, header.marker || leg.mark_next);
+            if let Some(taps) = &mut leg.taps {
+                taps.copy(now, (slot, Track::Outbound), leg.setup.as_deref(), room.get(..len)?, &mut self.tapped);
+            }
             leg.crypto.protect(room, len, false).ok().map(|protected| (to, protected))
         });
         let Some((to, protected)) = sent else {
@@ -524,6 +562,9 @@ impl Relay {
             };
             self.plays.push(Reverse((player.next_at, slot)));
             let Some(to) = leg.rtp_destination() else { continue };
+            if let Some(taps) = &mut leg.taps {
+                taps.copy(now, (slot, Track::Outbound), leg.setup.as_deref(), &room[..len], &mut self.tapped);
+            }
             let (ssrc, timestamp, payload) = leg.own.latest(len);
             let Ok(protected) = leg.crypto.protect(room, len, false) else { continue };
             leg.sent.update(now, ssrc, payload, Some((timestamp, SAMPLE_RATE)));

@@ -18,6 +18,7 @@ use std::{
 
 use postern_audio::codec::is_known;
 use postern_rtp::{Header, TelephoneEvent, packet::HEADER_LEN};
+use postern_types::recording::Track;
 
 use crate::{
     ear::{Ear, Frame, Heard, rate_between},
@@ -273,6 +274,9 @@ impl Relay {
         let len = voice.poll_packet(&mut leg.own, room)?;
         let head = Header::parse(room.get(..len)?).ok()?;
         let clock_hz = voice.clock_hz();
+        if let Some(taps) = &mut leg.taps {
+            taps.copy(now, (slot, Track::Outbound), leg.setup.as_deref(), room.get(..len)?, &mut self.tapped);
+        }
         let protected = leg.crypto.protect(room, len, false).ok()?;
         leg.sent.update(now, head.ssrc, len - HEADER_LEN, Some((head.timestamp, clock_hz)));
         leg.figures.packets_sent += 1;

@@ -26,6 +26,7 @@ use postern_srtp::dtls::Identity;
 use postern_types::{
     CallSid, UnixMicros,
     media::{MediaEvent, PlayId, Prompt, StreamSetup},
+    recording::{TapId, Tapped},
 };
 use postern_uring::{Bell, Buffer, Completion, Options, Ring, SocketId};
 
@@ -78,6 +79,16 @@ pub(crate) enum Command {
     },
     StopPlay {
         slot: u32,
+    },
+    Tap {
+        slot: u32,
+        tap: TapId,
+        inbound: bool,
+        outbound: bool,
+    },
+    Untap {
+        slot: u32,
+        tap: TapId,
     },
     /// The leg is over. `keep`: its sockets stay in the ring, for [`Command::Reopen`]; what comes to them meanwhile is dropped.
     Close {
@@ -169,6 +180,8 @@ pub(crate) struct Start {
     pub seed: u64,
     pub identity: Arc<Identity>,
     pub wake: Bell,
+    /// Where copies for the recorder go.
+    pub taps: SyncSender<Tapped>,
 }
 
 /// Starts a worker and waits until its ring stands, so that an unfit kernel is an error of the start.
@@ -274,6 +287,7 @@ struct Worker {
     shared: Arc<Shared>,
     began: Instant,
     gather: Gather,
+    taps: SyncSender<Tapped>,
 }
 
 impl Worker {
@@ -302,6 +316,7 @@ impl Worker {
             shared,
             began,
             gather: Gather::new(began),
+            taps: start.taps,
         }
     }
 
@@ -339,6 +354,13 @@ impl Worker {
             }
             while let Some((slot, peer)) = self.relay.poll_binding() {
                 self.bind(slot, peer);
+            }
+            while let Some((slot, copy)) = self.relay.poll_tapped() {
+                // The recorder looks every few milliseconds; one that hangs costs its recordings, and no call.
+                let tap = copy.tap;
+                if self.taps.try_send(copy).is_err() {
+                    self.relay.tap_lost(slot, tap);
+                }
             }
             self.publish();
         }
@@ -423,6 +445,8 @@ impl Worker {
             Command::Unbridge { slot } => self.relay.unbridge(slot),
             Command::Play { slot, play, prompt, times } => self.relay.play(now, slot, play, prompt, times),
             Command::StopPlay { slot } => self.relay.stop_play(slot),
+            Command::Tap { slot, tap, inbound, outbound } => self.relay.tap(slot, tap, inbound, outbound),
+            Command::Untap { slot, tap } => self.relay.untap(slot, tap),
             Command::Reopen { slot, leg } => {
                 // Still connected to the peer of the leg before.
                 self.bind(slot, None);

@@ -13,8 +13,8 @@ mod tree;
 pub mod fuzz;
 
 pub use program::{
-    ClientNoun, Dial, Gather, Noun, Number, Pause, Play, Program, Prompt, Redirect, Reject, RejectReason, SipNoun,
-    StatusCallback, Target, Verb,
+    ClientNoun, Dial, DialRecord, Gather, Noun, Number, Pause, Play, Program, Prompt, Record, RecordingCallback,
+    Redirect, Reject, RejectReason, SipNoun, StatusCallback, Target, Verb,
 };
 pub use tree::{ATTRIBUTES_MAX, DEPTH_MAX, DOCUMENT_MAX, ELEMENTS_MAX};
 

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use postern_config::{CallbackEvent, HttpMethod};
+use postern_config::{CallbackEvent, HttpMethod, RecordingEvent};
 
 /// A whole document.
 #[derive(Debug, Clone, Default, PartialEq)]
@@ -22,6 +22,8 @@ pub enum Verb {
     Play(Play),
     /// Collect digits.
     Gather(Box<Gather>),
+    /// Record the caller.
+    Record(Box<Record>),
     /// Wait.
     Pause(Pause),
     /// Go on with another document.
@@ -39,6 +41,7 @@ impl Verb {
             Self::Dial(_) => "Dial",
             Self::Play(_) => "Play",
             Self::Gather(_) => "Gather",
+            Self::Record(_) => "Record",
             Self::Pause(_) => "Pause",
             Self::Redirect(_) => "Redirect",
             Self::Reject(_) => "Reject",
@@ -75,6 +78,8 @@ pub struct Dial {
     pub answer_on_bridge: bool,
     /// One after the other instead of all at once.
     pub sequential: bool,
+    /// The talk is recorded.
+    pub record: Option<DialRecord>,
 }
 
 /// Whom to dial.
@@ -165,6 +170,53 @@ pub enum Prompt {
     Play(Play),
     /// `<Pause>`.
     Pause(Pause),
+}
+
+/// `<Record>`.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Record {
+    /// So long at most.
+    pub max_length: Duration,
+    /// Silence of this length ends it.
+    pub timeout: Duration,
+    /// Keys that end it.
+    pub finish_on_key: String,
+    /// A tone says that it begins.
+    pub play_beep: bool,
+    /// Silence at both ends is cut off.
+    pub trim: bool,
+    /// Asked when something was said; none: the document's own URL.
+    pub action: Option<Target>,
+    /// Who is told.
+    pub callback: Option<RecordingCallback>,
+}
+
+/// How a `<Dial>` is recorded.
+#[derive(Debug, Clone, PartialEq)]
+pub struct DialRecord {
+    /// From the moment of dialing, not only from the answer.
+    pub from_ringing: bool,
+    /// Each party on a channel of its own.
+    pub dual: bool,
+    /// What the caller says is in it.
+    pub inbound: bool,
+    /// What the caller hears is in it.
+    pub outbound: bool,
+    /// Silence at both ends is cut off.
+    pub trim: bool,
+    /// Who is told.
+    pub callback: Option<RecordingCallback>,
+}
+
+/// Who is told of a recording.
+#[derive(Debug, Clone, PartialEq)]
+pub struct RecordingCallback {
+    /// Where, as written.
+    pub url: String,
+    /// How.
+    pub method: HttpMethod,
+    /// Of what; `completed` when nothing was named.
+    pub events: Vec<RecordingEvent>,
 }
 
 /// `<Pause>`.

@@ -2,7 +2,7 @@
 
 use std::{ops::RangeInclusive, time::Duration};
 
-use postern_config::{CallbackEvent, HttpMethod};
+use postern_config::{CallbackEvent, HttpMethod, RecordingEvent};
 use postern_types::Secret;
 
 use crate::{
@@ -18,12 +18,16 @@ const WARNINGS_MAX: usize = 32;
 /// Seconds of a `<Pause>` at most: one hour.
 const PAUSE_MAX: u32 = 3600;
 /// Verbs of the platform that are not built yet: told apart from a typing mistake.
-const NOT_BUILT: [&str; 16] = [
-    "Say", "Record", "Enqueue", "Leave", "Refer", "Connect", "Start", "Stop", "Echo", "Queue", "Sms", "Pay", "Prompt",
-    "Siprec", "Stream", "Message",
+const NOT_BUILT: [&str; 15] = [
+    "Say", "Enqueue", "Leave", "Refer", "Connect", "Start", "Stop", "Echo", "Queue", "Sms", "Pay", "Prompt", "Siprec",
+    "Stream", "Message",
 ];
 /// The same for what stands in `<Dial>`.
 const NOUNS_NOT_BUILT: [&str; 5] = ["Conference", "Queue", "Application", "Sim", "WhatsApp"];
+
+/// Attributes of everything that records.
+const RECORDING_CALLBACK: [&str; 3] =
+    ["recordingStatusCallback", "recordingStatusCallbackMethod", "recordingStatusCallbackEvent"];
 
 impl Program {
     /// Reads a document.
@@ -54,6 +58,7 @@ impl Reader<'_> {
             "Dial" => self.dial(element).map(|dial| Verb::Dial(Box::new(dial))),
             "Play" => self.play(element).map(Verb::Play),
             "Gather" => self.gather(element).map(|gather| Verb::Gather(Box::new(gather))),
+            "Record" => self.record(element).map(|record| Verb::Record(Box::new(record))),
             "Pause" => self.pause(element).map(Verb::Pause),
             "Redirect" => {
                 self.known(element, &["method"]);
@@ -84,7 +89,8 @@ impl Reader<'_> {
     fn dial(&mut self, element: &Element) -> Read<Dial> {
         let known =
             ["timeout", "timeLimit", "callerId", "action", "method", "hangupOnStar", "answerOnBridge", "sequential"];
-        self.known(element, &known);
+        let recording = ["record", "recordingTrack", "trim"];
+        self.known(element, &[&known[..], &recording, &RECORDING_CALLBACK].concat());
         let mut nouns = Vec::new();
         let number = element.text.trim();
         if !number.is_empty() {
@@ -116,6 +122,7 @@ impl Reader<'_> {
             hangup_on_star: self.flag(element, "hangupOnStar")?,
             answer_on_bridge: self.flag(element, "answerOnBridge")?,
             sequential: self.flag(element, "sequential")?,
+            record: self.dial_record(element)?,
         })
     }
 
@@ -200,6 +207,79 @@ impl Reader<'_> {
         Ok(Play { url: url.to_owned(), times })
     }
 
+    fn record(&mut self, element: &Element) -> Read<Record> {
+        let known = ["maxLength", "timeout", "finishOnKey", "playBeep", "trim", "action", "method", "transcribe"];
+        self.known(element, &[&known[..], &RECORDING_CALLBACK].concat());
+        self.leaf(element)?;
+        if self.flag(element, "transcribe")? {
+            return Err(self.error(element, "transcribe: speech is not built in this version yet".into()));
+        }
+        Ok(Record {
+            max_length: self.seconds(element, "maxLength", 1..=14_400)?.unwrap_or(Duration::from_secs(3600)),
+            timeout: self.seconds(element, "timeout", 1..=3600)?.unwrap_or(Duration::from_secs(5)),
+            finish_on_key: self.keys(element, "1234567890*#")?,
+            play_beep: attribute(element, "playBeep").is_none() || self.flag(element, "playBeep")?,
+            trim: self.trim(element, true)?,
+            action: self.action(element)?,
+            callback: self.recording_callback(element)?,
+        })
+    }
+
+    fn dial_record(&self, element: &Element) -> Read<Option<DialRecord>> {
+        let (from_ringing, dual) = match attribute(element, "record") {
+            None | Some("do-not-record" | "false" | "False") => return Ok(None),
+            Some("record-from-answer" | "true" | "True") => (false, false),
+            Some("record-from-answer-dual") => (false, true),
+            Some("record-from-ringing") => (true, false),
+            Some("record-from-ringing-dual") => (true, true),
+            Some(other) => {
+                let want = "do-not-record, record-from-answer, record-from-ringing, either perhaps with -dual";
+                return Err(self.value(element, "record", other, want));
+            }
+        };
+        let (inbound, outbound) = match attribute(element, "recordingTrack") {
+            None | Some("both") => (true, true),
+            Some("inbound") => (true, false),
+            Some("outbound") => (false, true),
+            Some(other) => return Err(self.value(element, "recordingTrack", other, "inbound, outbound or both")),
+        };
+        let (trim, callback) = (self.trim(element, false)?, self.recording_callback(element)?);
+        Ok(Some(DialRecord { from_ringing, dual, inbound, outbound, trim, callback }))
+    }
+
+    fn trim(&self, element: &Element, otherwise: bool) -> Read<bool> {
+        match attribute(element, "trim") {
+            None => Ok(otherwise),
+            Some("trim-silence") => Ok(true),
+            Some("do-not-trim") => Ok(false),
+            Some(other) => Err(self.value(element, "trim", other, "trim-silence or do-not-trim")),
+        }
+    }
+
+    fn recording_callback(&self, element: &Element) -> Read<Option<RecordingCallback>> {
+        let method = self.method(element, "recordingStatusCallbackMethod")?;
+        let mut events = Vec::new();
+        for word in attribute(element, "recordingStatusCallbackEvent").unwrap_or("completed").split_whitespace() {
+            let want = "in-progress, completed, absent";
+            let event = RecordingEvent::from_word(word)
+                .ok_or_else(|| self.value(element, "recordingStatusCallbackEvent", word, want))?;
+            if !events.contains(&event) {
+                events.push(event);
+            }
+        }
+        let url = attribute(element, "recordingStatusCallback").map(str::trim).filter(|url| !url.is_empty());
+        Ok(url.map(|url| RecordingCallback { url: url.to_owned(), method, events }))
+    }
+
+    /// Keys of `finishOnKey`.
+    fn keys(&self, element: &Element, otherwise: &str) -> Read<String> {
+        let keys = attribute(element, "finishOnKey").unwrap_or(otherwise);
+        if keys.len() > 12 || !keys.bytes().all(|b| b"0123456789*#".contains(&b)) {
+            return Err(self.value(element, "finishOnKey", keys, "digits, * and #"));
+        }
+        Ok(keys.to_owned())
+    }
+
     fn pause(&mut self, element: &Element) -> Read<Pause> {
         self.known(element, &["length"]);
         let length = self.seconds(element, "length", 0..=PAUSE_MAX)?.unwrap_or(Duration::from_secs(1));
@@ -224,15 +304,11 @@ impl Reader<'_> {
                 name => return Err(self.error(child, format!("<{name}> cannot stand in <Gather>"))),
             });
         }
-        let finish_on_key = attribute(element, "finishOnKey").unwrap_or("#");
-        if finish_on_key.len() > 12 || !finish_on_key.bytes().all(|b| b"0123456789*#".contains(&b)) {
-            return Err(self.value(element, "finishOnKey", finish_on_key, "digits, * and #"));
-        }
         Ok(Gather {
             prompts,
             num_digits: self.integer(element, "numDigits", 1..=128)?,
             timeout: self.seconds(element, "timeout", 0..=3600)?.unwrap_or(Duration::from_secs(5)),
-            finish_on_key: finish_on_key.to_owned(),
+            finish_on_key: self.keys(element, "#")?,
             action: self.action(element)?,
             action_on_empty_result: self.flag(element, "actionOnEmptyResult")?,
         })

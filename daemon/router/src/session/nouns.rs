@@ -40,6 +40,7 @@ impl Call {
         dialing.sequential = dial.sequential;
         dialing.time_limit = Some(dial.time_limit);
         dialing.hangup_on_star = dial.hangup_on_star;
+        dialing.record = dial.record.as_ref().map(|record| self.dial_recording(record));
         for outcome in failures {
             dialing.note(outcome);
         }
@@ -152,6 +153,7 @@ pub fn detail(verb: &Verb) -> String {
     match verb {
         Verb::Dial(dial) => dial.nouns.iter().map(noun_text).collect::<Vec<_>>().join(", "),
         Verb::Play(play) => crate::url::shown(&play.url),
+        Verb::Record(record) => format!("{} s at most", record.max_length.as_secs()),
         Verb::Gather(gather) => format!("{} prompts, {} s", gather.prompts.len(), gather.timeout.as_secs()),
         Verb::Pause(pause) => format!("{} s", pause.length.as_secs()),
         Verb::Redirect(redirect) => crate::url::shown(&redirect.target.url),

@@ -107,6 +107,7 @@ impl Call {
         match &mut self.session.as_mut()?.state {
             State::Playing(player) | State::Failing(player) => Some(player),
             State::Gathering(gathering) => Some(&mut gathering.player),
+            State::Recording(take) => Some(&mut take.player),
             _ => None,
         }
     }
@@ -144,6 +145,7 @@ impl Call {
         let Some(session) = &mut self.session else { return };
         match &mut session.state {
             State::Playing(_) => session.state = State::Ready,
+            State::Recording(_) => self.begin_take(cx, now),
             State::Failing(_) => self.end(cx, now, EndedBy::Router, Cause::new(200, "the application failed")),
             State::Gathering(gathering) => {
                 // A digit may have started it already.
@@ -230,6 +232,11 @@ impl Call {
     pub fn session_digit(&mut self, cx: &mut Context, now: Now, digit: char) {
         let sid = self.sid;
         let Some(session) = &mut self.session else { return };
+        if let State::Recording(take) = &session.state
+            && take.ends_with(digit)
+        {
+            return self.end_take(cx, now, digit);
+        }
         let State::Gathering(gathering) = &mut session.state else { return };
         // Barge-in: whoever presses has heard enough.
         let player = std::mem::replace(&mut gathering.player, Player::new(Vec::new()));

@@ -9,11 +9,13 @@ use std::{
 };
 
 use postern_config::*;
-use postern_facts::{CallRecord, Fact, Happened};
+use postern_facts::{CallRecord, Fact, Happened, RecordingRecord};
 use postern_types::{
-    AccountSid, AppName, CallSid, Cause, EndedBy, Now, RealmName, Secret, TrunkName, UnixMicros, UserName,
+    AccountSid, AppName, CallSid, Cause, EndedBy, Now, RealmName, RecordingSid, Secret, TrunkName, UnixMicros,
+    UserName,
     leg::{Dial, LegCommand, LegEvent, Offered, Party},
     media::{MediaCommand, MediaEvent, Prompt, StreamReport},
+    recording::{RecorderCommand, RecorderEvent, RecordingEnd, TapId},
     stream::{AudioStream, Codec, Direction, Fingerprint, Format},
 };
 use rand::{SeedableRng, rngs::StdRng};
@@ -33,6 +35,9 @@ pub struct World {
     pub prompts: VecDeque<(PromptKey, PromptSource)>,
     pub facts: Vec<Happened>,
     pub records: Vec<CallRecord>,
+    pub recorder: Vec<RecorderCommand>,
+    /// Each recording as it was stored last.
+    pub recordings: BTreeMap<RecordingSid, RecordingRecord>,
     /// Streams fail to open.
     pub no_ports: bool,
     /// The media plane does not answer.
@@ -189,6 +194,8 @@ impl World {
             prompts: VecDeque::new(),
             facts: Vec::new(),
             records: Vec::new(),
+            recorder: Vec::new(),
+            recordings: BTreeMap::new(),
             no_ports: false,
             deaf: false,
             auto_prompts: true,
@@ -213,6 +220,8 @@ impl World {
                     }
                 }
                 Output::Fact(fact) => self.facts.push(fact),
+                Output::Recorder(command) => self.recorder.push(command),
+                Output::Recording(record) => drop(self.recordings.insert(record.sid, *record)),
                 Output::Ended(record) => self.records.push(*record),
             }
         }
@@ -411,6 +420,19 @@ impl World {
             LegCommand::RejectReoffer { cause, .. } => format!("reject reoffer {}", cause.status),
         };
         self.commands.drain(..).map(|command| word(&command)).collect()
+    }
+
+    /// The tap of the latest recording.
+    pub fn tap(&self) -> TapId {
+        let start = |c: &RecorderCommand| if let RecorderCommand::Start(tap, _) = c { Some(*tap) } else { None };
+        self.recorder.iter().rev().find_map(start).expect("something is recorded")
+    }
+
+    /// The recorder ends a recording.
+    pub fn recorded(&mut self, tap: TapId, why: RecordingEnd, ms: u64) {
+        let (length, bytes) = (Duration::from_millis(ms), if ms > 0 { 44 + ms * 16 } else { 0 });
+        self.router.handle_recorder(self.now, RecorderEvent::Ended { tap, why, length, bytes, lost: 0 });
+        self.settle();
     }
 
     pub fn names(&self) -> Vec<&'static str> {

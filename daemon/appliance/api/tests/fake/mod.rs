@@ -6,13 +6,14 @@ use std::{
 };
 
 use postern_api::{
-    Admin, Answer, Asked, Context, EventFeed, EventHub, RecordQuery, RecordStore, StoreError, SwitchHandle, Tenants,
+    Admin, Answer, Asked, Context, EventFeed, EventHub, RecordQuery, RecordStore, RecordingQuery, RecordingStore,
+    StoreError, SwitchHandle, Tenants,
 };
 use postern_events::{RingLimits, Way};
-use postern_facts::{CallRecord, Event, Fact, Subject, Written};
-use postern_router::rest::{RestError, UpdateCall};
+use postern_facts::{CallRecord, Event, Fact, RecordingRecord, Subject, Written};
+use postern_router::rest::{RestError, UpdateCall, UpdateRecording};
 use postern_switch::{Reply, Request, Status, TraceOf, TracedMessage, Tracing};
-use postern_types::{AccountSid, CallSid, Transport, UnixMicros, UserName, id::EventSid, leg::Party};
+use postern_types::{AccountSid, CallSid, RecordingSid, Transport, UnixMicros, UserName, id::EventSid, leg::Party};
 use serde_json::{Value, json};
 use tokio::{
     net::TcpListener,
@@ -30,6 +31,9 @@ pub struct World {
     pub live: Vec<CallRecord>,
     pub finished: Vec<CallRecord>,
     pub facts: BTreeMap<CallSid, Vec<Value>>,
+    pub recordings: Vec<RecordingRecord>,
+    /// The audio of all recordings.
+    pub audio: Option<std::path::PathBuf>,
     pub reload_fails: bool,
     made: u64,
 }
@@ -55,7 +59,8 @@ impl Fake {
         let tenants = Tenants::default();
         tenants.replace(accounts());
         let shared = Arc::new(Shared(world.clone()));
-        let context = Context { switch, hub, store: shared.clone(), admin: shared, tenants };
+        let context =
+            Context { switch, hub, store: shared.clone(), recordings: shared.clone(), admin: shared, tenants };
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let url = format!("http://{}", listener.local_addr().unwrap());
         let (stop, stopped) = watch::channel(false);
@@ -113,6 +118,25 @@ pub fn record(sid: u128, created_s: u64, status: &str) -> CallRecord {
     }
 }
 
+/// A recording of a leg.
+pub fn recording(sid: u128, call: CallSid, status: &str) -> RecordingRecord {
+    RecordingRecord {
+        sid: RecordingSid(sid),
+        account: Some(ACCOUNT),
+        call,
+        conference: None,
+        created: UnixMicros(sid as u64 * 1_000_000),
+        updated: UnixMicros(0),
+        status: status.into(),
+        channels: 1,
+        source: "StartCallRecordingAPI".into(),
+        track: "both".into(),
+        duration_ms: 1500,
+        bytes: 4,
+        error: None,
+    }
+}
+
 async fn answer(mut questions: mpsc::Receiver<Asked>, world: Arc<Mutex<World>>) {
     while let Some(Asked { request, answer }) = questions.recv().await {
         _ = answer.send(world.lock().unwrap().answer(request));
@@ -153,6 +177,28 @@ impl World {
                 over.ended = Some(UnixMicros(over.created.0 + 5_000_000));
                 self.finished.push(over.clone());
                 Reply::Call(Box::new(over))
+            }
+            Request::CreateRecording { account, call, wanted } => {
+                if !self.live.iter().any(|r| r.sid == call && r.account == Some(account)) {
+                    return Reply::NotLive;
+                }
+                let mut made = recording(0x2000 + self.recordings.len() as u128, call, "in-progress");
+                made.channels = if wanted.dual { 2 } else { 1 };
+                self.recordings.push(made.clone());
+                Reply::Recording(Box::new(made))
+            }
+            Request::UpdateRecording { call, recording, update, .. } => {
+                let live = |r: &&mut RecordingRecord| {
+                    r.call == call && recording.is_none_or(|sid| r.sid == sid) && r.status != "completed"
+                };
+                let Some(found) = self.recordings.iter_mut().rev().find(live) else { return Reply::NotLive };
+                found.status = match update {
+                    UpdateRecording::Pause { .. } => "paused",
+                    UpdateRecording::Resume => "in-progress",
+                    UpdateRecording::Stop => "completed",
+                }
+                .into();
+                Reply::Recording(Box::new(found.clone()))
             }
             Request::LiveCalls { account } => {
                 Reply::Calls(self.live.iter().filter(|r| mine(r, account)).cloned().collect())
@@ -222,6 +268,25 @@ impl RecordStore for Shared {
         world.finished.retain(|r| r.sid != sid);
         let gone = world.finished.len() < before;
         Box::pin(async move { Ok(gone) })
+    }
+}
+
+impl RecordingStore for Shared {
+    fn find(&self, sid: RecordingSid) -> Answer<'_, Result<Option<RecordingRecord>, StoreError>> {
+        let found = self.0.lock().unwrap().recordings.iter().find(|r| r.sid == sid).cloned();
+        Box::pin(async move { Ok(found) })
+    }
+    fn list(&self, query: RecordingQuery) -> Answer<'_, Result<Vec<RecordingRecord>, StoreError>> {
+        let found = query.select(self.0.lock().unwrap().recordings.iter().cloned());
+        Box::pin(async move { Ok(found) })
+    }
+    fn delete(&self, sid: RecordingSid) -> Answer<'_, Result<bool, StoreError>> {
+        self.0.lock().unwrap().recordings.retain(|r| r.sid != sid);
+        Box::pin(async move { Ok(true) })
+    }
+    fn open(&self, _sid: RecordingSid) -> Answer<'_, std::io::Result<std::fs::File>> {
+        let path = self.0.lock().unwrap().audio.clone().unwrap_or_default();
+        Box::pin(async move { std::fs::File::open(path) })
     }
 }
 

@@ -3,11 +3,13 @@
 //! Each has a start function that returns a handle. What comes back reaches the switch through one callback, [`Report`],
 //! which must not block: it puts a [`DriverInput`] into the switch's queue.
 
+pub mod archive;
 pub mod files;
 pub mod http;
 pub mod journal;
 pub mod nats;
 pub mod prompts;
+pub mod recorder;
 pub mod resolve;
 pub mod spool;
 pub mod store;
@@ -15,11 +17,13 @@ pub mod streams;
 
 use std::{net::IpAddr, sync::Arc};
 
-use postern_facts::{Fact, Happened, LinkCommand, LinkDown, LinkUp, SpoolTrimmed, StoreFailed, Subject};
+use postern_facts::{
+    Fact, Happened, LinkCommand, LinkDown, LinkUp, RecordingsTrimmed, SpoolTrimmed, StoreFailed, Subject,
+};
 use postern_router::{HttpFailure, HttpResponse, PromptKey};
 use postern_signaling::ResolveId;
 use postern_switch::Input;
-use postern_types::{RequestId, media::Prompt};
+use postern_types::{RequestId, media::Prompt, recording::RecorderEvent};
 
 /// Takes what drivers have to say to the switch, from any thread, without blocking.
 pub type Report = Arc<dyn Fn(DriverInput) + Send + Sync>;
@@ -40,6 +44,15 @@ pub enum DriverInput {
         key: PromptKey,
         /// The samples, or why not, in words.
         result: Result<Arc<Prompt>, String>,
+    },
+    /// A recording is over.
+    Recorder(RecorderEvent),
+    /// Old recordings were deleted.
+    RecordingsTrimmed {
+        /// How many.
+        recordings: u64,
+        /// Bytes of their files.
+        bytes: u64,
     },
     /// A host was looked up; empty: it has no address, or nobody answers.
     Resolved {
@@ -91,6 +104,8 @@ impl DriverInput {
         let fact: Fact = match self {
             Self::HttpDone { id, result } => return Input::Http(id, result),
             Self::PromptDone { key, result } => return Input::Prompt(key, result),
+            Self::Recorder(event) => return Input::Recorder(event),
+            Self::RecordingsTrimmed { recordings, bytes } => RecordingsTrimmed { recordings, bytes }.into(),
             Self::Resolved { id, addresses } => return Input::Resolved(id, addresses),
             Self::StoreFailed { file, why } => StoreFailed { file, why }.into(),
             Self::LinkUp { server, waiting } => LinkUp { server, waiting }.into(),
@@ -114,6 +129,10 @@ pub struct Drivers {
     pub http: http::Http,
     /// Audio.
     pub prompts: prompts::Prompts,
+    /// Recordings.
+    pub recorder: recorder::Recorder,
+    /// What is known of them.
+    pub archive: archive::Archive,
     /// Names.
     pub resolver: resolve::Resolver,
 }

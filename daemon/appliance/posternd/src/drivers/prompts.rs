@@ -29,6 +29,10 @@ const WAITING_MAX: usize = 4096;
 /// To fetch one.
 const FETCH_WITHIN: Duration = Duration::from_secs(15);
 
+/// The tone before a recording.
+const BEEP_HZ: f64 = 1000.0;
+const BEEP_MS: u32 = 400;
+
 /// From where, until when it may be used, and the samples.
 type Kept = (PromptSource, Instant, Arc<Prompt>);
 
@@ -100,6 +104,7 @@ impl Prompts {
             PromptSource::Tone(Tone::Error) => tone::error(),
             PromptSource::Tone(Tone::Busy) => tone::busy(),
             PromptSource::Tone(Tone::Ringback) => tone::ringback(),
+            PromptSource::Tone(Tone::Beep) => tone::tone(&[BEEP_HZ], BEEP_MS),
         };
         let prompt = Arc::new(prompt);
         self.keep(source.clone(), now + KEPT_FOR, prompt.clone());

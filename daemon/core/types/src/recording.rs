@@ -1,0 +1,146 @@
+//! The language between the router, the media plane and the recorder: copies of what a leg says and hears.
+//!
+//! A tap is put on a leg ([`MediaCommand::Tap`](crate::media::MediaCommand)); the media worker copies packets to whoever listens,
+//! by a bounded queue, and never waits for it. The recorder makes a file of the copies.
+
+use std::time::{Duration, Instant};
+
+use crate::id::RecordingSid;
+
+/// Names a tap; never used twice.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct TapId(pub u64);
+
+/// Bytes of a copied payload at most: 80 ms of G.711. A larger one is counted as lost.
+pub const TAPPED_MAX: usize = 640;
+
+/// Whose voice a copy is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Track {
+    /// The leg's party: what it says.
+    Inbound,
+    /// What it hears: another party, a prompt, a conference.
+    Outbound,
+}
+
+/// How a copied payload is coded.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Coding {
+    /// G.711 A-law, 8000 Hz.
+    Alaw,
+    /// G.711 µ-law, 8000 Hz.
+    Ulaw,
+}
+
+/// A copied packet.
+#[derive(Clone)]
+pub struct Tapped {
+    /// For whom.
+    pub tap: TapId,
+    /// When it came or left.
+    pub at: Instant,
+    /// Whose voice.
+    pub track: Track,
+    /// How it is coded.
+    pub coding: Coding,
+    /// The stream that it is of, and its place there (RTP).
+    pub ssrc: u32,
+    /// See above.
+    pub timestamp: u32,
+    /// Packets of this tap that could not be copied so far: the queue was full, or nobody can read their codec.
+    pub lost: u64,
+    /// Bytes of `room` that are the payload.
+    pub len: u16,
+    /// The payload.
+    pub room: [u8; TAPPED_MAX],
+}
+
+impl Tapped {
+    /// The payload's bytes.
+    pub fn payload(&self) -> &[u8] {
+        &self.room[..usize::from(self.len).min(TAPPED_MAX)]
+    }
+}
+
+impl std::fmt::Debug for Tapped {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Tapped").field("tap", &self.tap).field("track", &self.track).finish_non_exhaustive()
+    }
+}
+
+/// What is to be recorded, and how.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct RecordingSetup {
+    /// Names the file.
+    pub recording: RecordingSid,
+    /// The tracks that are heard in it.
+    pub inbound: bool,
+    /// See above.
+    pub outbound: bool,
+    /// Two channels: inbound left, outbound right. Else one with both.
+    pub stereo: bool,
+    /// Silence at both ends is cut off.
+    pub trim: bool,
+    /// Seconds at most; 0: as long as a file can be.
+    pub seconds_max: u32,
+    /// It ends when the inbound track has been silent for so long.
+    pub silence: Option<Duration>,
+}
+
+/// What the router wants of the recorder. A command for a tap that is not there is ignored.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum RecorderCommand {
+    /// Begin. Exactly one [`RecorderEvent::Ended`] follows, sooner or later.
+    Start(TapId, RecordingSetup),
+    /// Leave out what comes; with `silence` its time stays, as silence.
+    Pause {
+        /// Which.
+        tap: TapId,
+        /// Whether its time stays.
+        silence: bool,
+    },
+    /// Go on.
+    Resume(TapId),
+    /// End with what came until now.
+    Stop(TapId),
+}
+
+/// Why a recording ended.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum RecordingEnd {
+    /// It was stopped.
+    Stopped,
+    /// It is as long as it may be.
+    Full,
+    /// Nothing was said for too long.
+    Silence,
+    /// The disk refused it, was too slow, or is full; what was written before is kept.
+    Failed(String),
+}
+
+/// What the recorder tells.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum RecorderEvent {
+    /// A recording is over; its file is whole, or gone when nothing is in it.
+    Ended {
+        /// Which.
+        tap: TapId,
+        /// Why.
+        why: RecordingEnd,
+        /// How long it sounds.
+        length: Duration,
+        /// Bytes of its file; 0: there is none.
+        bytes: u64,
+        /// Packets that should be in it and are not.
+        lost: u64,
+    },
+}
+
+impl RecorderEvent {
+    /// The tap that this is about.
+    pub fn tap(&self) -> TapId {
+        match self {
+            Self::Ended { tap, .. } => *tap,
+        }
+    }
+}

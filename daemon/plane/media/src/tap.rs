@@ -1,0 +1,107 @@
+//! Taps: copies of a leg's packets for whoever records it. A tap never changes what becomes of a packet, and never waits.
+//!
+//! A copied packet costs a header's reading and 700 bytes moved; a leg without taps one comparison.
+
+use std::{collections::VecDeque, time::Instant};
+
+use postern_rtp::Header;
+use postern_types::{
+    media::StreamSetup,
+    recording::{Coding, TAPPED_MAX, TapId, Tapped, Track},
+    stream::Codec,
+};
+
+/// Taps of one leg at most: a document's recording, one by REST, and as many again.
+pub const TAPS_MAX: usize = 4;
+/// Copies that wait in one worker for its next turn. Beyond it they are lost and counted.
+pub(crate) const WAITING_MAX: usize = 2048;
+/// Copies under way to the recorder at once, of all workers: 200 ms of 400 recorded legs, and 3 MB.
+pub const UNDER_WAY_MAX: usize = 4096;
+
+/// The taps of a leg.
+#[derive(Debug, Default)]
+pub(crate) struct Taps(Vec<Tap>);
+
+#[derive(Debug)]
+struct Tap {
+    id: TapId,
+    inbound: bool,
+    outbound: bool,
+    lost: u64,
+}
+
+impl Taps {
+    /// One more; false: there are too many.
+    pub fn add(&mut self, id: TapId, inbound: bool, outbound: bool) -> bool {
+        let has_room = self.0.len() < TAPS_MAX;
+        if has_room {
+            self.0.push(Tap { id, inbound, outbound, lost: 0 });
+        }
+        has_room
+    }
+
+    pub fn remove(&mut self, id: TapId) {
+        self.0.retain(|tap| tap.id != id);
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    /// A copy did not reach whom it is for.
+    pub fn lose(&mut self, id: TapId) {
+        self.0.iter_mut().filter(|tap| tap.id == id).for_each(|tap| tap.lost += 1);
+    }
+
+    /// Copies an RTP packet in the clear, with a payload type of this leg, for each tap that wants its track.
+    #[cold]
+    pub fn copy(
+        &mut self,
+        now: Instant,
+        (slot, track): (u32, Track),
+        setup: Option<&StreamSetup>,
+        packet: &[u8],
+        to: &mut VecDeque<(u32, Tapped)>,
+    ) {
+        let Some(setup) = setup else { return };
+        let Ok(header) = Header::parse(packet) else { return };
+        // Digits and comfort noise are no voice: they leave silence.
+        if setup.telephone_event == Some(header.payload_type) || header.payload_type == 13 {
+            return;
+        }
+        let payload = header.payload(packet).unwrap_or_default();
+        let all = setup.formats.iter().chain([&setup.format]);
+        let codec = all.into_iter().find(|format| format.payload_type == header.payload_type).map(|f| &f.codec);
+        let coding = match codec {
+            Some(Codec::Pcma) => Some(Coding::Alaw),
+            Some(Codec::Pcmu) => Some(Coding::Ulaw),
+            _ => None,
+        };
+        for tap in &mut self.0 {
+            if !(if track == Track::Inbound { tap.inbound } else { tap.outbound }) {
+                continue;
+            }
+            let Some(coding) = coding.filter(|_| payload.len() <= TAPPED_MAX && to.len() < WAITING_MAX) else {
+                tap.lost += 1;
+                continue;
+            };
+            let mut room = [0; TAPPED_MAX];
+            room[..payload.len()].copy_from_slice(payload);
+            let copy = Tapped {
+                tap: tap.id,
+                at: now,
+                track,
+                coding,
+                ssrc: header.ssrc,
+                timestamp: header.timestamp,
+                lost: tap.lost,
+                len: payload.len() as u16,
+                room,
+            };
+            to.push_back((slot, copy));
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;
