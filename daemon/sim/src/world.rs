@@ -276,8 +276,8 @@ impl World {
         match output {
             Output::Send { local, destination, bytes } => {
                 self.read_by_another(&bytes);
-                self.sent.push((destination, bytes.clone()));
-                let datagram = Datagram { source: local, destination, bytes };
+                self.sent.push((destination, bytes.to_vec()));
+                let datagram = Datagram { source: local, destination, bytes: bytes.to_vec() };
                 self.network.send(self.now.instant, &mut self.rng, datagram);
             }
             Output::Connection(id, command) => {

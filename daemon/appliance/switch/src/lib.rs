@@ -90,7 +90,7 @@ pub enum Output {
         /// Where to.
         destination: SocketAddr,
         /// Its bytes.
-        bytes: Vec<u8>,
+        bytes: Arc<[u8]>,
     },
     /// For the driver of a SIP connection.
     Connection(ConnectionId, ConnectionCommand),

@@ -46,7 +46,7 @@ impl Bench {
         for output in outputs {
             match output {
                 Output::Send { destination, bytes, .. } => {
-                    self.sent.push((destination, String::from_utf8(bytes).expect("ours is text")));
+                    self.sent.push((destination, String::from_utf8(bytes.to_vec()).expect("ours is text")));
                 }
                 Output::Leg(event) => self.events.push(event),
                 _ => {}

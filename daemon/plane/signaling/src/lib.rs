@@ -307,7 +307,7 @@ impl Signaling {
     fn run(&mut self, now: Now) {
         while let Some(output) = self.transactions.poll_output() {
             match output {
-                transaction::Output::Send { flow, bytes } => self.send(now.instant, flow, bytes.to_vec()),
+                transaction::Output::Send { flow, bytes } => self.send(now.instant, flow, bytes),
                 transaction::Output::Request { key, request, flow } => self.on_request(now, key, request, flow),
                 transaction::Output::Cancelled { invite, request } => self.on_cancelled(now.instant, invite, &request),
                 transaction::Output::Ack { request, .. } => self.on_ack(now.instant, &request),
@@ -330,10 +330,10 @@ impl Signaling {
         self.tell_refused_connections(now.instant);
     }
 
-    fn send(&mut self, now: Instant, flow: Flow, bytes: Vec<u8>) {
+    fn send(&mut self, now: Instant, flow: Flow, bytes: Arc<[u8]>) {
         self.counters.sent += 1;
         if flow.transport != Transport::Udp {
-            return self.send_by_connection(now, flow, bytes);
+            return self.send_by_connection(now, flow, bytes.to_vec());
         }
         self.outputs.push_back(Output::Send { local: flow.local, destination: flow.remote, bytes });
     }

@@ -3,6 +3,7 @@
 use std::{
     collections::BTreeMap,
     net::{IpAddr, SocketAddr},
+    sync::Arc,
 };
 
 use postern_facts::Happened;
@@ -18,7 +19,7 @@ pub enum Output {
         /// To whom.
         destination: SocketAddr,
         /// What.
-        bytes: Vec<u8>,
+        bytes: Arc<[u8]>,
     },
     /// For the driver of a connection.
     Connection(ConnectionId, ConnectionCommand),

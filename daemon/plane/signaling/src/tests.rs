@@ -133,7 +133,7 @@ impl World {
         while let Some(output) = self.signaling.poll_output() {
             match output {
                 Output::Send { destination, bytes, .. } => {
-                    self.sent.push((destination, String::from_utf8(bytes).unwrap()))
+                    self.sent.push((destination, String::from_utf8(bytes.to_vec()).unwrap()))
                 }
                 Output::Connection(id, command) => self.commands.push((id, command)),
                 Output::Leg(event) => self.events.push(event),

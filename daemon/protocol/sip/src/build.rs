@@ -3,7 +3,7 @@
 //! Values come from peers and from documents: CR, LF and NUL become spaces here, in one place, so that no value can
 //! begin a header of its own. What has a grammar is quoted or escaped by [`name_addr`], [`quoted`] and [`Uri`].
 
-use std::{fmt, fmt::Write, net::SocketAddr, sync::Arc};
+use std::{net::SocketAddr, sync::Arc};
 
 use postern_types::Transport;
 
@@ -13,6 +13,7 @@ use crate::{
     scan,
     status::reason_of,
     uri::{Parts, Uri},
+    write,
 };
 
 /// Room for the head of an ordinary message, so that it is not grown while written.
@@ -51,10 +52,10 @@ impl Fields {
     }
 
     /// A known header whose value is put together, in its place.
-    fn composed(&mut self, name: Name, value: fmt::Arguments<'_>) {
+    fn composed(&mut self, name: Name, value: impl FnOnce(&mut String)) {
         self.push(name, name.as_str(), |text| {
             let from = text.len();
-            let _ = text.write_fmt(value);
+            value(text);
             if !is_clean(&text[from..]) {
                 let raw = text.split_off(from);
                 push_clean(&raw, text);
@@ -83,25 +84,11 @@ impl Fields {
         if let Some(content_type) = content_type {
             self.known(Name::ContentType, content_type);
         }
-        self.known(Name::ContentLength, itoa(body.len(), &mut [0; 20]));
+        self.push(Name::ContentLength, Name::ContentLength.as_str(), |text| write::number(text, body.len()));
         self.text.push_str("\r\n");
         let body = if body.is_empty() { empty_body() } else { body.into() };
         (Headers { text: self.text.into(), marks: self.marks.into() }, body)
     }
-}
-
-/// Digits without an allocation: Content-Length and Max-Forwards stand in every message.
-fn itoa(mut number: usize, buffer: &mut [u8; 20]) -> &str {
-    let mut at = buffer.len();
-    loop {
-        at -= 1;
-        buffer[at] = b'0' + (number % 10) as u8;
-        number /= 10;
-        if number == 0 {
-            break;
-        }
-    }
-    std::str::from_utf8(&buffer[at..]).expect("digits are ASCII")
 }
 
 fn is_clean(value: &str) -> bool {
@@ -195,19 +182,27 @@ impl RequestBuilder {
     pub fn via(mut self, sent_by: impl Into<SentBy>, branch: &str) -> Self {
         let SentBy { transport, address } = sent_by.into();
         let transport = transport.in_via();
-        self.fields.composed(Name::Via, format_args!("SIP/2.0/{transport} {address};branch={branch};rport"));
+        self.fields.composed(Name::Via, |text| {
+            ["SIP/2.0/", transport, " "].into_iter().for_each(|part| text.push_str(part));
+            write::address(text, address);
+            [";branch=", branch, ";rport"].into_iter().for_each(|part| text.push_str(part));
+        });
         self
     }
 
     /// CSeq with this request's method.
     pub fn cseq(mut self, number: u32) -> Self {
-        self.fields.composed(Name::CSeq, format_args!("{number} {}", self.method));
+        self.fields.composed(Name::CSeq, |text| {
+            write::number(text, number as usize);
+            text.push(' ');
+            text.push_str(self.method.as_str());
+        });
         self
     }
 
     /// Max-Forwards.
     pub fn max_forwards(mut self, hops: u8) -> Self {
-        self.fields.known(Name::MaxForwards, itoa(hops.into(), &mut [0; 20]));
+        self.fields.push(Name::MaxForwards, Name::MaxForwards.as_str(), |text| write::number(text, hops.into()));
         self
     }
 
@@ -306,10 +301,9 @@ impl<'a> ResponseBuilder<'a> {
     pub fn build(self) -> Response {
         let from = &self.request.headers;
         let mut fields = Fields { text: String::with_capacity(HEAD_USUAL), marks: Vec::with_capacity(FIELDS_USUAL) };
-        let mut digits = [0; 20];
-        for part in ["SIP/2.0 ", itoa(self.status.into(), &mut digits), " "] {
-            fields.text.push_str(part);
-        }
+        fields.text.push_str("SIP/2.0 ");
+        write::number(&mut fields.text, self.status.into());
+        fields.text.push(' ');
         let reason_start = fields.text.len() as u32;
         push_clean(self.reason, &mut fields.text);
         let reason = (reason_start, fields.text.len() as u32);
@@ -317,7 +311,7 @@ impl<'a> ResponseBuilder<'a> {
         for (at, value) in from.list(Name::Via).enumerate() {
             match (at, self.request.source, Via::parse(value)) {
                 (0, Some(source), Ok(via)) if needs_received(&via, source) => {
-                    fields.composed(Name::Via, format_args!("{}", ReceivedVia { via, source }));
+                    fields.composed(Name::Via, |text| received_via(text, &via, source));
                 }
                 _ => fields.known(Name::Via, value),
             }
@@ -326,7 +320,9 @@ impl<'a> ResponseBuilder<'a> {
             let Some(value) = from.first(name) else { continue };
             match self.to_tag {
                 Some(tag) if name == Name::To && from.to().is_ok_and(|to| to.tag().is_none()) => {
-                    fields.composed(name, format_args!("{value};tag={tag}"));
+                    fields.composed(name, |text| {
+                        [value, ";tag=", tag].into_iter().for_each(|part| text.push_str(part));
+                    });
                 }
                 _ => fields.known(name, value),
             }
@@ -343,34 +339,28 @@ fn needs_received(via: &Via<'_>, source: SocketAddr) -> bool {
 }
 
 /// A Via with `received`, and `rport` when it asks for it, filled in.
-struct ReceivedVia<'a> {
-    via: Via<'a>,
-    source: SocketAddr,
-}
-
-impl fmt::Display for ReceivedVia<'_> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { via, source } = self;
-        write!(f, "SIP/2.0/{} {}", via.transport, via.host)?;
-        if let Some(port) = via.port {
-            write!(f, ":{port}")?;
+fn received_via(text: &mut String, via: &Via<'_>, source: SocketAddr) {
+    ["SIP/2.0/", via.transport, " ", via.host].into_iter().for_each(|part| text.push_str(part));
+    if let Some(port) = via.port {
+        text.push(':');
+        write::port(text, port);
+    }
+    for (name, param) in via.params.iter() {
+        if name.eq_ignore_ascii_case("received") || name.eq_ignore_ascii_case("rport") {
+            continue;
         }
-        for (name, param) in via.params.iter() {
-            if name.eq_ignore_ascii_case("received") || name.eq_ignore_ascii_case("rport") {
-                continue;
-            }
-            f.write_str(";")?;
-            f.write_str(name)?;
-            if let Some(param) = param {
-                f.write_str("=")?;
-                f.write_str(param)?;
-            }
+        text.push(';');
+        text.push_str(name);
+        if let Some(param) = param {
+            text.push('=');
+            text.push_str(param);
         }
-        write!(f, ";received={}", source.ip())?;
-        if via.rport().is_some() {
-            write!(f, ";rport={}", source.port())?;
-        }
-        Ok(())
+    }
+    text.push_str(";received=");
+    write::ip(text, source.ip());
+    if via.rport().is_some() {
+        text.push_str(";rport=");
+        write::port(text, source.port());
     }
 }
 

@@ -33,6 +33,7 @@ pub mod transaction;
 pub mod uri;
 
 mod scan;
+mod write;
 
 pub use build::{RequestBuilder, ResponseBuilder, SentBy};
 pub use message::{Headers, Message, Method, Name, ParseError, Request, Response};

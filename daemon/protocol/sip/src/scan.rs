@@ -1,13 +1,43 @@
 //! The few ways that SIP text is cut: white space with folds, lists outside quotes, tokens. No allocation.
+//!
+//! What cuts is always ASCII, and the texts are short: bytes are looked at one by one, which is done before a search by `char`
+//! has been set up. A message of a call is cut some hundred times.
 
 /// SP, HT and the CR LF of a fold.
 pub(crate) fn is_lws(c: char) -> bool {
     matches!(c, ' ' | '\t' | '\r' | '\n')
 }
 
+/// The same of a byte.
+pub(crate) fn is_lws_byte(b: u8) -> bool {
+    matches!(b, b' ' | b'\t' | b'\r' | b'\n')
+}
+
 /// Without white space and folds at both ends.
 pub(crate) fn trim(text: &str) -> &str {
-    text.trim_matches(is_lws)
+    let is_text = |b: &u8| !is_lws_byte(*b);
+    let bytes = text.as_bytes();
+    match (bytes.iter().position(is_text), bytes.iter().rposition(is_text)) {
+        (Some(first), Some(last)) => &text[first..=last],
+        _ => &text[..0],
+    }
+}
+
+/// Where an ASCII character first stands.
+pub(crate) fn find(text: &str, wanted: u8) -> Option<usize> {
+    debug_assert!(wanted.is_ascii());
+    text.bytes().position(|b| b == wanted)
+}
+
+/// What is in front of an ASCII character, and what is behind it.
+pub(crate) fn cut(text: &str, wanted: u8) -> Option<(&str, &str)> {
+    let at = find(text, wanted)?;
+    Some((&text[..at], &text[at + 1..]))
+}
+
+/// Whether there is white space, or one of these ASCII characters.
+pub(crate) fn has_lws_or(text: &str, others: &[u8]) -> bool {
+    text.bytes().any(|b| is_lws_byte(b) || others.contains(&b))
 }
 
 /// RFC 3261 25.1 token.

@@ -6,7 +6,7 @@
 
 use std::{borrow::Cow, fmt, net::IpAddr};
 
-use crate::scan;
+use crate::{scan, write};
 
 /// A URI as written, borrowed or owned, with its parts marked. Cheap to make: parsing allocates nothing.
 #[derive(Clone)]
@@ -82,7 +82,8 @@ impl<'a> Uri<'a> {
         let host = bracketed.as_deref().unwrap_or(host);
         text.push_str(host);
         if let Some(port) = port {
-            text.push_str(&format!(":{port}"));
+            text.push(':');
+            write::port(&mut text, port);
         }
         let parts = Parts::parse(&text)?;
         if &text[parts.host.0 as usize..parts.host.1 as usize] != host {
@@ -254,7 +255,7 @@ impl Parts {
         if text.bytes().any(|b| b <= b' ' || b == 0x7f || matches!(b, b'<' | b'>' | b'"')) {
             return Err(BadUri("white space, control character, quote or angle bracket"));
         }
-        let colon = text.find(':').ok_or(BadUri("no scheme"))?;
+        let colon = scan::find(text, b':').ok_or(BadUri("no scheme"))?;
         let scheme = &text[..colon];
         if !scheme.starts_with(|c: char| c.is_ascii_alphabetic())
             || !scheme.bytes().all(|b| b.is_ascii_alphanumeric() || b"+-.".contains(&b))
@@ -275,7 +276,7 @@ impl Parts {
         match kind {
             Scheme::Sip | Scheme::Sips => parts.sip(text, start)?,
             Scheme::Tel => {
-                let end = text[start..].find(';').map_or(text.len(), |at| start + at);
+                let end = scan::find(&text[start..], b';').map_or(text.len(), |at| start + at);
                 let digits = &text[start..end];
                 if !digits.contains(|c: char| c.is_ascii_hexdigit() || "*#".contains(c))
                     || !digits.bytes().all(|b| b.is_ascii_hexdigit() || b"+-.()*#".contains(&b))
@@ -315,12 +316,12 @@ impl Parts {
     fn sip(&mut self, text: &str, start: usize) -> Result<(), BadUri> {
         let bytes = text.as_bytes();
         let mut at = start;
-        if let Some(end) = text[start..].find('@').map(|at| start + at) {
-            if text[end + 1..].contains('@') {
+        if let Some(end) = scan::find(&text[start..], b'@').map(|at| start + at) {
+            if scan::find(&text[end + 1..], b'@').is_some() {
                 return Err(BadUri("two @"));
             }
             let userinfo = &text[start..end];
-            let (user, password) = match userinfo.find(':') {
+            let (user, password) = match scan::find(userinfo, b':') {
                 Some(colon) => (&userinfo[..colon], Some(span(start + colon + 1, end))),
                 None => (userinfo, None),
             };
@@ -337,7 +338,7 @@ impl Parts {
         }
         let host_start = at;
         if bytes.get(at) == Some(&b'[') {
-            let close = text[at..].find(']').ok_or(BadUri("[ without ]"))? + at;
+            let close = scan::find(&text[at..], b']').ok_or(BadUri("[ without ]"))? + at;
             if text[at + 1..close].parse::<std::net::Ipv6Addr>().is_err() {
                 return Err(BadUri("bad IPv6 address"));
             }
@@ -355,7 +356,7 @@ impl Parts {
             self.port = Some(scan::number(&text[at + 1..at + 1 + digits]).ok_or(BadUri("bad port"))?);
             at += 1 + digits;
         }
-        let headers = text[at..].find('?').map(|q| at + q);
+        let headers = scan::find(&text[at..], b'?').map(|q| at + q);
         let params_end = headers.unwrap_or(text.len());
         match bytes.get(at) {
             None => return Ok(()),
@@ -392,7 +393,7 @@ fn escapes_hold(text: &str) -> bool {
 }
 
 fn pairs(text: &str, separator: char) -> impl Iterator<Item = (&str, Option<&str>)> {
-    text.split(separator).filter(|pair| !pair.is_empty()).map(|pair| match pair.split_once('=') {
+    text.split(separator).filter(|pair| !pair.is_empty()).map(|pair| match scan::cut(pair, b'=') {
         Some((name, value)) => (name, Some(value)),
         None => (pair, None),
     })

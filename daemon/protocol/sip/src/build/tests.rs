@@ -63,7 +63,7 @@ fn what_is_built_has_the_marks_that_parsing_finds() {
 
 #[test]
 fn a_response_copies_every_via_and_fills_the_top_one() {
-    let text = String::from_utf8(invite().wire()).unwrap();
+    let text = String::from_utf8(invite().wire().to_vec()).unwrap();
     let text = text.replace("\r\nMax", ", SIP/2.0/TCP p2;branch=z9hG4bKp\r\nv: SIP/2.0/UDP p3\r\nMax");
     let Message::Request(mut request) = parsed(text.as_bytes()) else { panic!() };
     request.source = Some("[2001:db8::5]:9999".parse().unwrap());
@@ -80,8 +80,9 @@ fn a_response_copies_every_via_and_fills_the_top_one() {
 
 #[test]
 fn a_tag_that_is_there_stays() {
-    let text =
-        String::from_utf8(invite().wire()).unwrap().replace("<sip:bob@192.0.2.1>", "<sip:bob@192.0.2.1>;tag=old");
+    let text = String::from_utf8(invite().wire().to_vec())
+        .unwrap()
+        .replace("<sip:bob@192.0.2.1>", "<sip:bob@192.0.2.1>;tag=old");
     let Message::Request(request) = parsed(text.as_bytes()) else { panic!() };
     let response = ResponseBuilder::to(&request, 200).to_tag("new").build();
     assert_eq!(response.headers.to().unwrap().tag(), Some("old"));

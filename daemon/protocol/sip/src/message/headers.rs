@@ -96,7 +96,7 @@ impl Headers {
     /// A number: Max-Forwards, Expires, Min-Expires, Content-Length, RSeq. A parameter behind it is not looked at.
     pub fn number(&self, name: Name) -> Option<Result<u32, HeaderError>> {
         let value = self.first(name)?;
-        let digits = scan::trim(value.split(';').next().unwrap_or(value));
+        let digits = scan::trim(scan::cut(value, b';').map_or(value, |(digits, _)| digits));
         Some(scan::number(digits).ok_or(HeaderError { name, what: "not a number, or too large" }))
     }
 
@@ -163,7 +163,7 @@ impl Headers {
     /// Call-ID.
     pub fn call_id(&self) -> Result<&str, HeaderError> {
         let value = self.wanted(Name::CallId)?;
-        let bad = value.is_empty() || value.contains(scan::is_lws);
+        let bad = value.is_empty() || scan::has_lws_or(value, b"");
         if bad { Err(HeaderError { name: Name::CallId, what: "empty or with white space" }) } else { Ok(value) }
     }
 

@@ -87,7 +87,7 @@ impl Message {
     }
 
     /// As it goes on the wire.
-    pub fn wire(&self) -> Vec<u8> {
+    pub fn wire(&self) -> Arc<[u8]> {
         match self {
             Self::Request(request) => request.wire(),
             Self::Response(response) => response.wire(),
@@ -107,7 +107,7 @@ impl Request {
     }
 
     /// As it goes on the wire: start line, headers and body exactly as parsed or built.
-    pub fn wire(&self) -> Vec<u8> {
+    pub fn wire(&self) -> Arc<[u8]> {
         wire(&self.headers, &self.body)
     }
 
@@ -131,7 +131,7 @@ impl Response {
     }
 
     /// As it goes on the wire.
-    pub fn wire(&self) -> Vec<u8> {
+    pub fn wire(&self) -> Arc<[u8]> {
         wire(&self.headers, &self.body)
     }
 
@@ -151,11 +151,12 @@ impl Response {
     }
 }
 
-fn wire(headers: &Headers, body: &[u8]) -> Vec<u8> {
-    let mut out = Vec::with_capacity(headers.text.len() + body.len());
-    out.extend_from_slice(headers.text.as_bytes());
-    out.extend_from_slice(body);
-    out
+/// Without a body, the text that the headers stand in: nothing is copied.
+fn wire(headers: &Headers, body: &[u8]) -> Arc<[u8]> {
+    if body.is_empty() {
+        return headers.text.clone().into();
+    }
+    [headers.text.as_bytes(), body].concat().into()
 }
 
 /// Start line only: headers may hold credentials and who calls whom.

@@ -98,7 +98,7 @@ impl Message {
         let head = text_of(&datagram[..head_len]);
         let rest = &datagram[head_len..];
 
-        let line_end = head.find('\n').map_or(head.len(), |at| at + 1);
+        let line_end = memchr::memchr(b'\n', head.as_bytes()).map_or(head.len(), |at| at + 1);
         let start_line = head[..line_end].trim_end_matches(['\r', '\n']);
         if start_line.len() > LINE_MAX {
             return Err(Defect::LineTooLong.into());
@@ -247,7 +247,7 @@ fn mark_line(line: &str, at: usize) -> Result<Mark, Defect> {
     if line.len() > LINE_MAX {
         return Err(Defect::LineTooLong);
     }
-    let colon = line.find(':').ok_or(Defect::HeaderLine)?;
+    let colon = scan::find(line, b':').ok_or(Defect::HeaderLine)?;
     // RFC 3261 25.1 HCOLON: white space may stand in front of the colon.
     let name = line[..colon].trim_end_matches([' ', '\t']);
     if name.len() > NAME_MAX || !scan::is_token(name) {

@@ -50,7 +50,7 @@ impl<'a> Params<'a> {
             let good = match value {
                 Some(value) if value.starts_with('"') => scan::quoted_end(value) == Some(value.len()),
                 // More than tokens and hosts occurs (`+sip.instance`, URIs); white space, quotes and brackets cannot.
-                Some(value) => !value.contains(|c| scan::is_lws(c) || matches!(c, '"' | '<' | '>' | ',')),
+                Some(value) => !scan::has_lws_or(value, b"\"<>,"),
                 None => true,
             };
             if !good || !scan::is_token(name) {
@@ -94,7 +94,7 @@ impl<'a> Params<'a> {
 }
 
 fn split_param(param: &str) -> (&str, Option<&str>) {
-    match param.split_once('=') {
+    match scan::cut(param, b'=') {
         Some((name, value)) => (scan::trim(name), Some(scan::trim(value))),
         None => (scan::trim(param), None),
     }
@@ -126,18 +126,18 @@ impl<'a> Via<'a> {
     }
 
     fn read(value: &'a str) -> Option<Self> {
-        let (protocol, rest) = value.split_once('/')?;
-        let (version, rest) = rest.split_once('/')?;
+        let (protocol, rest) = scan::cut(value, b'/')?;
+        let (version, rest) = scan::cut(rest, b'/')?;
         let (protocol, version) = (scan::trim(protocol), scan::trim(version));
         if !protocol.eq_ignore_ascii_case("SIP") || version != "2.0" {
             return None;
         }
         let rest = rest.trim_start_matches(scan::is_lws);
-        let (transport, rest) = rest.split_at(rest.find(scan::is_lws)?);
-        let (sent_by, params) = rest.split_at(rest.find(';').unwrap_or(rest.len()));
+        let (transport, rest) = rest.split_at(rest.bytes().position(scan::is_lws_byte)?);
+        let (sent_by, params) = rest.split_at(scan::find(rest, b';').unwrap_or(rest.len()));
         let sent_by = scan::trim(sent_by);
-        let (host, port) = match sent_by.rfind(':') {
-            Some(colon) if !sent_by[colon..].contains(']') => {
+        let (host, port) = match sent_by.bytes().rposition(|b| b == b':') {
+            Some(colon) if scan::find(&sent_by[colon..], b']').is_none() => {
                 (scan::trim(&sent_by[..colon]), Some(scan::number(scan::trim(&sent_by[colon + 1..]))?))
             }
             _ => (sent_by, None),
@@ -196,31 +196,28 @@ impl<'a> NameAddr<'a> {
         let open = scan::find_outside(value, b'<', false).map_err(|()| wrong("quoted string does not end"))?;
         let Some(open) = open else {
             // RFC 3261 20: without brackets all parameters are the header's, and the URI holds no comma or `?`.
-            let (uri, params) = value.split_at(value.find(';').unwrap_or(value.len()));
+            let (uri, params) = value.split_at(scan::find(value, b';').unwrap_or(value.len()));
             let uri = scan::trim(uri);
-            if uri.is_empty()
-                || uri.contains(|c| scan::is_lws(c) || matches!(c, '"' | '>' | '?' | ','))
-                || !uri.contains(':')
-            {
+            if uri.is_empty() || scan::has_lws_or(uri, b"\">?,") || scan::find(uri, b':').is_none() {
                 return Err(wrong("not an address"));
             }
             return Ok(Self { display: "", uri, params: Params::parse(params).ok_or(wrong("bad parameters"))? });
         };
         let display = scan::trim(&value[..open]);
-        let close = value[open..].find('>').ok_or(wrong("< without >"))? + open;
+        let close = scan::find(&value[open..], b'>').ok_or(wrong("< without >"))? + open;
         // Quoted, or words. More than tokens is let through (`Bell, Alexander` cannot occur here, but dots and UTF-8 do),
         // as long as no quote is among them.
         let well = if display.starts_with('"') {
             scan::quoted_end(display) == Some(display.len())
         } else {
-            !display.contains('"')
+            scan::find(display, b'"').is_none()
         };
         if !well {
             return Err(wrong("bad display name"));
         }
         // White space just inside the brackets is a common slip (RFC 4475 3.1.2.14) and cannot be misread.
         let uri = scan::trim(&value[open + 1..close]);
-        if uri.is_empty() || uri.contains(|c| scan::is_lws(c) || matches!(c, '"' | '<')) || !uri.contains(':') {
+        if uri.is_empty() || scan::has_lws_or(uri, b"\"<") || scan::find(uri, b':').is_none() {
             return Err(wrong("not an address"));
         }
         Ok(Self { display, uri, params: Params::parse(&value[close + 1..]).ok_or(wrong("bad parameters"))? })
@@ -286,7 +283,8 @@ impl<'a> CSeq<'a> {
     /// Reads the value.
     pub fn parse(value: &'a str) -> Result<Self, HeaderError> {
         let wrong = |what| HeaderError { name: Name::CSeq, what };
-        let (digits, method) = value.split_once(scan::is_lws).ok_or(wrong("no method"))?;
+        let end = value.bytes().position(scan::is_lws_byte).ok_or(wrong("no method"))?;
+        let (digits, method) = value.split_at(end);
         let number = scan::number(digits).filter(|&n| n <= CSEQ_MAX).ok_or(wrong("not a number below 2^31"))?;
         let method = scan::trim(method);
         if scan::is_token(method) { Ok(Self { number, method }) } else { Err(wrong("bad method")) }
@@ -308,8 +306,8 @@ impl<'a> MediaType<'a> {
     /// Reads a Content-Type.
     pub fn parse(value: &'a str) -> Result<Self, HeaderError> {
         let wrong = HeaderError { name: Name::ContentType, what: "malformed" };
-        let (kind, params) = value.split_at(value.find(';').unwrap_or(value.len()));
-        let (kind, subtype) = kind.split_once('/').ok_or(wrong)?;
+        let (kind, params) = value.split_at(scan::find(value, b';').unwrap_or(value.len()));
+        let (kind, subtype) = scan::cut(kind, b'/').ok_or(wrong)?;
         let (kind, subtype) = (scan::trim(kind), scan::trim(subtype));
         match Params::parse(params) {
             Some(params) if scan::is_token(kind) && scan::is_token(subtype) => Ok(Self { kind, subtype, params }),

@@ -65,7 +65,7 @@ pub struct Received {
 
 impl Client {
     pub fn new(now: Instant, flow: Flow, request: Request) -> Self {
-        let bytes = request.wire().into();
+        let bytes = request.wire();
         Self {
             state: State::Calling,
             flow,
@@ -138,7 +138,7 @@ impl Client {
                 up
             }
             (State::Calling | State::Proceeding, true) => {
-                self.bytes = build::ack_of_failure(&self.request, response).wire().into();
+                self.bytes = build::ack_of_failure(&self.request, response).wire();
                 // Timer D.
                 (self.state, self.repeat, self.end) = (State::Completed, None, Some(now + self.lingering(T1_64)));
                 Received { up: true, send: Some(self.send()) }

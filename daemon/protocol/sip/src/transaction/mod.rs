@@ -246,7 +246,7 @@ impl Transactions {
 
     /// Sends a message outside any transaction: the ACK of a 2xx.
     pub fn send(&mut self, flow: Flow, request: &Request) {
-        self.push(Output::Send { flow, bytes: request.wire().into() });
+        self.push(Output::Send { flow, bytes: request.wire() });
     }
 
     /// Cancels an INVITE: the CANCEL goes out at once, or with the first provisional response when none came yet (RFC
@@ -474,7 +474,7 @@ impl Transactions {
         if rejection.status == 503 {
             response = response.header(crate::Name::RetryAfter, "5");
         }
-        let bytes = response.build().wire().into();
+        let bytes = response.build().wire();
         self.push(Output::Send { flow: answering(flow, &request), bytes });
     }
 

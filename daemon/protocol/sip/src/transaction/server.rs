@@ -82,7 +82,7 @@ impl Server {
             State::Accepted | State::Completed | State::Confirmed => return None,
         }
         self.trying = None;
-        let bytes: Arc<[u8]> = response.wire().into();
+        let bytes: Arc<[u8]> = response.wire();
         if self.is_invite && self.to_tag.is_none() {
             self.to_tag = response.headers.to().ok().and_then(|to| to.tag()).map(Into::into);
         }
@@ -131,7 +131,7 @@ impl Server {
         if self.trying.is_some_and(|at| at <= now) {
             self.trying = None;
             let Some(request) = &self.request else { return Fired::Nothing };
-            let bytes: Arc<[u8]> = ResponseBuilder::to(request, 100).build().wire().into();
+            let bytes: Arc<[u8]> = ResponseBuilder::to(request, 100).build().wire();
             self.last = Some(bytes.clone());
             return Fired::Send(self.flow, bytes);
         }

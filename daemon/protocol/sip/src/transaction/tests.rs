@@ -437,7 +437,7 @@ fn a_key_of_the_dead_names_nobody() {
 fn malformed_requests_are_refused_and_malformed_responses_dropped() {
     let mut desk = Desk::new();
     let wire = desk.request(Method::Options, START_BRANCH).wire();
-    let text = String::from_utf8(wire).unwrap();
+    let text = String::from_utf8(wire.to_vec()).unwrap();
     let bad = text.replace("CSeq: 1 OPTIONS", "CSeq: 1 INVITE");
     desk.receive(Message::parse(bad.as_bytes()).unwrap());
     assert_eq!(desk.out(), ["> 400 INVITE"]);
