@@ -115,6 +115,7 @@ impl Call {
             held: false,
             negotiated: None,
             quality: None,
+            unheard: None,
         };
         let mut call = Self::empty(offered.leg, now);
         call.headers = offered.headers.clone();
@@ -244,6 +245,19 @@ impl Call {
             }
             MediaEvent::Unproven { leg, source, why, packets } => {
                 self.tell(cx, leg, facts::MediaUnproven { source, why: why.to_owned(), packets });
+            }
+            MediaEvent::Unheard { leg, why, silent } => {
+                // Who rings may be silent.
+                let Some(of) = self.leg_mut(leg).filter(|leg| leg.is_live() && leg.answered.is_some()) else { return };
+                of.unheard = Some(why);
+                let (silent_ms, detail) = (silent.as_millis() as u64, why.to_string());
+                self.tell(cx, leg, facts::MediaUnheard { why: why.name().to_owned(), detail, silent_ms });
+            }
+            MediaEvent::Heard { leg } => {
+                let was = self.leg_mut(leg).and_then(|leg| leg.unheard.take());
+                if let Some(was) = was {
+                    self.tell(cx, leg, facts::MediaHeard { was: was.name().to_owned() });
+                }
             }
             MediaEvent::ConsentLost { leg, silent } => {
                 self.tell(cx, leg, facts::MediaConsentLost { silent_ms: silent.as_millis() as u64 });

@@ -519,5 +519,6 @@ pub fn new_leg(
         held: false,
         negotiated: None,
         quality: None,
+        unheard: None,
     }
 }

@@ -6,7 +6,7 @@ use postern_facts::{CallRecord, Subject};
 use postern_types::{
     AccountSid, CallSid, Cause, EndedBy, Now, RealmName, UnixMicros,
     leg::{Dial, Party},
-    media::{StreamReport, StreamSetup},
+    media::{StreamReport, StreamSetup, Unheard},
     stream::{AudioStream, Format, Negotiated},
 };
 
@@ -110,6 +110,8 @@ pub struct Leg {
     pub held: bool,
     pub negotiated: Option<Negotiated>,
     pub quality: Option<StreamReport>,
+    /// Why it is not heard, as last told.
+    pub unheard: Option<Unheard>,
 }
 
 impl Leg {

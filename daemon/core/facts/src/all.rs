@@ -230,6 +230,22 @@ facts! {
         /// How many packets or handshakes since the last such fact.
         packets: u64,
     }
+    /// A party that should be heard is not, for nearly two seconds; told once for each cause, at most 32 times a leg, and only for
+    /// legs that are answered. `media.heard` takes it back.
+    MediaUnheard = "media.unheard", "4f0c6a6f2b7e4c07a1d3f2c95be8d716", Notice,
+        advice "The other party of the call hears nothing. `why` names the side to look at: `nothing_sent` and `stopped` its phone or firewall, `wrong_address` its NAT (or `latching: strict`), `wrong_key` what changes its descriptions, `no_handshake` its DTLS, `silence` its microphone; `held` is what somebody asked for." {
+        /// `nothing_sent`, `stopped`, `wrong_address`, `wrong_key`, `no_handshake`, `held` or `silence`.
+        why: String,
+        /// The same in words.
+        detail: String,
+        /// For how long by now, milliseconds.
+        silent_ms: u64,
+    }
+    /// A party of which `media.unheard` was told is heard.
+    MediaHeard = "media.heard", "a7d2e1f0936b4b6d8d0e5b1c7f42a983", Notice {
+        /// What it had been, as in `media.unheard`.
+        was: String,
+    }
     /// The party no longer checks its connection, as ICE wants it to; it may be gone.
     MediaConsentLost = "media.consent_lost", "83b6e0f4c5194d7da2f1b90c6e7d4a28", Notice {
         /// For how long, milliseconds.

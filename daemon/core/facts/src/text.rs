@@ -78,6 +78,8 @@ fn worded(fact: &Fact) -> String {
         Fact::MediaUnproven(f) => {
             format!("{} from {}: {}", count(f.packets, "failed proof"), f.source, f.why)
         }
+        Fact::MediaUnheard(f) => format!("not heard for {}: {}", took(f.silent_ms), f.detail),
+        Fact::MediaHeard(_) => "heard again".into(),
         Fact::MediaConsentLost(f) => format!("no ICE check for {}", took(f.silent_ms)),
         Fact::MediaForeign(f) => format!("{} from {} dropped", count(f.packets, "foreign packet"), f.source),
         Fact::MediaTimedOut(f) => format!("no audio for {}", took(f.silent_ms)),

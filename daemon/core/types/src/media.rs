@@ -244,6 +244,20 @@ pub enum MediaEvent {
         /// How many packets or handshakes since the last such event.
         packets: u64,
     },
+    /// A party that should be heard is not, for nearly two seconds. Once for each cause.
+    Unheard {
+        /// Whose.
+        leg: CallSid,
+        /// As far as its packets tell.
+        why: Unheard,
+        /// For how long.
+        silent: Duration,
+    },
+    /// A party that was told as unheard is heard again, or is not expected to be.
+    Heard {
+        /// Whose.
+        leg: CallSid,
+    },
     /// The peer no longer checks the connection (RFC 7675), though ICE had settled it.
     ConsentLost {
         /// Whose.
@@ -291,6 +305,69 @@ pub enum MediaEvent {
     },
 }
 
+/// Why a party is not heard.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Unheard {
+    /// Nothing came of it at all.
+    Nothing,
+    /// It was heard, and stopped.
+    Stopped,
+    /// Packets come, but not from where they may.
+    Elsewhere {
+        /// From where.
+        source: SocketAddr,
+    },
+    /// Packets come, and cannot be used: a wrong key, or not what was agreed.
+    Unreadable {
+        /// How many were dropped.
+        packets: u64,
+    },
+    /// Its DTLS handshake is not done.
+    Unkeyed,
+    /// It was asked not to send, or said that it will not.
+    Held,
+    /// Packets come and hold digital silence.
+    Silence,
+}
+
+impl Unheard {
+    /// The word for machines.
+    pub fn name(&self) -> &'static str {
+        match self {
+            Self::Nothing => "nothing_sent",
+            Self::Stopped => "stopped",
+            Self::Elsewhere { .. } => "wrong_address",
+            Self::Unreadable { .. } => "wrong_key",
+            Self::Unkeyed => "no_handshake",
+            Self::Held => "held",
+            Self::Silence => "silence",
+        }
+    }
+
+    /// Whether another is of the same kind.
+    pub fn is_like(&self, other: &Self) -> bool {
+        self.name() == other.name()
+    }
+}
+
+impl std::fmt::Display for Unheard {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Nothing => f.write_str(
+                "no packet ever came of it: a firewall or a wrong address on that side, or it sends nothing",
+            ),
+            Self::Stopped => f.write_str("its packets stopped: it lost its network, or was muted by stopping"),
+            Self::Elsewhere { source } => write!(f, "packets come from {source}, which is not where it may send from"),
+            Self::Unreadable { packets } => {
+                write!(f, "{packets} packets came that cannot be used: a wrong key, or not the agreed codec")
+            }
+            Self::Unkeyed => f.write_str("its DTLS handshake is not done"),
+            Self::Held => f.write_str("it is on hold"),
+            Self::Silence => f.write_str("its packets hold digital silence: it is muted, or has no microphone"),
+        }
+    }
+}
+
 impl MediaEvent {
     /// The leg that this is about.
     pub fn leg(&self) -> CallSid {
@@ -302,6 +379,8 @@ impl MediaEvent {
             | Self::Connected { leg, .. }
             | Self::Keyed { leg, .. }
             | Self::Unproven { leg, .. }
+            | Self::Unheard { leg, .. }
+            | Self::Heard { leg }
             | Self::ConsentLost { leg, .. }
             | Self::Digit { leg, .. }
             | Self::PlayEnded { leg, .. }

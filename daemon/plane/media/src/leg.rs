@@ -21,6 +21,7 @@ use crate::{
     proof::{Early, Proof},
     tap::Taps,
     transcode::Ways,
+    unheard::Ear,
     voice::Voice,
 };
 
@@ -125,6 +126,7 @@ pub struct Leg {
     pub(crate) sent: Sent,
     /// Our side of RTCP.
     pub(crate) control: Box<Control>,
+    pub(crate) ear: Ear,
     pub(crate) digits: Digits,
     pub(crate) figures: StreamReport,
     /// Since when silence counts: the last packet, or the description that began to expect some.
@@ -172,6 +174,7 @@ impl Leg {
             reception: Reception::default(),
             sent: Sent::default(),
             control: Box::new(Control::new(random.rotate_left(32))),
+            ear: Ear::new(now),
             digits: Digits::default(),
             figures: StreamReport::default(),
             heard: now,
@@ -218,6 +221,7 @@ impl Leg {
         self.heard = now;
         self.silence_told = None;
         self.setup = Some(setup);
+        self.expect_audio(now);
     }
 
     /// Payload types of `self` as those of `other`: by codec, clock and channels; fmtp is not compared, for both ends
@@ -306,6 +310,7 @@ impl Leg {
         self.figures.dropped_foreign += 1;
         self.foreign.packets += 1;
         self.foreign.latest = Some(source);
+        self.ear.stranger = Some(source);
         self.tell_foreign(now)
     }
 
@@ -341,6 +346,6 @@ mod tests {
         }
         assert_eq!(Clock::of(0).hz(), None);
         // Two of these and their sockets are what a call takes: see docs/PERFORMANCE.md.
-        assert!(size_of::<Leg>() <= 1280, "{}", size_of::<Leg>());
+        assert!(size_of::<Leg>() <= 1408, "{}", size_of::<Leg>());
     }
 }

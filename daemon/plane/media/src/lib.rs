@@ -30,6 +30,7 @@ mod quality;
 pub mod relay;
 pub mod tap;
 mod transcode;
+mod unheard;
 pub mod voice;
 mod worker;
 

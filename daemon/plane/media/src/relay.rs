@@ -434,6 +434,7 @@ impl Relay {
             Kind::Event | Kind::Unknown => None,
         };
         leg.reception.update(header.ssrc, header.sequence, timing, now);
+        leg.ear.hear(now, &header, room.get(header.payload_start..len).unwrap_or_default());
         if kind == Kind::Event {
             let was_pending = leg.digits.next_deadline().is_some();
             let payload = header.payload(&room[..len]).unwrap_or_default();
@@ -617,6 +618,11 @@ impl Relay {
     pub fn handle_part(&mut self, now: Instant, part: u32) {
         self.reports_due(now);
         let Self { legs, live, limits, events, counts, bindings, .. } = self;
+        // Twice a second, so that nobody is unheard for two without a word of it.
+        for &slot in live.iter().filter(|&slot| slot % (PARTS / 2) == part % (PARTS / 2)) {
+            let told = leg(legs, slot).and_then(|leg| leg.look(now));
+            told.into_iter().for_each(|event| tell(events, counts, event));
+        }
         for &slot in live.iter().filter(|&slot| slot % PARTS == part) {
             let Some(leg) = leg(legs, slot) else { continue };
             leg.tell_foreign(now).into_iter().for_each(|event| tell(events, counts, event));

@@ -7,7 +7,7 @@ use postern_facts::Fact;
 use postern_types::{
     Cause, EndedBy, TrunkName, UserName,
     leg::{LegCommand, LegEvent, Target},
-    media::{MediaCommand, MediaEvent},
+    media::{MediaCommand, MediaEvent, Unheard},
     stream::{AudioStream, Codec, Direction, Format},
 };
 
@@ -387,6 +387,29 @@ fn a_caller_that_is_silent_while_it_rings_keeps_its_call() {
     world.answer(dial.leg, stream(2, &g711()));
     world.event(MediaEvent::TimedOut { leg: caller, silent: Duration::from_secs(30) });
     assert_eq!(world.record(caller).cause, Some(Cause::MEDIA_TIMEOUT));
+    world.assert_empty();
+}
+
+#[test]
+fn who_is_not_heard_is_told_once_answered_and_again_when_heard() {
+    let mut world = World::new();
+    let caller = world.invite(trunk_party(), "+15551000001", Some(stream(1, &g711())));
+    let dial = world.dialed();
+    let unheard = |why| MediaEvent::Unheard { leg: caller, why, silent: Duration::from_millis(1500) };
+    world.event(unheard(Unheard::Nothing));
+    world.event(MediaEvent::Heard { leg: caller });
+    assert_eq!((world.count("media.unheard"), world.count("media.heard")), (0, 0), "it rings");
+    world.answer(dial.leg, stream(2, &g711()));
+    world.event(unheard(Unheard::Elsewhere { source: "192.0.2.9:4000".parse().unwrap() }));
+    let told = world.fact(|fact| match fact {
+        Fact::MediaUnheard(fact) => Some((fact.why.clone(), fact.detail.contains("192.0.2.9:4000"), fact.silent_ms)),
+        _ => None,
+    });
+    assert_eq!(told, Some(("wrong_address".into(), true, 1500)));
+    world.event(MediaEvent::Heard { leg: caller });
+    world.event(MediaEvent::Heard { leg: caller });
+    assert_eq!((world.count("media.unheard"), world.count("media.heard")), (1, 1));
+    world.bye(caller);
     world.assert_empty();
 }
 
