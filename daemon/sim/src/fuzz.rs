@@ -38,6 +38,7 @@ pub const TARGETS: &[Target] = &[
     },
     Target { name: "signaling plane", run: postern_signaling::fuzz::signaling, seeds: &[INVITE, ANSWER, REGISTER] },
     Target { name: "signaling stream", run: postern_signaling::fuzz::stream, seeds: &[INVITE, STREAM, REGISTER] },
+    Target { name: "dns answers", run: postern_locate::fuzz::answers, seeds: &[b"\x00\x02\x00\x01\x01\x00\x05\x00\x01\x02\x03\x04\x05\x06\x07\x08"] },
     Target { name: "sdp", run: postern_sdp::fuzz::sdp, seeds: &[SDP] },
     Target {
         name: "audio payload",

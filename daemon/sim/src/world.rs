@@ -308,7 +308,10 @@ impl World {
                 let prompt = Arc::new(Prompt { samples: vec![0; 8000].into() });
                 self.switch.handle_input(self.now, Input::Prompt(key, Ok(prompt)));
             }
-            Output::Resolve { id, .. } => self.switch.handle_input(self.now, Input::Resolved(id, Vec::new())),
+            Output::Ask(question) => {
+                let answer = postern_locate::Answer::Nothing(Duration::from_secs(60));
+                self.switch.handle_input(self.now, Input::Answered(question, answer));
+            }
             Output::Event(event) => self.events.push(event),
             Output::Record(record) => self.records.push(*record),
             Output::Reply(token, reply) => self.replies.push((token, reply)),

@@ -139,9 +139,9 @@ async fn serve(
         store: store.clone(),
         http: http.clone(),
         prompts: Prompts::start(files, config.media.prompt_folders.clone(), http, report.clone()),
-        resolver: Resolver::start(report.clone()),
         recorder: recorder.clone(),
         archive: archive.clone(),
+        resolver: Resolver::start(&config.dns, report.clone()),
     };
     let wake = {
         let mailbox = mailbox.clone();

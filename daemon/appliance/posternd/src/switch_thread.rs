@@ -193,6 +193,7 @@ impl Thread {
         while let Ok(letter) = letters.try_recv() {
             if let Input::Configure { config, .. } = &letter {
                 self.media.reconfigure(config);
+                drivers.resolver.configure(&config.dns);
             }
             stops |= matches!(letter, Input::Stop { .. });
             self.switch.handle_input(now, letter);
@@ -240,7 +241,7 @@ impl Thread {
                 Output::LoadPrompt(key, source) => drivers.prompts.load(key, source),
                 Output::Recorder(command) => drivers.recorder.command(command),
                 Output::Recording(record) => drivers.archive.put(*record),
-                Output::Resolve { id, host } => drivers.resolver.resolve(id, host),
+                Output::Ask(question) => drivers.resolver.ask(question),
                 Output::Event(event) => {
                     drivers.journal.write(&event);
                     drivers.spool.push(event);

@@ -16,13 +16,14 @@ pub mod request;
 mod status;
 mod tracing;
 
-use std::{collections::VecDeque, net::IpAddr, net::SocketAddr, sync::Arc, time::Instant};
+use std::{collections::VecDeque, net::SocketAddr, sync::Arc, time::Instant};
 
 use postern_config::Config;
 use postern_events::{Sequencer, Way};
 use postern_facts::{ApplianceStopping, CallRecord, ConfigApplied, Event, Fact, Happened, RecordingRecord, Subject};
+use postern_locate::{Answer, Question};
 use postern_router::{HttpFailure, HttpRequest, HttpResponse, PromptKey, PromptSource, Router};
-use postern_signaling::{ConnectionCommand, ConnectionEvent, ResolveId, Signaling};
+use postern_signaling::{ConnectionCommand, ConnectionEvent, Signaling};
 use postern_types::{
     Cause, ConnectionId, EndedBy, Now, RequestId,
     media::{MediaCommand, MediaEvent, Prompt},
@@ -58,8 +59,8 @@ pub enum Input<'a> {
     Prompt(PromptKey, Result<Arc<Prompt>, String>),
     /// The recorder tells.
     Recorder(RecorderEvent),
-    /// A host name was looked up; empty when it has no address.
-    Resolved(ResolveId, Vec<IpAddr>),
+    /// What DNS says to a question.
+    Answered(Question, Answer),
     /// Somebody asks.
     Request(Token, Request),
     /// A checked configuration is to be applied.
@@ -104,13 +105,8 @@ pub enum Output {
     Recorder(RecorderCommand),
     /// A recording as it is now, for the store.
     Recording(Box<RecordingRecord>),
-    /// A name to look up; answered by [`Input::Resolved`].
-    Resolve {
-        /// Its number.
-        id: ResolveId,
-        /// The name.
-        host: String,
-    },
+    /// A question for DNS; answered by [`Input::Answered`].
+    Ask(Question),
     /// A fact, numbered: for journal, hub, spool and link.
     Event(Arc<Event>),
     /// A finished leg, for the store.
@@ -164,7 +160,7 @@ impl Switch {
             Input::Http(id, result) => self.router.handle_http(now, id, result),
             Input::Prompt(key, result) => self.router.handle_prompt(now, key, result),
             Input::Recorder(event) => self.router.handle_recorder(now, event),
-            Input::Resolved(id, addresses) => self.signaling.handle_resolved(now, id, addresses),
+            Input::Answered(question, answer) => self.signaling.handle_answer(now, &question, answer),
             Input::Request(token, request) => {
                 let reply = self.answer(now, request);
                 self.outputs.push_back(Output::Reply(token, reply));
@@ -269,7 +265,7 @@ impl Switch {
             From::Leg(event) => self.router.handle_leg(now, event),
             From::Devices { user, devices } => self.router.handle_devices(now, user, devices),
             From::Trunk { trunk, up } => self.router.handle_trunk(now, trunk, up),
-            From::Resolve { id, host, .. } => self.outputs.push_back(Output::Resolve { id, host }),
+            From::Ask(question) => self.outputs.push_back(Output::Ask(question)),
             From::Fact(happened) => self.tell(now, happened),
         }
     }

@@ -17,6 +17,7 @@ mod certificate;
 mod check;
 mod control_plane;
 mod diagnostic;
+mod dns;
 mod document;
 mod environment;
 mod failover;
@@ -52,6 +53,7 @@ pub use self::{
     certificate::{Authorities, Identity},
     control_plane::ControlPlane,
     diagnostic::{Also, Colour, Diagnostic, Severity},
+    dns::Dns,
     document::document,
     environment::{DOCUMENT_BYTES_MAX, Environment, FILE_BYTES_MAX, NoFiles, SystemEnvironment, read_document},
     failover::Failover,
@@ -102,6 +104,8 @@ pub struct Config {
     pub api: Option<Api>,
     /// `control_plane:`; none: works alone.
     pub control_plane: Option<ControlPlane>,
+    /// `dns:`
+    pub dns: Dns,
     /// `log:`
     pub log: Log,
     /// `trace:`
@@ -179,6 +183,7 @@ fn read(r: &mut Reader<'_>, root: &Node) -> Option<Config> {
     let recordings = top.section_or_defaults(r, "recordings", "recordings").and_then(|f| Recordings::read(r, &f));
     let api = top.section(r, "api", "api").and_then(|f| Api::read(r, &f));
     let control_plane = top.section(r, "control_plane", "control_plane").and_then(|f| ControlPlane::read(r, &f));
+    let dns = top.section_or_defaults(r, "dns", "dns").and_then(|f| Dns::read(r, &f));
     let log = top.section_or_defaults(r, "log", "log").and_then(|f| Log::read(r, &f));
     let seeing = Seeing::read(r, &top);
     if !users.is_empty() && !r.claims.registrations {
@@ -198,6 +203,7 @@ fn read(r: &mut Reader<'_>, root: &Node) -> Option<Config> {
         recordings: recordings?,
         api,
         control_plane,
+        dns: dns?,
         log: log?,
         seeing: seeing?,
     })

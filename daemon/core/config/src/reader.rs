@@ -437,9 +437,8 @@ impl<'n> Fields<'n> {
     pub fn sid(&self, r: &mut Reader<'_>, key: &str) -> Option<AccountSid> {
         self.one(r, key, |text, _| value::sid(text))
     }
-    /// With this port where none is written.
-    pub fn hosts(&self, r: &mut Reader<'_>, key: &str, port: u16) -> Vec<Spanned<Address>> {
-        self.distinct(r, key, |text, _| value::host(text, port))
+    pub fn hosts(&self, r: &mut Reader<'_>, key: &str) -> Vec<Spanned<Address>> {
+        self.distinct(r, key, |text, _| value::host(text))
     }
     pub fn ipv4(&self, r: &mut Reader<'_>, key: &str) -> Option<Ipv4Addr> {
         self.one(r, key, |text, _| value::ipv4(text))

@@ -183,8 +183,8 @@ pub(crate) const ROWS: &[Row] = &[
 
     one("trunks", Named("trunk"), Words("no trunks"), "", "SIP trunks to carriers and PBXs."),
     one("trunks.*.realm", Reference("realms"), Required, "carrier", "The realm that it is reached from."),
-    many("trunks.*.address", Host, Required, "[sip1.carrier.example, \"198.51.100.2:5060\"]", "Where calls to it are sent: a name or an address, port 5060 when none is written, 5061 with TLS. Of several the first that lives is taken."),
-    one("trunks.*.transport", Choice(TRANSPORTS_OF_TRUNKS), Value("udp"), "tls", "What calls to it are sent by: `udp`, `tcp` or `tls`. Its own calls are taken by any transport of the realm, but a trunk with `tls` is known by TLS only."),
+    many("trunks.*.address", Host, Required, "[sip1.carrier.example, \"198.51.100.2:5060\"]", "Where calls to it are sent: a name or an address. A name without a port is looked up by NAPTR and SRV, else its addresses have port 5060, 5061 with TLS. Of several the first that lives is taken."),
+    one("trunks.*.transport", Choice(TRANSPORTS_OF_TRUNKS), Words("what DNS says of a name; `udp`"), "tls", "What calls to it are sent by: `udp`, `tcp` or `tls`. Its own calls are taken by any transport of the realm, but a trunk with `tls` is known by TLS only."),
     one("trunks.*.large_over_tcp", Flag, Value("false"), "false", "Whether a request of more than 1300 bytes, too large for one UDP packet, goes to this UDP trunk by TCP."),
     one("trunks.*.tls", Section, Words("the system's authorities, the name of its address"), "", "How TLS is spoken to it."),
     one("trunks.*.tls.ca", Path, Words("the system's authorities"), "/etc/postern/carrier-ca.pem", "The authorities that its certificate must be of, PEM."),
@@ -202,7 +202,7 @@ pub(crate) const ROWS: &[Row] = &[
     one("trunks.*.probe.patience", Duration { min_ms: 100, max_ms: 32 * SECOND }, Value("2s"), "1s", "How long an answer is waited for."),
     one("trunks.*.probe.fails", Integer { min: 1, max: 100 }, Value("3"), "2", "Failures in a row after which it is down."),
     one("trunks.*.probe.successes", Integer { min: 1, max: 100 }, Value("2"), "3", "Answers in a row after which it is up again."),
-    many("trunks.*.sources", Prefix, Words("the numeric `address`"), "[198.51.100.0/28, 198.51.100.77]", "Addresses and prefixes that calls of this trunk come from. A numeric `address` always counts. In one realm a source belongs to one trunk only."),
+    many("trunks.*.sources", Prefix, Words("its addresses"), "[198.51.100.0/28, 198.51.100.77]", "Addresses and prefixes that calls of this trunk come from. A numeric `address` always counts, and so do the addresses that a name has now. In one realm a source belongs to one trunk only."),
     one("trunks.*.credentials", Section, Words("none"), "", "How we answer when the trunk asks who we are (digest)."),
     one("trunks.*.credentials.username", Text, Required, "customer-17", "User name."),
     one("trunks.*.credentials.password", Secret, Required, "{credential: trunk_acme}", "Password."),
@@ -280,6 +280,10 @@ pub(crate) const ROWS: &[Row] = &[
     one("control_plane.token", Secret, Words("none"), "{credential: nats_token}", "Token, or `user:password`."),
     one("control_plane.credentials_file", Path, Words("none"), "/etc/postern/edge-1.creds", "A NATS credentials file."),
     one("control_plane.ca_file", Path, Words("the system's CAs"), "/etc/postern/nats-ca.pem", "CA certificates for `tls://`, PEM."),
+
+    one("dns", Section, Words("the system's name servers"), "", "How names of trunks and SIP addresses are looked up."),
+    many("dns.servers", Address, Words("those of /etc/resolv.conf"), "[192.0.2.53, \"2001:db8::53\"]", "Name servers, asked at port 53 by UDP, and by TCP for what is long."),
+    one("dns.port", Integer { min: 1, max: 65_535 }, Value("53"), "53", "Their port."),
 
     one("log", Section, Words("as below"), "", "What is written to the journal."),
     one("log.level", Choice(LEVELS), Value("info"), "notice", "The least that is written: `debug`, `info`, `notice`, `warning`, `error`."),

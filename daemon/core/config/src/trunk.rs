@@ -1,6 +1,10 @@
 //! Trunks: carriers and PBXs, and how they are recognised.
 
-use std::{fmt, net::IpAddr, sync::Arc};
+use std::{
+    fmt,
+    net::{IpAddr, SocketAddr},
+    sync::Arc,
+};
 
 use postern_types::{RealmName, Secret, Transport, media::Latching, stream::Codec};
 use serde::{Serialize, Serializer, ser::SerializeMap};
@@ -25,8 +29,10 @@ pub struct Trunk {
     /// Where its calls are sent, the best first; never empty.
     #[serde(rename = "address")]
     pub addresses: Vec<Address>,
-    /// What its calls are sent by: UDP, TCP or TLS. A trunk by TLS is known by TLS only.
-    pub transport: Transport,
+    /// What its calls are sent by: UDP, TCP or TLS. A trunk by TLS is known by TLS only. None: by what DNS says of its name (RFC 3263), by UDP
+    /// to a numeric address.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub transport: Option<Transport>,
     /// Whether a request too large for one UDP packet goes by TCP.
     pub large_over_tcp: bool,
     /// How TLS is spoken to it, when not by defaults.
@@ -126,8 +132,18 @@ pub enum SrtpMode {
 pub struct Address {
     /// A name or a numeric address, without brackets.
     pub host: String,
-    /// Port.
-    pub port: u16,
+    /// Port; none: the usual one of a numeric address, what DNS says of a name (RFC 3263).
+    pub port: Option<u16>,
+}
+
+impl Address {
+    /// It, if it is numeric, and its port by a transport (RFC 3261 19.1.2).
+    pub fn numeric(&self, transport: Option<Transport>) -> Option<(Transport, SocketAddr)> {
+        let address: IpAddr = self.host.parse().ok()?;
+        let transport = transport.unwrap_or_default();
+        let usual = if transport.is_secure() { SIPS_PORT } else { SIP_PORT };
+        Some((transport, SocketAddr::new(address, self.port.unwrap_or(usual))))
+    }
 }
 
 /// An address prefix: `192.0.2.0/24`, `2001:db8::/32`, or a single address.
@@ -175,8 +191,8 @@ impl Trunk {
     pub fn at(realm: &str, host: &str, port: u16) -> Self {
         Self {
             realm: RealmName::new(realm),
-            addresses: vec![Address { host: host.into(), port }],
-            transport: Transport::default(),
+            addresses: vec![Address { host: host.into(), port: Some(port) }],
+            transport: None,
             large_over_tcp: false,
             tls: None,
             failover: Failover::default(),
@@ -198,8 +214,8 @@ impl Trunk {
 
     pub(crate) fn read(r: &mut Reader<'_>, name: &str, f: &Fields<'_>) -> Option<Self> {
         let transport = f.choice(r, "transport", &[Transport::Udp, Transport::Tcp, Transport::Tls]);
-        let port = if transport == Some(Transport::Tls) { SIPS_PORT } else { SIP_PORT };
-        let (realm, addresses) = (f.reference(r, "realm"), f.hosts(r, "address", port));
+        let transport_is_sound = transport.is_some() == f.has("transport");
+        let (realm, addresses) = (f.reference(r, "realm"), f.hosts(r, "address"));
         if let Some((_, span)) = addresses.get(ADDRESSES_MAX) {
             r.error(*span, format!("more than {ADDRESSES_MAX} addresses"))
                 .hint("make several trunks of them, and a group of these");
@@ -233,10 +249,6 @@ impl Trunk {
                 r.claims.reached.push((realm.clone(), own, span));
             }
         }
-        if sources.is_empty() && !addresses.is_empty() && !f.has("sources") {
-            r.warning(f.span, format!("no call from trunk `{name}` will be known"))
-                .hint("its address is a name: write its addresses in `sources`");
-        }
         let (failover, probe) = (Failover::read(r, f), Probe::read(r, f));
         let credentials = Credentials::read(r, f, "credentials", "trunks.*.credentials");
         let demands = Credentials::read(r, f, "demands", "trunks.*.demands");
@@ -247,7 +259,7 @@ impl Trunk {
         Some(Self {
             realm: RealmName::new(&realm?),
             addresses: if addresses.is_empty() { return None } else { addresses.into_iter().map(|(a, _)| a).collect() },
-            transport: transport?,
+            transport: if transport_is_sound { transport } else { return None },
             large_over_tcp: large_over_tcp?,
             tls,
             failover: failover?,
@@ -277,9 +289,10 @@ impl SrtpMode {
 
 impl fmt::Display for Address {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self.host.contains(':') {
-            true => write!(f, "[{}]:{}", self.host, self.port),
-            false => write!(f, "{}:{}", self.host, self.port),
+        match (self.port, self.host.contains(':')) {
+            (Some(port), true) => write!(f, "[{}]:{port}", self.host),
+            (Some(port), false) => write!(f, "{}:{port}", self.host),
+            (None, _) => f.write_str(&self.host),
         }
     }
 }

@@ -218,12 +218,12 @@ fn host_and_port(text: &str) -> Option<(&str, Result<Option<u16>, ()>)> {
 /// A bare IPv6 address with a port cannot be told from one without: brackets are asked for.
 const BRACKETS: &str = "write an IPv6 address with a port in brackets: \"[2001:db8::1]:5060\"";
 
-pub(crate) fn host(text: &str, usual: u16) -> Parsed<Address> {
+pub(crate) fn host(text: &str) -> Parsed<Address> {
     if let Ok(IpAddr::V6(address)) = text.parse() {
-        return Ok(Address { host: address.to_string(), port: usual });
+        return Ok(Address { host: address.to_string(), port: None });
     }
     let (host, port) = match host_and_port(text) {
-        Some((host, Ok(port))) => (host, port.unwrap_or(usual)),
+        Some((host, Ok(port))) => (host, port),
         Some((_, Err(()))) if text.matches(':').count() > 1 => {
             return bad(format!("{} is not a host", quoted(text)), BRACKETS);
         }
@@ -398,12 +398,12 @@ mod tests {
     #[test]
     fn addresses_hosts_and_prefixes() {
         for (text, want) in [
-            ("192.0.2.1", Some("192.0.2.1:5060")),
+            ("192.0.2.1", Some("192.0.2.1")),
             ("192.0.2.1:5070", Some("192.0.2.1:5070")),
-            ("2001:db8::1", Some("[2001:db8::1]:5060")),
-            ("[2001:db8::1]", Some("[2001:db8::1]:5060")),
+            ("2001:db8::1", Some("2001:db8::1")),
+            ("[2001:db8::1]", Some("2001:db8::1")),
             ("[2001:DB8::1]:7", Some("[2001:db8::1]:7")),
-            ("Sip.Example", Some("sip.example:5060")),
+            ("Sip.Example", Some("sip.example")),
             ("sip.example:65535", Some("sip.example:65535")),
             ("sip.example:65536", None),
             ("sip.example:0", None),
@@ -417,7 +417,7 @@ mod tests {
             ("1.2.3", None),
             ("sip:host", None),
         ] {
-            assert_eq!(shown(host(text, SIP_PORT)).as_deref(), want, "{text}");
+            assert_eq!(shown(host(text)).as_deref(), want, "{text}");
         }
         for (text, want) in [
             ("192.0.2.7", Some("192.0.2.7/32")),

@@ -25,6 +25,7 @@ use crate::{
     output::{Connect, ConnectionCommand, ConnectionEvent},
     registrar::Binding,
     side::{self, Side, Tag},
+    targets::Target,
     timers::Timer,
 };
 
@@ -390,8 +391,12 @@ impl Signaling {
         if theirs && trunk.is_none() {
             return None;
         }
+        // RFC 5922 4: its certificate is of the name that led to the address.
+        let target = Target { transport: flow.transport, remote: flow.remote };
+        let host = trunk.as_ref().and_then(|trunk| self.targets.get(trunk, target)).map(|known| known.host.to_string());
         let name = trunk.as_ref().and_then(|trunk| self.places.config.trunks.get(trunk));
         let name = name.map_or_else(|| flow.remote.ip().to_string(), |trunk| trunk.address().host.clone());
+        let name = host.unwrap_or(name);
         self.open(now, flow, &name, trunk)
     }
 

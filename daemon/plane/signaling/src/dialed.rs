@@ -127,7 +127,7 @@ impl Signaling {
         let (uri, credentials) = match &dial.target {
             Callee::Trunk { trunk, number } => {
                 via_trunk = Some(trunk.clone());
-                let port = (place.port != usual_port(transport)).then_some(place.port);
+                let port = place.port.filter(|port| *port != usual_port(transport));
                 (Uri::sip(Some(number), &place.host, port).map_err(bad)?, self.trunk_credentials(trunk))
             }
             Callee::Uri { uri, credentials, .. } => {
@@ -442,12 +442,17 @@ impl Signaling {
     }
 }
 
+/// A host, and the port and transport as far as they are said.
+type Said = (Box<str>, Option<u16>, Option<Transport>);
+
 /// Where a SIP URI wants to be reached.
-pub(crate) fn place_of_uri(uri: &str) -> Result<(Box<str>, u16, Transport), Cause> {
+pub(crate) fn place_of_uri(uri: &str) -> Result<Said, Cause> {
     let uri = Uri::parse(uri).ok().filter(|uri| matches!(uri.scheme(), Scheme::Sip | Scheme::Sips));
     let uri = uri.ok_or_else(|| Cause::new(484, "not a SIP URI that can be dialed"))?;
     let transport = transport_of(&uri).ok_or_else(|| Cause::new(503, "a transport that is not spoken here"))?;
-    Ok((uri.host().into(), uri.port().unwrap_or(usual_port(transport)), transport))
+    // RFC 3263 4.1: what a `sip` URI does not say, DNS may.
+    let is_said = uri.param("transport").is_some() || uri.scheme() == Scheme::Sips;
+    Ok((uri.host().into(), uri.port(), is_said.then_some(transport)))
 }
 
 /// By what a URI wants to be reached (RFC 3261 19.1.2, 26.2.2). None for what is not spoken here, or only by clients of ours.

@@ -10,11 +10,11 @@
 
 use std::{
     collections::VecDeque,
-    net::{IpAddr, SocketAddr},
     time::{Duration, Instant},
 };
 
 use postern_config::Failover;
+use postern_locate::Located;
 use postern_sip::{Name, Response};
 use postern_types::{
     CallSid, Cause, EndedBy, RealmName, Transport, TrunkName,
@@ -22,14 +22,12 @@ use postern_types::{
 };
 
 use crate::{
-    Output, RESOLVING_MAX, ResolveId, Signaling,
+    RESOLVING_MAX, Signaling,
+    names::Search,
     side::{Side, State, Tag},
     targets::Target,
     timers::Timer,
 };
-
-/// Addresses of one name that are tried at most.
-const ADDRESSES_MAX: usize = 16;
 
 /// What is left to try for a leg.
 #[derive(Debug)]
@@ -53,11 +51,11 @@ pub(crate) struct Ladder {
 
 #[derive(Debug)]
 enum Rung {
-    /// A host as it is written; a name is resolved first.
+    /// A host as it is written; it is looked for first (RFC 3263).
     Host {
         host: Box<str>,
-        port: u16,
-        transport: Transport,
+        port: Option<u16>,
+        transport: Option<Transport>,
     },
     At(Place),
 }
@@ -67,7 +65,8 @@ enum Rung {
 pub(crate) struct Place {
     /// As the Request-URI of a trunk says it, and a certificate.
     pub(crate) host: Box<str>,
-    pub(crate) port: u16,
+    /// As it was written.
+    pub(crate) port: Option<u16>,
     pub(crate) target: Target,
 }
 
@@ -104,24 +103,15 @@ impl Signaling {
     pub(crate) fn climb(&mut self, now: Instant, sid: CallSid) {
         while let Some(ladder) = self.legs.get_mut(sid).and_then(|leg| leg.ladder.as_mut()) {
             let place = match ladder.rungs.pop_front() {
-                Some(Rung::Host { host, port, transport }) => match postern_sip::uri::ip_of(&host) {
-                    Some(ip) => {
-                        let target = Target { transport, remote: SocketAddr::new(ip, port) };
-                        ladder.rungs.push_front(Rung::At(Place { host, port, target }));
-                        continue;
-                    }
-                    None if self.resolving.len() >= RESOLVING_MAX => {
-                        self.note_failure(sid, Cause::new(503, "too many names are being resolved"));
-                        continue;
-                    }
-                    None => {
-                        ladder.rungs.push_front(Rung::Host { host: host.clone(), port, transport });
-                        self.resolve_next += 1;
-                        let id = ResolveId(self.resolve_next);
-                        self.resolving.insert(id, sid);
-                        return self.outputs.push_back(Output::Resolve { id, host: host.into(), port });
-                    }
-                },
+                Some(Rung::Host { .. }) if self.searches.len() >= RESOLVING_MAX => {
+                    self.note_failure(sid, Cause::new(503, "too many names are being resolved"));
+                    continue;
+                }
+                Some(Rung::Host { host, port, transport }) => {
+                    let realm = ladder.realm.clone();
+                    ladder.rungs.push_front(Rung::Host { host: host.clone(), port, transport });
+                    return self.search(now, Search::Leg(sid), &realm, &host, port, transport);
+                }
                 Some(Rung::At(place)) => {
                     let fit = ladder.trunk.as_ref().is_none_or(|t| self.targets.is_fit(now, t, place.target));
                     if !fit {
@@ -146,30 +136,26 @@ impl Signaling {
         self.fail(now, sid, by, cause);
     }
 
-    /// The name of the rung in front was resolved; none: it has no address, or nobody told.
-    pub(crate) fn resolved(&mut self, now: Instant, sid: CallSid, addresses: &[IpAddr]) {
+    /// The host of the rung in front was found, or not.
+    pub(crate) fn rung_located(&mut self, now: Instant, sid: CallSid, located: &Located) {
         let Some(ladder) = self.legs.get_mut(sid).and_then(|leg| leg.ladder.as_mut()) else { return };
-        let Some(Rung::Host { host, port, transport }) = ladder.rungs.pop_front() else { return };
-        let places = &self.places;
-        let reachable = |ip: &&IpAddr| places.endpoint_in(&ladder.realm, ip.is_ipv6(), transport).is_some();
-        let targets: Vec<_> = addresses
-            .iter()
-            .filter(reachable)
-            .take(ADDRESSES_MAX)
-            .map(|ip| Target { transport, remote: SocketAddr::new(*ip, port) })
-            .collect();
-        if let Some(trunk) = &ladder.trunk {
-            self.targets.resolved(trunk, &host, &targets);
-        }
+        let Some(Rung::Host { host, port, .. }) = ladder.rungs.pop_front() else { return };
+        let (realm, trunk) = (ladder.realm.clone(), ladder.trunk.clone());
+        let targets = self.reachable(&realm, located);
+        let Some(ladder) = self.legs.get_mut(sid).and_then(|leg| leg.ladder.as_mut()) else { return };
         for target in targets.iter().rev() {
             ladder.rungs.push_front(Rung::At(Place { host: host.clone(), port, target: *target }));
         }
-        if let Some(trunk) = ladder.trunk.clone() {
-            self.arm_probe(now, &trunk);
-        }
         if targets.is_empty() {
-            let why = if addresses.is_empty() { "has no address" } else { "has no address that this realm can reach" };
+            let why = match (located.targets.is_empty(), located.sure) {
+                (false, _) => "has no address that this realm can reach",
+                (true, true) => "has no address",
+                (true, false) => "was not found: DNS does not answer",
+            };
             self.note_failure(sid, Cause::new(503, format!("{host} {why}")));
+        }
+        if let Some(trunk) = trunk {
+            self.trunk_located(now, &trunk, &host, &targets, located.sure);
         }
         self.climb(now, sid);
     }

@@ -15,6 +15,7 @@
 //! | `dialed` | a leg that goes out, until its answer: forks, challenges, CANCEL |
 //! | `ladder` | which address of a trunk or name is tried, and when the next |
 //! | `probe` | whether an address of a trunk lives, by OPTIONS |
+//! | `names` | what names mean now, by RFC 3263 |
 //! | `targets` | what is remembered of the addresses of trunks |
 //! | `session` | an answered leg: ACK, BYE, new offers, INFO |
 //! | `headers` | what of a header passes to and from the language of legs |
@@ -31,6 +32,7 @@ pub mod fuzz;
 mod headers;
 mod ladder;
 mod legs;
+mod names;
 mod offered;
 mod output;
 mod places;
@@ -43,13 +45,14 @@ mod timers;
 
 use std::{
     collections::{HashMap, HashSet, VecDeque},
-    net::{IpAddr, SocketAddr},
+    net::SocketAddr,
     sync::Arc,
     time::Instant,
 };
 
 use postern_config::Config;
 use postern_facts::{MalformedDropped, StrangersRefused, Subject};
+use postern_locate::{LocateId, Locator};
 use postern_sip::{
     Message, Method, Name, ParseError, Request, Response, ResponseBuilder, SentBy,
     digest::{Algorithm, Challenger},
@@ -57,13 +60,14 @@ use postern_sip::{
     message::Defect,
     transaction::{self, ClientKey, Flow, ServerKey, Transactions},
 };
-use postern_types::{CallSid, Cause, Now, Secret, Transport, TrunkName, UserName, leg::LegCommand};
+use postern_types::{Cause, Now, Secret, Transport, TrunkName, UserName, leg::LegCommand};
 use rand::{RngExt, rngs::StdRng};
 
-pub use output::{Connect, ConnectionCommand, ConnectionEvent, Counters, Output, ResolveId, TargetHealth};
+pub use output::{Connect, ConnectionCommand, ConnectionEvent, Counters, Output, TargetHealth};
 
 use connections::Connections;
 use legs::Legs;
+use names::Search;
 use places::Places;
 use registrar::Registrar;
 use side::{Side, Tag};
@@ -89,7 +93,9 @@ pub struct Signaling {
     servers: HashMap<ServerKey, Tag>,
     /// Hashes of Call-ID, From tag and CSeq of the first INVITEs that are alive (RFC 3261 8.2.2.2).
     merged: HashSet<u64>,
-    resolving: HashMap<ResolveId, CallSid>,
+    /// Finds hosts (RFC 3263).
+    locator: Locator,
+    searches: HashMap<LocateId, Search>,
     /// The timer that is set for a user's registrations.
     expiries: HashMap<UserName, Instant>,
     resolve_next: u64,
@@ -149,7 +155,8 @@ impl Signaling {
             clients: HashMap::new(),
             servers: HashMap::new(),
             merged: HashSet::new(),
-            resolving: HashMap::new(),
+            locator: Locator::new(rng.random()),
+            searches: HashMap::new(),
             expiries: HashMap::new(),
             resolve_next: 0,
             timers: Timers::default(),
@@ -165,6 +172,7 @@ impl Signaling {
             rng,
         };
         plane.arm_probes(now);
+        plane.arm_names(now);
         plane
     }
 
@@ -173,6 +181,7 @@ impl Signaling {
         self.targets.configure(&config);
         self.places = Places::new(config);
         self.arm_probes(now);
+        self.arm_names(now);
         let users = &self.places.config.users;
         let mut gone: Vec<_> = self.registrar.users().filter(|user| !users.contains_key(*user)).cloned().collect();
         // The same inputs must give the same outputs, whatever the order of a hash table.
@@ -229,23 +238,18 @@ impl Signaling {
         self.run(now);
     }
 
-    /// Takes the addresses of a name that [`Output::Resolve`] asked for; none: there is no such name, or nobody to ask.
-    pub fn handle_resolved(&mut self, now: Now, id: ResolveId, addresses: Vec<IpAddr>) {
-        if let Some(leg) = self.resolving.remove(&id) {
-            self.resolved(now.instant, leg, &addresses);
-        }
-        self.run(now);
-    }
-
     /// Does what is due.
     pub fn handle_timeout(&mut self, now: Now) {
         self.transactions.handle_timeout(now.instant);
+        self.locator.handle_timeout(now.instant);
+        self.found(now.instant);
         self.run(now);
         while let Some(timer) = self.timers.due(now.instant) {
             match timer {
                 Timer::NoAnswer(leg) => self.no_answer(now.instant, leg),
                 Timer::Silent(leg, attempt) => self.on_silence(now.instant, leg, attempt),
                 Timer::Probe(trunk, target) => self.probe_due(now.instant, &trunk, target),
+                Timer::Name(trunk, host) => self.name_due(now.instant, trunk, host),
                 Timer::Rested(trunk) => self.look_at_trunk(now.instant, &trunk),
                 Timer::Answer(tag) => self.repeat_answer(now.instant, tag),
                 Timer::Settled(tag) => self.settled(tag),
@@ -270,6 +274,7 @@ impl Signaling {
     pub fn next_deadline(&self) -> Option<Instant> {
         let ours = [
             self.transactions.next_deadline(),
+            self.locator.next_deadline(),
             self.timers.next(),
             self.strangers.next(),
             self.malformed.next(),
@@ -300,7 +305,10 @@ impl Signaling {
     pub fn remembered(&self) -> usize {
         let (clients, servers) = self.transactions.len();
         let tables = [self.legs.len(), self.sides.len(), self.clients.len(), self.servers.len(), self.merged.len()];
-        tables.iter().sum::<usize>() + self.resolving.len() + clients + servers
+        tables.iter().sum::<usize>()
+            + self.searches.values().filter(|search| matches!(search, Search::Leg(_))).count()
+            + clients
+            + servers
     }
 
     /// Takes what the transactions have to say, until they are silent.

@@ -7,6 +7,7 @@ use std::{
 };
 
 use postern_facts::Happened;
+use postern_locate::Question;
 use postern_types::{CallSid, ConnectionId, Transport, TrunkName, UserName, leg::LegEvent};
 
 /// One thing for the top floor to do or to pass on.
@@ -39,15 +40,8 @@ pub enum Output {
         /// Whether it is up.
         up: bool,
     },
-    /// Look up the addresses of a host name; answer with `handle_resolved`, with an empty list when there are none.
-    Resolve {
-        /// Comes back with the answer.
-        id: ResolveId,
-        /// A name, never a literal address.
-        host: String,
-        /// The port that will be used: for whoever caches or asks for services.
-        port: u16,
-    },
+    /// Ask DNS; answer with `handle_answer`.
+    Ask(Question),
     /// An INVITE of a leg that is dialed is about to leave: what dialog it begins. For whoever keeps messages by call.
     Dialed {
         /// Whose; forks of a leg have each their own.
@@ -113,10 +107,6 @@ pub struct Connect {
     /// The trunk whose TLS settings hold.
     pub trunk: Option<TrunkName>,
 }
-
-/// Names one question to the resolver.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub struct ResolveId(pub u64);
 
 /// How an address of a trunk is.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -1,6 +1,7 @@
 //! The configuration as signaling looks at it: which endpoint belongs to which realm, which source is which trunk.
 
 use std::{
+    collections::HashMap,
     net::{IpAddr, SocketAddr},
     sync::Arc,
 };
@@ -14,8 +15,19 @@ use postern_types::{RealmName, Transport, TrunkName};
 pub(crate) struct Places {
     pub(crate) config: Arc<Config>,
     endpoints: Vec<Endpoint>,
+    /// What the names of trunks resolve to now.
+    pub(crate) learned: HashMap<IpAddr, Vec<Learned>>,
     /// Longest prefix first, so that the first match is the closest.
     sources: Vec<Source>,
+}
+
+/// A trunk whose name has an address now.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Learned {
+    pub(crate) realm: RealmName,
+    pub(crate) trunk: TrunkName,
+    /// As for a source that was written.
+    pub(crate) secure: bool,
 }
 
 /// Where a trunk's calls come from.
@@ -71,12 +83,12 @@ impl Places {
         for (name, trunk) in &config.trunks {
             let own = trunk.addresses.iter().filter_map(|address| address.host.parse().ok()).map(Prefix::of);
             for prefix in trunk.sources.iter().copied().chain(own) {
-                let secure = trunk.transport.is_secure();
+                let secure = trunk.transport.is_some_and(Transport::is_secure);
                 sources.push(Source { prefix, realm: trunk.realm.clone(), trunk: name.clone(), secure });
             }
         }
         sources.sort_by_key(|source| std::cmp::Reverse(source.prefix.length));
-        Self { config, endpoints, sources }
+        Self { config, endpoints, learned: HashMap::new(), sources }
     }
 
     /// The endpoint bound to a flow's address; for a connection that we opened from a realm without a listener of its transport,
@@ -98,8 +110,11 @@ impl Places {
     /// The trunk that a flow's source in a realm is.
     pub(crate) fn trunk_of(&self, realm: &RealmName, flow: Flow) -> Option<&TrunkName> {
         let (source, secure) = (flow.remote.ip(), flow.transport.is_secure());
-        let found = self.sources.iter().find(|s| s.realm == *realm && s.prefix.contains(source))?;
-        (secure || !found.secure).then_some(&found.trunk)
+        let written = self.sources.iter().find(|s| s.realm == *realm && s.prefix.contains(source));
+        let written = written.map(|source| (source.secure, &source.trunk));
+        let learned = || self.learned.get(&source.to_canonical())?.iter().find(|learned| learned.realm == *realm);
+        let (needs, trunk) = written.or_else(|| learned().map(|learned| (learned.secure, &learned.trunk)))?;
+        (secure || !needs).then_some(trunk)
     }
 }
 

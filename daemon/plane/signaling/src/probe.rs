@@ -154,7 +154,9 @@ impl Signaling {
             None => Err(unreachable("the realm has no address to ask from")),
             Some(endpoint) => {
                 let advertised = endpoint.sent_by(target.transport);
-                let port = Some(target.remote.port());
+                // A name without a port is the service itself (RFC 3263).
+                let numeric = host.parse::<std::net::IpAddr>().is_ok();
+                let port = numeric.then_some(target.remote.port());
                 let from = Uri::sip(None, &endpoint.advertised.ip().to_string(), None);
                 match (Uri::sip(None, &host, port), from) {
                     (Ok(uri), Ok(from)) => {

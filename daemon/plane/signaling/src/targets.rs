@@ -5,8 +5,8 @@
 //! call: whoever has no better way tries what rests.
 
 use std::{
-    collections::BTreeMap,
-    net::SocketAddr,
+    collections::{BTreeMap, HashMap},
+    net::{IpAddr, SocketAddr},
     time::{Duration, Instant},
 };
 
@@ -14,7 +14,7 @@ use postern_config::Config;
 use postern_facts::{Subject, TrunkDown, TrunkTargetRests, TrunkUp};
 use postern_types::{Cause, Transport, TrunkName};
 
-use crate::{Output, Signaling, TargetHealth, probe::Probed, timers::Timer};
+use crate::{Output, Signaling, TargetHealth, places::Learned, probe::Probed, timers::Timer};
 
 /// Targets of one trunk at most: what more a name resolves to is not remembered, only tried.
 pub(crate) const TARGETS_MAX: usize = 64;
@@ -42,6 +42,8 @@ pub(crate) struct Known {
 #[derive(Debug, Default)]
 struct OfTrunk {
     known: Vec<Known>,
+    /// Its hosts that are names, and when each is looked up again.
+    names: BTreeMap<Box<str>, Instant>,
     /// Since when, and that the router was told.
     down: Option<Instant>,
 }
@@ -72,22 +74,67 @@ impl Targets {
         for (name, trunk) in &config.trunks {
             let of = self.of.entry(name.clone()).or_default();
             of.known.retain(|known| trunk.addresses.iter().any(|address| *address.host == *known.host));
+            of.names.retain(|host, _| trunk.addresses.iter().any(|address| *address.host == **host));
             for address in &trunk.addresses {
-                if let Ok(ip) = address.host.parse() {
-                    let remote = SocketAddr::new(ip, address.port);
-                    of.learn(&address.host, Target { transport: trunk.transport, remote });
+                if let Some((transport, remote)) = address.numeric(trunk.transport) {
+                    of.learn(&address.host, Target { transport, remote });
                 }
             }
         }
     }
 
-    /// Takes what a trunk's host resolves to now; addresses that it does not have any more are forgotten.
-    pub(crate) fn resolved(&mut self, trunk: &TrunkName, host: &str, targets: &[Target]) {
-        let Some(of) = self.of.get_mut(trunk) else { return };
+    /// Takes what a trunk's host resolves to now; addresses that it does not have any more are forgotten. Whether anything changed.
+    pub(crate) fn resolved(&mut self, trunk: &TrunkName, host: &str, targets: &[Target]) -> bool {
+        let Some(of) = self.of.get_mut(trunk) else { return false };
+        let before: Vec<Target> = of.known.iter().map(|known| known.target).collect();
         of.known.retain(|known| *known.host != *host || targets.contains(&known.target));
         for target in targets {
             of.learn(host, *target);
         }
+        before.len() != of.known.len() || of.known.iter().any(|known| !before.contains(&known.target))
+    }
+
+    /// Names of trunks that were never looked up. They count as looked up from now on.
+    pub(crate) fn new_names(&mut self, now: Instant, config: &Config) -> Vec<(TrunkName, Box<str>)> {
+        let mut new = Vec::new();
+        for (name, trunk) in &config.trunks {
+            let Some(of) = self.of.get_mut(name) else { continue };
+            for address in trunk.addresses.iter().filter(|address| address.numeric(trunk.transport).is_none()) {
+                let host: Box<str> = address.host.as_str().into();
+                if !of.names.contains_key(&host) {
+                    of.names.insert(host.clone(), now);
+                    new.push((name.clone(), host));
+                }
+            }
+        }
+        new
+    }
+
+    /// A name is to be looked up again at a time. False when the trunk does not have it any more.
+    pub(crate) fn look_again(&mut self, trunk: &TrunkName, host: &str, at: Instant) -> bool {
+        let due = self.of.get_mut(trunk).and_then(|of| of.names.get_mut(host));
+        due.map(|due| *due = at).is_some()
+    }
+
+    /// Whether that time has come; a timer may be one of a configuration that is gone.
+    pub(crate) fn is_name_due(&self, now: Instant, trunk: &TrunkName, host: &str) -> bool {
+        self.of.get(trunk).and_then(|of| of.names.get(host)).is_some_and(|due| *due <= now)
+    }
+
+    /// The addresses that names of trunks have now: calls from them are the trunk's. Of two trunks with one address the first by name.
+    pub(crate) fn sources(&self, config: &Config) -> HashMap<IpAddr, Vec<Learned>> {
+        let mut sources: HashMap<IpAddr, Vec<Learned>> = HashMap::new();
+        for (name, of) in &self.of {
+            let Some(trunk) = config.trunks.get(name) else { continue };
+            for known in of.known.iter().filter(|known| of.names.contains_key(&known.host)) {
+                let at = sources.entry(known.target.remote.ip()).or_default();
+                if !at.iter().any(|learned| learned.realm == trunk.realm) {
+                    let secure = trunk.transport.is_some_and(Transport::is_secure);
+                    at.push(Learned { realm: trunk.realm.clone(), trunk: name.clone(), secure });
+                }
+            }
+        }
+        sources
     }
 
     /// Whether a target is to be tried in its turn; one that nobody knows is.

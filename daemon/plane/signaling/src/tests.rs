@@ -4,6 +4,7 @@ mod dialing;
 mod failover;
 mod hiding;
 mod incoming;
+mod names;
 mod probing;
 mod registering;
 mod sessions;
@@ -19,6 +20,7 @@ use std::{
 
 use postern_config::*;
 use postern_facts::Fact;
+use postern_locate::{Answer, Kind, Question, Record};
 use postern_types::{
     CallSid, Cause, ConnectionId, EndedBy, Now, RealmName, Secret, Transport, TrunkName, UnixMicros, UserName,
     leg::*,
@@ -28,7 +30,7 @@ use rand::{SeedableRng, rngs::StdRng};
 
 use postern_sip::transaction::Flow;
 
-use crate::{Connect, ConnectionCommand, ConnectionEvent, Output, ResolveId, Signaling};
+use crate::{Connect, ConnectionCommand, ConnectionEvent, Output, Signaling};
 
 /// Our endpoint towards carriers, advertised as 203.0.113.1.
 pub(crate) const OUTER: &str = "10.0.0.1:5060";
@@ -46,7 +48,7 @@ pub(crate) struct World {
     pub(crate) facts: Vec<Fact>,
     pub(crate) devices: Vec<u32>,
     pub(crate) trunks: Vec<(TrunkName, bool)>,
-    pub(crate) asked: Vec<(ResolveId, String)>,
+    pub(crate) asked: Vec<(Question, String)>,
     pub(crate) commands: Vec<(ConnectionId, ConnectionCommand)>,
 }
 
@@ -139,7 +141,14 @@ impl World {
                 Output::Leg(event) => self.events.push(event),
                 Output::Devices { devices, .. } => self.devices.push(devices),
                 Output::Trunk { trunk, up } => self.trunks.push((trunk, up)),
-                Output::Resolve { id, host, .. } => self.asked.push((id, host)),
+                // These tests have addresses only.
+                Output::Ask(question) if question.kind != Kind::A => {
+                    self.signaling.handle_answer(self.now, &question, Answer::Nothing(Duration::from_secs(3600)));
+                }
+                Output::Ask(question) => {
+                    let name = question.name.to_string();
+                    self.asked.push((question, name));
+                }
                 Output::Dialed { .. } | Output::Framed { .. } => {}
                 Output::Fact(happened) => self.facts.push(happened.fact),
             }
@@ -163,9 +172,11 @@ impl World {
         self.drain();
     }
 
-    pub(crate) fn resolved(&mut self, id: ResolveId, addresses: &[&str]) {
-        let addresses = addresses.iter().map(|a| a.parse().unwrap()).collect();
-        self.signaling.handle_resolved(self.now, id, addresses);
+    pub(crate) fn resolved(&mut self, question: Question, addresses: &[&str]) {
+        // The outer realm has IPv4 only: nothing else is asked for.
+        let records = addresses.iter().filter_map(|a| a.parse().ok().map(Record::A)).collect();
+        let answer = Answer::Records(records, Duration::from_secs(60));
+        self.signaling.handle_answer(self.now, &question, answer);
         self.drain();
     }
 

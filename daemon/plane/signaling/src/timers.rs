@@ -22,6 +22,8 @@ pub(crate) enum Timer {
     Rested(TrunkName),
     /// A target of this trunk is to be asked whether it lives, or did not answer in time.
     Probe(TrunkName, Target),
+    /// A host of this trunk is to be looked up again.
+    Name(TrunkName, Box<str>),
     /// Repeat a 2xx that was not acknowledged, or give up.
     Answer(Tag),
     /// No further answer to our first INVITE can come any more (RFC 6026: timer M).

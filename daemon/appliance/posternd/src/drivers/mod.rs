@@ -15,13 +15,13 @@ pub mod spool;
 pub mod store;
 pub mod streams;
 
-use std::{net::IpAddr, sync::Arc};
+use std::sync::Arc;
 
 use postern_facts::{
     Fact, Happened, LinkCommand, LinkDown, LinkUp, RecordingsTrimmed, SpoolTrimmed, StoreFailed, Subject,
 };
+use postern_locate::{Answer, Question};
 use postern_router::{HttpFailure, HttpResponse, PromptKey};
-use postern_signaling::ResolveId;
 use postern_switch::Input;
 use postern_types::{RequestId, media::Prompt, recording::RecorderEvent};
 
@@ -54,12 +54,12 @@ pub enum DriverInput {
         /// Bytes of their files.
         bytes: u64,
     },
-    /// A host was looked up; empty: it has no address, or nobody answers.
-    Resolved {
-        /// Which question.
-        id: ResolveId,
-        /// In the resolver's order.
-        addresses: Vec<IpAddr>,
+    /// What DNS says.
+    Answered {
+        /// To which question.
+        question: Question,
+        /// It.
+        answer: Answer,
     },
     /// A file cannot be written; it is tried again. Told once until it works again.
     StoreFailed {
@@ -106,7 +106,7 @@ impl DriverInput {
             Self::PromptDone { key, result } => return Input::Prompt(key, result),
             Self::Recorder(event) => return Input::Recorder(event),
             Self::RecordingsTrimmed { recordings, bytes } => RecordingsTrimmed { recordings, bytes }.into(),
-            Self::Resolved { id, addresses } => return Input::Resolved(id, addresses),
+            Self::Answered { question, answer } => return Input::Answered(question, answer),
             Self::StoreFailed { file, why } => StoreFailed { file, why }.into(),
             Self::LinkUp { server, waiting } => LinkUp { server, waiting }.into(),
             Self::LinkDown { server, why } => LinkDown { server, why }.into(),

@@ -1,31 +1,36 @@
-//! Host names to addresses, by the system's resolver, kept for a short while.
+//! The asker of DNS: questions of the switch to name servers, answers with their time to live back.
+//!
+//! What is asked, kept and made of it is decided in `postern-locate`; here is one library call a question. hickory-resolver, because the
+//! system's resolver knows neither NAPTR nor SRV nor times to live, and because it takes servers of our choice.
 
 use std::{
-    collections::HashMap,
-    net::IpAddr,
     sync::{Arc, Mutex, PoisonError},
-    time::{Duration, Instant},
+    time::Duration,
 };
 
-use postern_signaling::ResolveId;
+use hickory_resolver::{
+    TokioResolver,
+    config::{ConnectionConfig, NameServerConfig, ResolverConfig},
+    net::{DnsError, NetError, runtime::TokioRuntimeProvider},
+    proto::rr::{Name, RData, RecordType},
+    system_conf,
+};
+use postern_config::Dns;
+use postern_locate::{Answer, Kind, Question, RECORDS_MAX, Record};
 use tokio::{runtime::Handle, sync::Semaphore};
 
 use super::{DriverInput, Report};
 
-/// Questions at once: each holds a thread of the blocking pool.
-const AT_ONCE: usize = 16;
-
-/// Questions that wait at most; a further one is answered with nothing.
-const WAITING_MAX: usize = 1024;
-
-/// How long an answer holds. The system's resolver does not tell the record's time to live.
-const KEPT_FOR: Duration = Duration::from_secs(30);
-
-/// Names that are kept at most; when full, all are forgotten.
-const NAMES_MAX: usize = 1024;
-
+/// Questions at once; more wait.
+const AT_ONCE: usize = 256;
+/// Questions that wait at most; a further one is answered with a failure.
+const WAITING_MAX: usize = 4096;
 /// A dead name server must not hold a call for long.
 const PATIENCE: Duration = Duration::from_secs(4);
+/// How long one server may take before the next is asked.
+const SERVER_PATIENCE: Duration = Duration::from_millis(1500);
+/// How long "there is none" holds when the zone does not say it.
+const NOTHING_FOR: Duration = Duration::from_secs(60);
 
 /// The resolver's handle; cheap to clone.
 #[derive(Clone)]
@@ -35,58 +40,122 @@ pub struct Resolver {
     runtime: Handle,
 }
 
-#[derive(Debug)]
 struct Shared {
-    kept: Mutex<HashMap<String, (Instant, Vec<IpAddr>)>>,
+    /// None: the system has no usable configuration, and none was written.
+    resolver: Mutex<Option<TokioResolver>>,
     places: Semaphore,
     waiting: Semaphore,
 }
 
 impl Resolver {
     /// For the current runtime.
-    pub fn start(report: Report) -> Self {
-        let shared =
-            Shared { kept: Mutex::default(), places: Semaphore::new(AT_ONCE), waiting: Semaphore::new(WAITING_MAX) };
+    pub fn start(dns: &Dns, report: Report) -> Self {
+        let shared = Shared {
+            resolver: Mutex::new(resolver(dns)),
+            places: Semaphore::new(AT_ONCE),
+            waiting: Semaphore::new(WAITING_MAX),
+        };
         Self { shared: Arc::new(shared), report, runtime: Handle::current() }
     }
 
-    /// Looks a host up and reports [`DriverInput::Resolved`]; never waits.
-    pub fn resolve(&self, id: ResolveId, host: String) {
-        let resolver = self.clone();
+    /// Other servers from now on.
+    pub fn configure(&self, dns: &Dns) {
+        let new = {
+            let _runtime = self.runtime.enter();
+            resolver(dns)
+        };
+        *self.shared.resolver.lock().unwrap_or_else(PoisonError::into_inner) = new;
+    }
+
+    /// Asks and reports [`DriverInput::Answered`]; never waits.
+    pub fn ask(&self, question: Question) {
+        let asker = self.clone();
         self.runtime.spawn(async move {
-            let addresses = resolver.look_up(&host).await;
-            (resolver.report)(DriverInput::Resolved { id, addresses });
+            let answer = asker.look_up(&question).await;
+            (asker.report)(DriverInput::Answered { question, answer });
         });
     }
 
-    /// The addresses of a host, in the resolver's order without repeats; empty when there are none or nobody answers.
-    async fn look_up(&self, host: &str) -> Vec<IpAddr> {
-        if let Ok(address) = host.parse() {
-            return vec![address];
-        }
-        let now = Instant::now();
-        let kept = self.shared.kept.lock().unwrap_or_else(PoisonError::into_inner).get(host).cloned();
-        if let Some((_, addresses)) = kept.filter(|(until, _)| *until > now) {
-            return addresses;
-        }
-        let Ok(_waiting) = self.shared.waiting.try_acquire() else { return Vec::new() };
+    async fn look_up(&self, question: &Question) -> Answer {
+        let Ok(_waiting) = self.shared.waiting.try_acquire() else { return Answer::Failed };
+        let resolver = self.shared.resolver.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        let Some(resolver) = resolver else { return Answer::Failed };
+        let Ok(name) = Name::from_ascii(&question.name) else { return Answer::Nothing(NOTHING_FOR) };
+        let kind = match question.kind {
+            Kind::Naptr => RecordType::NAPTR,
+            Kind::Srv => RecordType::SRV,
+            Kind::A => RecordType::A,
+            Kind::Aaaa => RecordType::AAAA,
+        };
         let asked = tokio::time::timeout(PATIENCE, async {
-            let Ok(_place) = self.shared.places.acquire().await else { return Vec::new() };
-            let found = tokio::net::lookup_host((host, 0)).await;
-            found.map(|found| found.map(|address| address.ip()).collect()).unwrap_or_default()
-        });
-        let mut addresses: Vec<IpAddr> = asked.await.unwrap_or_default();
-        let mut seen = std::collections::HashSet::new();
-        addresses.retain(|address| seen.insert(*address));
-        if !addresses.is_empty() {
-            let mut kept = self.shared.kept.lock().unwrap_or_else(PoisonError::into_inner);
-            if kept.len() >= NAMES_MAX {
-                kept.clear();
+            let Ok(_place) = self.shared.places.acquire().await else { return Answer::Failed };
+            match resolver.lookup(name, kind).await {
+                Ok(found) => {
+                    let records = found.answers().iter().filter(|record| record.data.record_type() == kind);
+                    let lasts = records.clone().map(|record| record.ttl).min().unwrap_or(0);
+                    let records = records.filter_map(|found| record(&found.data)).take(RECORDS_MAX).collect();
+                    Answer::Records(records, Duration::from_secs(lasts.into()))
+                }
+                Err(NetError::Dns(DnsError::NoRecordsFound(none))) => {
+                    Answer::Nothing(none.negative_ttl.map_or(NOTHING_FOR, |ttl| Duration::from_secs(ttl.into())))
+                }
+                Err(_) => Answer::Failed,
             }
-            kept.insert(host.into(), (now + KEPT_FOR, addresses.clone()));
-        }
-        addresses
+        });
+        asked.await.unwrap_or(Answer::Failed)
     }
+}
+
+fn resolver(dns: &Dns) -> Option<TokioResolver> {
+    let server = |ip| {
+        let mut server = NameServerConfig::udp_and_tcp(ip);
+        server.connections = [ConnectionConfig::udp(), ConnectionConfig::tcp()].into();
+        server.connections.iter_mut().for_each(|connection| connection.port = dns.port);
+        server
+    };
+    let (config, mut options) = match dns.servers.as_slice() {
+        [] => {
+            let (mut system, options) = system_conf::read_system_conf().ok()?;
+            // Names are whole: a search list would send a carrier's name to the office's zone.
+            (system.domain, system.search) = (None, Vec::new());
+            (system, options)
+        }
+        servers => {
+            let mut config = ResolverConfig::default();
+            config.name_servers = servers.iter().copied().map(server).collect();
+            (config, Default::default())
+        }
+    };
+    // What holds how long is decided where it is used.
+    options.cache_size = 0;
+    options.timeout = SERVER_PATIENCE;
+    options.attempts = 1;
+    options.ndots = 0;
+    let mut builder = TokioResolver::builder_with_config(config, TokioRuntimeProvider::default());
+    *builder.options_mut() = options;
+    builder.build().ok()
+}
+
+fn record(data: &RData) -> Option<Record> {
+    let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned().into_boxed_str();
+    // The root, which stands for nothing, becomes empty.
+    let name = |name: &Name| name.to_ascii().trim_end_matches('.').into();
+    Some(match data {
+        RData::A(address) => Record::A(address.0),
+        RData::AAAA(address) => Record::Aaaa(address.0),
+        RData::SRV(srv) => {
+            let (priority, weight, port) = (srv.priority, srv.weight, srv.port);
+            Record::Srv { priority, weight, port, target: name(&srv.target) }
+        }
+        RData::NAPTR(naptr) => Record::Naptr {
+            order: naptr.order,
+            preference: naptr.preference,
+            flags: text(&naptr.flags),
+            service: text(&naptr.services),
+            replacement: name(&naptr.replacement),
+        },
+        _ => return None,
+    })
 }
 
 #[cfg(test)]
@@ -94,10 +163,12 @@ mod tests {
     use super::*;
 
     #[tokio::test]
-    async fn addresses_are_themselves_and_unknown_names_are_nothing() {
-        let resolver = Resolver::start(Arc::new(|_| {}));
-        assert_eq!(resolver.look_up("::1").await, ["::1".parse::<IpAddr>().unwrap()]);
-        assert!(resolver.look_up("localhost").await.iter().all(IpAddr::is_loopback));
-        assert!(resolver.look_up("no such name").await.is_empty());
+    async fn what_is_no_name_is_nothing_and_a_dead_server_is_a_failure() {
+        let dns = Dns { servers: vec!["127.0.0.1".parse().unwrap()], port: 9 };
+        let resolver = Resolver::start(&dns, Arc::new(|_| {}));
+        let ask = |name: &str| Question { name: name.into(), kind: Kind::A };
+        assert_eq!(resolver.look_up(&ask("dead.example")).await, Answer::Failed);
+        let long = "a".repeat(80);
+        assert!(matches!(resolver.look_up(&ask(&long)).await, Answer::Nothing(_)));
     }
 }

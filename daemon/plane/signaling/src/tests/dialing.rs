@@ -250,11 +250,18 @@ fn a_name_is_resolved_first() {
     assert_eq!(world.sent[0].0, address("198.51.100.70:5060"), "the realm has no IPv6");
     assert!(world.one().starts_with("INVITE sip:1@sip.carrier.example SIP/2.0"));
 
+    // What was found is kept: the next call asks nobody.
+    world.command(named(CallSid(4)));
+    assert!(world.asked.is_empty());
+    assert_eq!(world.sent[0].0, address("198.51.100.70:5060"));
+
+    let mut world = World::new();
     world.command(named(CallSid(2)));
     let (id, _) = world.asked.remove(0);
     world.resolved(id, &[]);
     assert!(matches!(world.event(), LegEvent::Failed { cause: Cause { status: 503, .. }, .. }));
 
+    let mut world = World::new();
     world.command(named(CallSid(3)));
     let (id, _) = world.asked.remove(0);
     world.command(hangup(CallSid(3)));

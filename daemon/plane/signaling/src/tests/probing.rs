@@ -14,7 +14,7 @@ fn probe() -> Probe {
 fn world() -> World {
     let mut config = config();
     let carrier = config.trunks.get_mut("carrier").unwrap();
-    carrier.addresses.push(Address { host: "198.51.100.11".into(), port: 5060 });
+    carrier.addresses.push(Address { host: "198.51.100.11".into(), port: Some(5060) });
     carrier.probe = Some(probe());
     World::with(config)
 }

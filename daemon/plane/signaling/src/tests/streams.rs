@@ -16,7 +16,7 @@ fn world(transport: Transport) -> World {
     config.realms.get_mut("inner").unwrap().listeners =
         vec![listener(Transport::Tcp, TCP), listener(Transport::Ws, WS)];
     config.realms.get_mut("outer").unwrap().listeners = vec![listener(Transport::Tcp, OUTER)];
-    config.trunks.get_mut("carrier").unwrap().transport = transport;
+    config.trunks.get_mut("carrier").unwrap().transport = Some(transport);
     World::with(config)
 }
 

@@ -2,7 +2,7 @@
 
 use std::{collections::HashMap, sync::Arc};
 
-use postern_config::{Authorities, ClientTls, Config, Identity, ServerTls};
+use postern_config::{Authorities, ClientTls, Config, Identity, ServerTls, Trunk};
 use postern_types::TrunkName;
 use rustls::{
     ClientConfig, DigitallySignedStruct, RootCertStore, ServerConfig, SignatureScheme,
@@ -46,7 +46,12 @@ pub struct Clients {
 
 impl Clients {
     pub fn new(config: &Config) -> Result<Self, String> {
-        let secure = config.trunks.iter().filter(|(_, trunk)| trunk.transport.is_secure()).collect::<Vec<_>>();
+        // What DNS says of a name may be TLS as well.
+        let may_be_secure = |trunk: &Trunk| match trunk.transport {
+            Some(transport) => transport.is_secure(),
+            None => trunk.addresses.iter().any(|address| address.numeric(None).is_none()),
+        };
+        let secure = config.trunks.iter().filter(|(_, trunk)| may_be_secure(trunk)).collect::<Vec<_>>();
         // The system's authorities take some milliseconds to read: only where somebody may need them.
         let wanted = !secure.is_empty() || config.realms.values().any(|realm| realm.uri_calls);
         if !wanted {
