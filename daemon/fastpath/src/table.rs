@@ -27,6 +27,8 @@ pub struct Figures {
     pub highest: u64,
     /// See [`Flow::jitter`].
     pub jitter: u64,
+    /// The RTP timestamp of the last packet.
+    pub timestamp: u32,
 }
 
 /// Flows by slot, as whoever decides about them sees it. A trait, so that such decisions can be tested without a kernel.
@@ -85,6 +87,8 @@ impl Table {
             since_last: (raw.packets > 0).then(|| Duration::from_nanos(since)),
             highest: raw.highest,
             jitter: raw.jitter,
+            // Transit is the arrival by the stream's clock less the timestamp, as forward.c has it.
+            timestamp: ticks(raw.last_ns - raw.began_ns.min(raw.last_ns), raw.clock_hz).wrapping_sub(raw.transit),
         }
     }
 }
@@ -130,6 +134,11 @@ impl Flows for Table {
     fn have_routes_changed(&mut self) -> bool {
         self.routes.have_changed()
     }
+}
+
+/// Ticks of an RTP clock, modulo 2^32.
+fn ticks(ns: u64, clock_hz: u32) -> u32 {
+    ((ns / 1000).wrapping_mul(u64::from(clock_hz)) / 1_000_000) as u32
 }
 
 /// The kernel's clock of `bpf_ktime_get_ns`.

@@ -288,6 +288,7 @@ fn figures_are_those_of_what_was_sent() {
     let figures = call.table.read(0);
     assert_eq!((figures.packets, figures.highest), (sequences.len() as u64, 65_536 + 10));
     assert!(figures.since_last.is_some_and(|since| since < support::PATIENCE));
+    assert_eq!(figures.timestamp, 0);
     // Timestamps that stand still: the spread is the time that passed, some ticks at most a packet; the start's value fades.
     assert!(figures.jitter > 0 && figures.jitter < 160 + 16 * 8000, "{}", figures.jitter);
 
@@ -297,7 +298,9 @@ fn figures_are_those_of_what_was_sent() {
     for n in 1..200u32 {
         call.passes(0, &rtp(PCMA, 65_530u16.wrapping_add(n as u16), n * 160, SSRC));
     }
-    let ticks = call.table.read(0).jitter / 16;
+    let figures = call.table.read(0);
+    assert_eq!(figures.timestamp, 199 * 160);
+    let ticks = figures.jitter / 16;
     assert!((100..=160).contains(&ticks), "{ticks}");
 }
 

@@ -10,7 +10,7 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
     ("protocol", &["core"]),
     ("uring", &["core"]),
     ("fastpath", &["core"]),
-    ("plane/media", &["core", "protocol", "uring"]),
+    ("plane/media", &["core", "protocol", "uring", "fastpath"]),
     ("plane/signaling", &["core", "protocol"]),
     ("service", &["core"]),
     ("router", &["core", "service", "protocol/document"]),

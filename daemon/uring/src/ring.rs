@@ -254,6 +254,12 @@ impl Ring {
         (slot.generation == socket.generation).then_some(slot.peer)?
     }
 
+    /// The address and port of the socket.
+    pub fn local(&self, socket: SocketId) -> Option<SocketAddr> {
+        let slot = self.sockets.get(socket.index as usize).filter(|slot| slot.generation == socket.generation)?;
+        socket2::SockRef::from(slot.fd.as_ref()?).local_addr().ok()?.as_socket()
+    }
+
     /// An empty buffer of our own; none when all are out.
     pub fn spare(&mut self) -> Option<Buffer> {
         self.pool.spare()

@@ -67,6 +67,11 @@ impl Collector for Snapshot {
             ("sip_connections_slow", "SIP connections closed: the peer took nothing", s.connections_slow),
             ("media_packets_received", "RTP packets received", media.packets_received),
             ("media_packets_sent", "RTP packets sent", media.packets_sent),
+            (
+                "media_packets_forwarded",
+                "Of both, packets that the kernel forwarded by itself",
+                media.packets_forwarded,
+            ),
             ("media_packets_dropped", "Packets dropped: foreign, malformed, unsendable", media.packets_dropped),
             ("media_send_errors", "Packets that the kernel did not send", media.send_errors),
             (
@@ -94,6 +99,7 @@ impl Collector for Snapshot {
             ("users_available", "Users that are available", s.users_available as f64),
             ("users_busy", "Users that are in a call", s.users_busy as f64),
             ("media_streams", "Open media streams", media.streams as f64),
+            ("media_flows", "Directions of calls that the kernel forwards by itself", media.flows as f64),
             ("media_workers", "Media workers at work", media.workers as f64),
             ("sip_connections", "SIP connections open", s.connections as f64),
             ("media_ports_free", "Media ports that can still be used", media.ports_free as f64),

@@ -81,6 +81,14 @@ pub(crate) fn status(s: &Value) -> String {
         media["packets_sent"],
         media["packets_dropped"]
     );
+    let (on, why) = (media["fast_path"] == true, text(media, "fast_path_why"));
+    if on {
+        let (flows, forwarded) = (n(&media["flows"]), n(&media["packets_forwarded"]));
+        let but = if why.is_empty() { String::new() } else { format!("; {why}") };
+        _ = writeln!(out, "fast path  {flows} directions of calls, {forwarded} packets forwarded by the kernel{but}");
+    } else if !why.is_empty() {
+        _ = writeln!(out, "fast path  off: {why}");
+    }
     // Silence is the rule: a line only when there is something to look at.
     let troubles: Vec<_> = [
         ("workers_failed", "ends of a worker"),

@@ -18,8 +18,8 @@ use std::{
 
 use postern_api::Asked;
 use postern_config::Config;
-use postern_facts::{Happened, MediaWorkerFailed, Subject};
-use postern_media::MediaPlane;
+use postern_facts::{Happened, MediaFastPath, MediaWorkerFailed, Subject};
+use postern_media::{KernelPart, MediaPlane};
 use postern_switch::{Input, Output, Reply, Switch, Token, request::MediaStatus};
 use postern_types::{Now, UnixMicros, recording::Tapped};
 use postern_uring::{Event, SocketId, SwitchRing};
@@ -173,6 +173,11 @@ impl Thread {
                 self.switch.handle_input(now, Input::Media(event));
                 self.carry(now, drivers, streams);
             }
+            if let Some(KernelPart { on, why }) = self.media.poll_kernel() {
+                let fact = MediaFastPath { on: *on, why: why.clone() }.into();
+                self.switch.handle_input(now, Input::Happened(Happened { subject: Subject::default(), fact }));
+                self.carry(now, drivers, streams);
+            }
             if self.media.workers_failed() != self.workers_failed {
                 self.workers_failed = self.media.workers_failed();
                 let fact = MediaWorkerFailed { failed: self.workers_failed, alive: self.media.status().workers }.into();
@@ -270,8 +275,12 @@ fn media_status(media: &MediaPlane) -> MediaStatus {
         ports_free: status.ports_free,
         packets_received: status.packets_in,
         packets_sent: status.packets_out,
+        packets_forwarded: status.forwarded,
+        flows: status.flows,
+        fast_path: media.kernel().on,
+        fast_path_why: media.kernel().why.clone(),
         packets_dropped: status.dropped,
-        us_per_packet: (status.packets_in > 0).then_some(status.us_per_packet),
+        us_per_packet: (status.packets_in > status.forwarded).then_some(status.us_per_packet),
         send_errors: status.send_errors,
         receive_starved: status.receive_starved,
         truncated: status.truncated,

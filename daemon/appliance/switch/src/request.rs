@@ -251,6 +251,18 @@ pub struct MediaStatus {
     pub packets_received: u64,
     /// Packets sent since start.
     pub packets_sent: u64,
+    /// Of both, packets that the kernel forwarded by itself.
+    #[serde(default)]
+    pub packets_forwarded: u64,
+    /// Directions of calls that the kernel forwards by itself now.
+    #[serde(default)]
+    pub flows: u64,
+    /// Whether the kernel has that part (`media.fast_path`).
+    #[serde(default)]
+    pub fast_path: bool,
+    /// Why not, or what is left out of it; may be empty.
+    #[serde(default)]
+    pub fast_path_why: String,
     /// Packets dropped since start: foreign, malformed, unsendable.
     pub packets_dropped: u64,
     /// CPU time of the workers per packet received, microseconds, over the last seconds.

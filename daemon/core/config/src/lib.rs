@@ -59,7 +59,7 @@ pub use self::{
     failover::Failover,
     group::{Group, Member},
     log::{Log, LogLevel, LogTarget},
-    media::Media,
+    media::{FastPath, Media},
     number::{Destination, NumberRoute},
     probe::Probe,
     realm::{Listener, Realm, RealmMedia, ServerTls},

@@ -9,6 +9,19 @@ use crate::{
     write,
 };
 
+/// Whether the kernel is to forward by itself the packets of plain calls.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum FastPath {
+    /// When it can, and we may.
+    #[default]
+    Auto,
+    /// No.
+    Off,
+    /// Yes: without it the daemon does not start.
+    Required,
+}
+
 /// The media plane.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct Media {
@@ -23,6 +36,8 @@ pub struct Media {
     /// How long a port rests after use.
     #[serde(serialize_with = "write::duration")]
     pub quarantine: Duration,
+    /// Whether the kernel forwards plain calls by itself.
+    pub fast_path: FastPath,
     /// Folders below which `Play` may read local WAV files; empty: none.
     pub prompt_folders: Vec<PathBuf>,
 }
@@ -31,7 +46,15 @@ impl Media {
     pub(crate) fn read(r: &mut Reader<'_>, f: &Fields<'_>) -> Option<Self> {
         let workers = f.integers(r, "workers").into_iter().map(|(cpu, _)| cpu as usize).collect();
         let (latch_window, timeout) = (f.duration(r, "latch_window"), f.duration(r, "timeout"));
+        let fast_path = f.choice(r, "fast_path", &[FastPath::Auto, FastPath::Off, FastPath::Required]);
         let (quarantine, prompt_folders) = (f.duration(r, "quarantine"), f.paths(r, "prompt_folders"));
-        Some(Self { workers, latch_window: latch_window?, timeout: timeout?, quarantine: quarantine?, prompt_folders })
+        Some(Self {
+            workers,
+            latch_window: latch_window?,
+            timeout: timeout?,
+            quarantine: quarantine?,
+            fast_path: fast_path?,
+            prompt_folders,
+        })
     }
 }

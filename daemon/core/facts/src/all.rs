@@ -257,6 +257,14 @@ facts! {
         /// How long, milliseconds.
         silent_ms: u64,
     }
+    /// Whether the kernel forwards the packets of plain calls by itself; told at the start and when a reload changed it.
+    MediaFastPath = "media.fast_path", "4be07cf1a3e54ad2a5a0d1c29f7f6e35", Notice,
+        advice "Without it calls are relayed by the media workers, at several times the CPU for a packet: nothing else is different. docs/OPERATIONS.md says what it needs." {
+        /// Whether it does.
+        on: bool,
+        /// Why not, or what is left out of it; may be empty.
+        why: String,
+    }
     /// A media worker ended by itself; the calls that it carried were ended. It is started again with one of the next calls.
     MediaWorkerFailed = "media.worker_failed", "11d8a171e9f6a05d0b60fcd062eabd79", Error,
         advice "This is a fault of the daemon: keep the journal from before it (`journalctl -u posternd`), with any panic in it, and report it. When it comes again and again, restart the daemon." {

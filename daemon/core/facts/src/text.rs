@@ -83,6 +83,10 @@ fn worded(fact: &Fact) -> String {
         Fact::MediaConsentLost(f) => format!("no ICE check for {}", took(f.silent_ms)),
         Fact::MediaForeign(f) => format!("{} from {} dropped", count(f.packets, "foreign packet"), f.source),
         Fact::MediaTimedOut(f) => format!("no audio for {}", took(f.silent_ms)),
+        Fact::MediaFastPath(f) => {
+            let state = if f.on { "the kernel forwards plain calls" } else { "the kernel does not forward calls" };
+            if f.why.is_empty() { state.to_owned() } else { format!("{state}: {}", f.why) }
+        }
         Fact::MediaWorkerFailed(f) => {
             format!("a media worker ended, {} since the start; {} at work", count(f.failed, "failure"), f.alive)
         }

@@ -16,6 +16,7 @@ use postern_types::{
 
 use crate::{
     crypto::Crypto,
+    fast::Installed,
     latch::{Latch, is_usable},
     play::{OwnStream, PlayFormat, Player},
     proof::{Early, Proof},
@@ -138,6 +139,10 @@ pub struct Leg {
     pub(crate) sent_before: u64,
     /// Packets lost then.
     pub(crate) lost_before: u64,
+    /// What the kernel forwards of this leg's packets.
+    pub(crate) flow: Option<Box<Installed>>,
+    /// The kernel could not: it is not asked again until something changes.
+    pub(crate) flow_refused: bool,
     /// The peer that the socket was last asked to be connected to.
     pub(crate) connected: Option<SocketAddr>,
 }
@@ -183,6 +188,8 @@ impl Leg {
             received_before: 0,
             sent_before: 0,
             lost_before: 0,
+            flow: None,
+            flow_refused: false,
             connected: None,
         }
     }

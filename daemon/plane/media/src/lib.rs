@@ -18,6 +18,7 @@
 
 pub mod crypto;
 pub mod ear;
+mod fast;
 mod g711;
 mod keying;
 pub mod latch;
@@ -34,5 +35,5 @@ mod unheard;
 pub mod voice;
 mod worker;
 
-pub use plane::{MediaPlane, Status};
+pub use plane::{KernelPart, MediaPlane, Status};
 pub use relay::{Port, Relay, Verdict};

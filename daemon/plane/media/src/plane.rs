@@ -16,6 +16,7 @@ use std::{
 
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use postern_config::{Config, Realm};
+use postern_fastpath::Flows;
 use postern_srtp::dtls::Identity;
 use postern_types::{
     CallSid, Now, RealmName,
@@ -30,6 +31,10 @@ use crate::{
     tap,
     worker::{self, Command, Handle, Shared, Sockets, Start, Up},
 };
+
+mod kernel;
+use kernel::Kernel;
+pub use kernel::KernelPart;
 
 /// Legs at once. Two descriptors each: more than most machines allow a process to open.
 pub const LEGS_MAX: usize = 16384;
@@ -69,6 +74,7 @@ pub struct MediaPlane {
     /// A worker has ended, and streams may be of it that were not told.
     unmourned: bool,
     limits: Limits,
+    kernel: Kernel,
     wake: Bell,
     /// What workers that ended had counted.
     past: Status,
@@ -144,9 +150,13 @@ pub struct Status {
     pub packets_in: u64,
     /// Packets that went out.
     pub packets_out: u64,
+    /// Of both, those that the kernel forwarded by itself, up to a second ago.
+    pub forwarded: u64,
+    /// Directions of calls that the kernel forwards by itself now.
+    pub flows: u64,
     /// Packets that came in and could not be used.
     pub dropped: u64,
-    /// CPU time of the workers, microseconds for each packet that came in.
+    /// CPU time of the workers, microseconds for each packet that came to them.
     pub us_per_packet: f64,
     /// Commands that wait for a worker.
     pub commands_waiting: u64,
@@ -182,9 +192,11 @@ impl MediaPlane {
         }
         let identity = Arc::new(Identity::generate().map_err(io::Error::other)?);
         let limits = limits(config);
+        let mut kernel = Kernel::default();
+        kernel.follow(config).map_err(|why| io::Error::other(format!("media.fast_path is required: {why}")))?;
         let (taps, tapped) = sync_channel(tap::UNDER_WAY_MAX);
         let workers = cpus.iter().map(|&cpu| {
-            let handle = start_worker(cpu, limits, &identity, &wake, &taps)?;
+            let handle = start_worker(cpu, limits, &identity, kernel.table(), &wake, &taps)?;
             let started = handle.began;
             let (waiting, resting) = (VecDeque::new(), HashMap::new());
             Ok(Worker { handle, cpu, started, waiting, streams: 0, resting, over: false })
@@ -203,6 +215,7 @@ impl MediaPlane {
             commands_lost: 0,
             unmourned: false,
             limits,
+            kernel,
             wake,
             past: Status::default(),
             resting: 0,
@@ -237,8 +250,13 @@ impl MediaPlane {
             }
         }
         self.take_realms(config);
+        // A reload does not fail for want of it: a daemon that is up stays up, and says so.
+        let is_new = self.kernel.follow(config).unwrap_or(true);
         for worker in 0..self.workers.len() {
             self.tell(worker, Command::Limits(self.limits));
+            if is_new {
+                self.tell(worker, Command::Flows(self.kernel.table()));
+            }
         }
         self.workers.iter_mut().for_each(Worker::flush);
     }
@@ -399,7 +417,9 @@ impl MediaPlane {
             }
             self.workers[at].started = now;
             // Refused: as dead as before; the next call after a while tries again.
-            if let Ok(handle) = start_worker(self.workers[at].cpu, self.limits, &self.identity, &self.wake, &self.taps)
+            let flows = self.kernel.table();
+            if let Ok(handle) =
+                start_worker(self.workers[at].cpu, self.limits, &self.identity, flows, &self.wake, &self.taps)
             {
                 let worker = &mut self.workers[at];
                 self.past.add(&worker.handle.shared);
@@ -597,6 +617,16 @@ impl MediaPlane {
         self.look_for_lost();
     }
 
+    /// The kernel's part in this plane.
+    pub fn kernel(&self) -> &KernelPart {
+        self.kernel.part()
+    }
+
+    /// The same, once after each change: with the start, and with a reload.
+    pub fn poll_kernel(&mut self) -> Option<&KernelPart> {
+        self.kernel.take_news()
+    }
+
     /// Times that a worker ended by itself: [`Status::workers_failed`], for whoever looks each turn.
     pub fn workers_failed(&self) -> u64 {
         self.past.workers_failed
@@ -662,6 +692,8 @@ impl Status {
     fn add(&mut self, worker: &Shared) {
         self.packets_in += worker.packets_in.load(Ordering::Relaxed);
         self.packets_out += worker.packets_out.load(Ordering::Relaxed);
+        self.forwarded += worker.forwarded.load(Ordering::Relaxed);
+        self.flows += worker.flows.load(Ordering::Relaxed);
         self.dropped += worker.dropped.load(Ordering::Relaxed);
         self.events_lost += worker.events_lost.load(Ordering::Relaxed);
         self.send_errors += worker.send_errors.load(Ordering::Relaxed);
@@ -712,12 +744,13 @@ fn start_worker(
     cpu: usize,
     limits: Limits,
     identity: &Arc<Identity>,
+    flows: Option<Box<dyn Flows>>,
     wake: &Bell,
     taps: &SyncSender<Tapped>,
 ) -> io::Result<Handle> {
     let seed = RandomState::new().hash_one(cpu);
     let (identity, wake, taps) = (identity.clone(), wake.try_clone()?, taps.clone());
-    worker::start(Start { cpu, slots: LEGS_MAX, limits, seed, identity, wake, taps })
+    worker::start(Start { cpu, slots: LEGS_MAX, limits, seed, identity, flows, wake, taps })
 }
 
 fn limits(config: &Config) -> Limits {

@@ -21,6 +21,7 @@ use postern_types::{
 };
 
 use crate::{
+    fast::Kernel,
     latch::Judgement,
     leg::{Kind, Leg, UNMAPPED},
     play::{Player, SAMPLE_RATE},
@@ -88,7 +89,9 @@ pub struct Counts {
     pub packets_out: u64,
     /// Packets that came in and were not used: foreign, bad, unmapped, early, unwanted. A packet without a bridge is no drop.
     pub dropped: u64,
-    /// Of these, because the other leg has no such format.
+    /// Of those that came in and went out: by the kernel itself, never seen here.
+    pub forwarded: u64,
+    /// Of the dropped, because the other leg has no such format.
     pub unmapped: u64,
     /// Events that nobody fetched in time.
     pub events_lost: u64,
@@ -97,7 +100,7 @@ pub struct Counts {
 /// The legs of one worker.
 pub struct Relay {
     pub(crate) legs: Vec<Option<Box<Leg>>>,
-    live: Vec<u32>,
+    pub(crate) live: Vec<u32>,
     limits: Limits,
     events: VecDeque<MediaEvent>,
     pub(crate) counts: Counts,
@@ -121,6 +124,8 @@ pub struct Relay {
     clock: Option<(Instant, u64)>,
     /// Sockets to connect, or to disconnect (none).
     bindings: VecDeque<(u32, Option<SocketAddr>)>,
+    /// What the kernel forwards by itself; none: it has no part in it.
+    pub(crate) kernel: Option<Kernel>,
     random: u64,
     /// Copies that wait to be fetched.
     pub(crate) tapped: VecDeque<(u32, Tapped)>,
@@ -146,6 +151,7 @@ impl Relay {
             reporting: VecDeque::new(),
             clock: None,
             bindings: VecDeque::with_capacity(slots),
+            kernel: None,
             random: seed | 1,
             tapped: VecDeque::new(),
         }
@@ -217,6 +223,7 @@ impl Relay {
 
     /// What was negotiated.
     pub fn configure(&mut self, now: Instant, slot: u32, setup: Box<StreamSetup>) {
+        self.lift(slot);
         let window = self.limits.latch_window;
         let Some(leg) = leg(&mut self.legs, slot) else { return };
         leg.configure(now, setup, window, self.identity.as_ref());
@@ -263,6 +270,7 @@ impl Relay {
 
     /// A leg and its partner hear nobody.
     pub fn unbridge(&mut self, slot: u32) {
+        self.lift(slot);
         let partner = leg(&mut self.legs, slot).and_then(|leg| {
             leg.leave_ways();
             leg.partner.take()
@@ -289,6 +297,7 @@ impl Relay {
 
     /// Plays into a leg, replacing what plays.
     pub fn play(&mut self, now: Instant, slot: u32, play: PlayId, prompt: Arc<Prompt>, times: u32) {
+        self.lift(slot);
         let Some(leg) = leg(&mut self.legs, slot) else { return };
         let player = Player::new(now, play, prompt, times, &mut leg.own);
         self.plays.push(Reverse((player.next_at, slot)));
@@ -306,6 +315,7 @@ impl Relay {
 
     /// Copies what a leg says and hears, from now on; see [`Relay::poll_tapped`].
     pub fn tap(&mut self, slot: u32, tap: TapId, inbound: bool, outbound: bool) {
+        self.lift(slot);
         if let Some(leg) = leg(&mut self.legs, slot) {
             leg.taps.get_or_insert_default().add(tap, inbound, outbound);
         }
@@ -392,6 +402,9 @@ impl Relay {
     }
 
     fn rtp(&mut self, now: Instant, slot: u32, source: SocketAddr, room: &mut [u8], len: usize) -> Option<Verdict> {
+        if self.flows() > 0 {
+            self.before_packet(now, slot, source, room.get(..len)?);
+        }
         let Some(leg) = leg(&mut self.legs, slot).filter(|leg| leg.setup.is_some()) else {
             self.counts.dropped += 1;
             return None;
@@ -616,6 +629,7 @@ impl Relay {
 
     /// The turn of each second for every [`PARTS`]th leg: figures, silence, strangers, and whose socket is worth connecting.
     pub fn handle_part(&mut self, now: Instant, part: u32) {
+        self.read_flows(now, part);
         self.reports_due(now);
         let Self { legs, live, limits, events, counts, bindings, .. } = self;
         // Twice a second, so that nobody is unheard for two without a word of it.
@@ -652,6 +666,7 @@ impl Relay {
             }
             (leg.received_before, leg.sent_before) = (received, sent);
         }
+        self.wish_for_flows(part);
     }
 
     /// The next event.

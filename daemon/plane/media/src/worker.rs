@@ -22,6 +22,7 @@ use nix::{
     time::{ClockId, clock_gettime},
     unistd::Pid,
 };
+use postern_fastpath::Flows;
 use postern_srtp::dtls::Identity;
 use postern_types::{
     CallSid, UnixMicros,
@@ -111,6 +112,8 @@ pub(crate) enum Command {
         sockets: Sockets,
     },
     Limits(Limits),
+    /// The kernel's flows, or none any more.
+    Flows(Option<Box<dyn Flows>>),
 }
 
 /// What a worker says to the switch.
@@ -135,6 +138,9 @@ pub(crate) enum Up {
 pub(crate) struct Shared {
     pub packets_in: AtomicU64,
     pub packets_out: AtomicU64,
+    /// Of both, those that the kernel forwarded by itself.
+    pub forwarded: AtomicU64,
+    pub flows: AtomicU64,
     pub dropped: AtomicU64,
     /// CPU time of the thread, and the packets that had come in by then.
     pub cpu_ns: AtomicU64,
@@ -179,6 +185,7 @@ pub(crate) struct Start {
     pub limits: Limits,
     pub seed: u64,
     pub identity: Arc<Identity>,
+    pub flows: Option<Box<dyn Flows>>,
     pub wake: Bell,
     /// Where copies for the recorder go.
     pub taps: SyncSender<Tapped>,
@@ -301,6 +308,7 @@ impl Worker {
     ) -> Self {
         let mut relay = Relay::new(start.slots, start.limits, start.seed);
         relay.set_identity(start.identity);
+        relay.set_flows(start.flows);
         relay.set_clock(clock(), wall());
         Self {
             ring,
@@ -342,6 +350,7 @@ impl Worker {
             self.relay.handle_timeout(now);
             if now >= part_at {
                 self.relay.handle_part(now, part);
+                self.install_flows();
                 part = (part + 1) % PARTS;
                 part_at = now + SECOND / PARTS;
             }
@@ -472,6 +481,7 @@ impl Worker {
                 self.leave(now, slot, Leaving::Yielding, Farewell { leg, ..Farewell::default() });
             }
             Command::Limits(limits) => self.relay.set_limits(limits),
+            Command::Flows(flows) => self.relay.set_flows(flows),
         }
     }
 
@@ -526,6 +536,16 @@ impl Worker {
         });
     }
 
+    /// Hands the kernel what it may forward by itself.
+    fn install_flows(&mut self) {
+        while let Some((slot, to)) = self.relay.poll_wish() {
+            let port = |slot: u32| self.ring.local(self.wires.get(slot as usize)?.as_ref()?.rtp);
+            if let (Some(local), Some(out)) = (port(slot), port(to)) {
+                self.relay.install(slot, local, out);
+            }
+        }
+    }
+
     fn bind(&mut self, slot: u32, peer: Option<SocketAddr>) {
         let Some(Some(wires)) = self.wires.get(slot as usize) else { return };
         // A peer that cannot be connected to is still sent to by address.
@@ -561,6 +581,8 @@ impl Worker {
         let counts = self.relay.counts();
         self.shared.packets_in.store(counts.packets_in, Ordering::Relaxed);
         self.shared.packets_out.store(counts.packets_out, Ordering::Relaxed);
+        self.shared.forwarded.store(counts.forwarded, Ordering::Relaxed);
+        self.shared.flows.store(self.relay.flows(), Ordering::Relaxed);
         self.shared.dropped.store(counts.dropped, Ordering::Relaxed);
         self.shared.streams.store(self.relay.len() as u64, Ordering::Relaxed);
         self.shared.events_lost.store(counts.events_lost, Ordering::Relaxed);
@@ -573,7 +595,9 @@ impl Worker {
     fn publish_cpu(&mut self) {
         if let Ok(time) = clock_gettime(ClockId::CLOCK_THREAD_CPUTIME_ID) {
             self.shared.cpu_ns.store(Duration::from(time).as_nanos() as u64, Ordering::Relaxed);
-            self.shared.cpu_packets.store(self.relay.counts().packets_in, Ordering::Relaxed);
+            // The kernel's work on what it forwards is not this thread's.
+            let counts = self.relay.counts();
+            self.shared.cpu_packets.store(counts.packets_in - counts.forwarded, Ordering::Relaxed);
         }
     }
 }

@@ -177,6 +177,7 @@ fn config() -> Config {
             latch_window: Duration::from_secs(1),
             timeout: Duration::from_secs(30),
             quarantine: Duration::from_secs(1),
+            fast_path: FastPath::Off,
             prompt_folders: vec![],
         },
         ..Config::empty("test")

@@ -94,6 +94,43 @@ impl Reception {
         }
     }
 
+    /// What whoever goes on counting this source has to know: its SSRC, the highest sequence number with the cycles of 2^16 before
+    /// it, and the jitter in timestamp units, times 16.
+    pub fn so_far(&self) -> Option<(u32, u64, u64)> {
+        self.source.map(|source| (source.ssrc, source.cycles + u64::from(source.highest), self.jitter))
+    }
+
+    /// Adds packets of the source that were counted elsewhere, going on from [`Reception::so_far`]: how many, and what that says now.
+    pub fn add(&mut self, highest: u64, packets: u64, jitter: u64) {
+        let Some(source) = &mut self.source else { return };
+        self.received += packets;
+        source.received += packets;
+        let moved = highest.saturating_sub(source.cycles + u64::from(source.highest));
+        if moved > 0 {
+            // Which of them were lost is not known: they are taken as spread evenly.
+            let came = packets.min(moved);
+            let lost = moved - came;
+            for n in 0..came {
+                let before = lost * (n + 1) / came - lost * n / came;
+                self.bursts.advance(u16::try_from(before + 1).unwrap_or(DROPOUT_MAX));
+            }
+            source.highest = highest as u16;
+            source.cycles = highest & !u64::from(u16::MAX);
+        }
+        source.suspect = None;
+        // The last packet that was seen here was not the last.
+        source.transit = None;
+        self.jitter = jitter;
+    }
+
+    /// Whether a packet would go on with what was counted, late or ahead within bounds: no other source, no restart, no nonsense.
+    pub fn continues(&self, ssrc: u32, sequence: u16) -> bool {
+        self.source.is_some_and(|source| {
+            let ahead = sequence.wrapping_sub(source.highest);
+            source.ssrc == ssrc && (ahead < DROPOUT_MAX || ahead > u16::MAX - MISORDER_MAX)
+        })
+    }
+
     /// Packets counted.
     pub fn received(&self) -> u64 {
         self.received
@@ -205,6 +242,28 @@ mod tests {
         }
         let many = fed((0..200_000u32).filter(|n| n % 10 != 3).map(|n| n as u16));
         assert_eq!(many.lost(), 20_000);
+    }
+
+    #[test]
+    fn what_was_counted_elsewhere_is_added() {
+        let now = crate::fuzz::any_instant();
+        let mut reception = fed([65_530, 65_531]);
+        assert_eq!(reception.so_far(), Some((1, 65_531, 0)));
+        // Elsewhere: 65532 to 3 but for one, across the wrap.
+        reception.add(65_536 + 3, 7, 160);
+        assert_eq!((reception.lost(), reception.received()), (1, 9));
+        assert!(reception.continues(1, 4) && reception.continues(1, 65_535) && !reception.continues(2, 4));
+        assert!(!reception.continues(1, 4000));
+        // One that went the other way meanwhile, and one after.
+        reception.update(1, 2, None, now);
+        reception.update(1, 5, None, now);
+        assert_eq!((reception.lost(), reception.received(), reception.so_far()), (1, 11, Some((1, 65_541, 160))));
+        // Older figures than ours move nothing back.
+        reception.add(65_536 + 4, 1, 320);
+        assert_eq!((reception.lost(), reception.so_far()), (0, Some((1, 65_541, 320))));
+        let mut nothing = Reception::default();
+        nothing.add(5, 5, 5);
+        assert_eq!((nothing.received(), nothing.so_far(), nothing.continues(0, 0)), (0, None, false));
     }
 
     #[test]

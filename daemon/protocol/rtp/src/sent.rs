@@ -27,6 +27,16 @@ impl Sent {
         }
     }
 
+    /// Adds packets of the source that somebody else sent: how many, with so many bytes of payload, and the last's timestamp and time,
+    /// when they are known.
+    pub fn add(&mut self, packets: u64, payload: u64, last: Option<(u32, Instant)>) {
+        self.packets = self.packets.wrapping_add(packets as u32);
+        self.bytes = self.bytes.wrapping_add(payload as u32);
+        if let Some((timestamp, at)) = last.filter(|(_, at)| self.at.is_some_and(|before| before <= *at)) {
+            (self.timestamp, self.at) = (timestamp, Some(at));
+        }
+    }
+
     /// The source; none as long as nothing was sent.
     pub fn ssrc(&self) -> Option<u32> {
         self.ssrc

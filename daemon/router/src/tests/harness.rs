@@ -133,6 +133,7 @@ pub fn config() -> Config {
             latch_window: Duration::from_secs(2),
             timeout: Duration::from_secs(30),
             quarantine: Duration::from_secs(1),
+            fast_path: FastPath::Off,
             prompt_folders: vec![PathBuf::from("/srv/prompts")],
         },
         ..Config::empty("test")

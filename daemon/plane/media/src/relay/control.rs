@@ -93,6 +93,7 @@ impl Relay {
     }
 
     fn write_report(&mut self, now: Instant, slot: u32, room: &mut [u8], is_last: bool) -> Option<Verdict> {
+        self.read_flows_of(now, slot);
         let time = (now, self.ntp(now));
         let leg = leg(&mut self.legs, slot)?;
         let metrics = leg.voip_metrics();

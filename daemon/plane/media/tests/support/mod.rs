@@ -8,7 +8,7 @@ use std::{
     time::{Duration, Instant, SystemTime},
 };
 
-use postern_config::{Appliance, Config, Media, Realm, RealmMedia};
+use postern_config::{Appliance, Config, FastPath, Media, Realm, RealmMedia};
 use postern_media::MediaPlane;
 use postern_rtp::{Header, packet::HEADER_LEN};
 use postern_types::{
@@ -56,6 +56,7 @@ pub fn config(pairs: u16) -> Config {
             latch_window: Duration::from_secs(2),
             timeout: Duration::from_secs(30),
             quarantine: Duration::from_millis(50),
+            fast_path: FastPath::Off,
             prompt_folders: vec![],
         },
         ..Config::empty("test")
