@@ -127,7 +127,7 @@ impl Reception {
     pub fn continues(&self, ssrc: u32, sequence: u16) -> bool {
         self.source.is_some_and(|source| {
             let ahead = sequence.wrapping_sub(source.highest);
-            source.ssrc == ssrc && (ahead < DROPOUT_MAX || ahead > u16::MAX - MISORDER_MAX)
+            source.ssrc == ssrc && !(DROPOUT_MAX..=u16::MAX - MISORDER_MAX).contains(&ahead)
         })
     }
 
