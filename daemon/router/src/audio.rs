@@ -146,9 +146,14 @@ impl Call {
         let first = self.sid;
         let Some(leg) = self.leg_mut(first) else { return Err(Cause::NORMAL) };
         let told = leg.answered.is_some();
-        let agreed = negotiate::common(&leg.candidates(), &wanted);
-        if agreed.is_empty() && told && status == 200 {
-            return self.change_codec(cx, child, &wanted);
+        let mut agreed = negotiate::common(&leg.candidates(), &wanted);
+        if agreed.is_empty() && told && status == 200 && self.change_codec(cx, child, &wanted).is_ok() {
+            return Ok(());
+        }
+        let Some(leg) = self.leg_mut(first) else { return Err(Cause::NORMAL) };
+        if agreed.is_empty() {
+            // The media plane converts.
+            agreed.extend(negotiate::convertible(&leg.candidates(), &wanted));
         }
         if agreed.is_empty() {
             return Err(Cause::new(488, "the two parties have no codec in common"));
@@ -168,21 +173,22 @@ impl Call {
             // What was answered stays valid; only the order changes: we play and measure by the common one.
             leg.agreed = agreed.clone();
         }
-        // The other leg sends and hears by the same codec: a relay does not convert.
+        // The other leg sends and hears by the same codec if there is one; if it sends another of its answer all the same, that is converted.
         if let Some(other) = self.leg_mut(child) {
-            other.agreed = negotiate::common(&other.agreed, &agreed);
+            other.agreed = negotiate::with_convertible(&other.agreed, &agreed);
         }
         self.configure(cx, child);
         self.configure(cx, first);
         cx.media(MediaCommand::Bridge { a: first, b: child });
+        self.note_conversion(cx, child);
         if !told {
             self.tell_first(cx, now, status);
         }
         Ok(())
     }
 
-    /// The first leg was answered in a codec that the other does not have: it is offered one that both have. Until it answers nothing
-    /// is heard.
+    /// The first leg was answered in a codec that the other does not have: it is offered one that both have. Until it answers they are
+    /// converted.
     fn change_codec(&mut self, cx: &mut Context, child: CallSid, wanted: &[Format]) -> Result<(), Cause> {
         let first = self.sid;
         let none = || Cause::new(488, "the two parties have no codec in common");
@@ -198,11 +204,32 @@ impl Call {
         self.reoffer = Some(Reoffer { asker: Asker::Codec, to: first, before });
         cx.leg(LegCommand::Reoffer { leg: first, offer: Box::new(ours) });
         if let Some(other) = self.leg_mut(child) {
-            other.agreed = negotiate::common(&other.agreed, &formats);
+            other.agreed = negotiate::with_convertible(&other.agreed, &formats);
         }
         self.configure(cx, child);
         cx.media(MediaCommand::Bridge { a: first, b: child });
         Ok(())
+    }
+
+    /// Tells when the two that talk do so in different codecs, and which; once for each pair of codecs.
+    pub fn note_conversion(&mut self, cx: &mut Context, child: CallSid) {
+        let Some((leg, other)) = self.leg(self.sid).zip(self.leg(child)) else { return };
+        let Some((ours, theirs)) = leg.agreed.first().zip(other.agreed.first()) else { return };
+        let is_common = ours.codec == theirs.codec && ours.clock_hz == theirs.clock_hz;
+        let pair = (!is_common).then(|| [ours, theirs].map(|f| format!("{}/{}", f.codec, f.clock_hz)));
+        if pair != self.converted {
+            self.converted.clone_from(&pair);
+            if let Some([codec, other_codec]) = pair {
+                self.tell(cx, self.sid, facts::AudioTranscoded { codec, other_codec });
+            }
+        }
+    }
+
+    /// The same for who is connected.
+    pub fn note_conversion_now(&mut self, cx: &mut Context) {
+        if let Some(child) = self.bridged_with(self.sid) {
+            self.note_conversion(cx, child);
+        }
     }
 
     /// Sends the first leg what we described, as an answer or as early media.
@@ -234,12 +261,12 @@ impl Call {
         self.callback_answered(cx, now, sid);
     }
 
-    /// Answers the first leg by ourselves, so that it can hear a prompt. G.711 only: nothing else can be made here.
+    /// Answers the first leg by ourselves, so that it can hear a prompt.
     pub fn answer_alone(&mut self, cx: &mut Context, now: Now) -> Result<(), Cause> {
         let first = self.sid;
         let Some(leg) = self.leg_mut(first) else { return Err(Cause::NORMAL) };
         let offered = leg.theirs.clone();
-        let playable: Vec<_> = leg.candidates().into_iter().filter(negotiate::is_playable).collect();
+        let playable = negotiate::playable(leg.candidates());
         // One format: the peer then sends what we expect, and a later relay need not convert.
         let agreed: Vec<_> = if offered.is_some() { playable.into_iter().take(1).collect() } else { playable };
         if agreed.is_empty() {
@@ -265,13 +292,14 @@ impl Call {
         if let Err(cause) = self.take_answer(cx, sid, &answer) {
             return self.end(cx, now, EndedBy::Postern, cause);
         }
-        if first_time && let Some(other) = self.bridged_with(sid) {
+        if first_time && let Some(child) = self.bridged_with(sid) {
             // The peer chose among what the other leg answered.
             let Some(chosen) = self.leg(sid).map(|leg| leg.agreed.clone()) else { return };
-            if let Some(other) = self.leg_mut(other) {
-                other.agreed = negotiate::common(&other.agreed, &chosen);
+            if let Some(other) = self.leg_mut(child) {
+                other.agreed = negotiate::with_convertible(&other.agreed, &chosen);
             }
-            self.configure(cx, other);
+            self.configure(cx, child);
+            self.note_conversion(cx, child);
         }
         self.configure(cx, sid);
         if !first_time {

@@ -58,6 +58,8 @@ pub struct Call {
     /// What is being dialed, or talks.
     pub dialing: Option<Dialing>,
     pub reoffer: Option<Reoffer>,
+    /// The codecs of the two that talk, while they differ.
+    pub converted: Option<[String; 2]>,
     pub callbacks: Callbacks,
     /// Those that are made of it.
     pub recordings: Vec<Recording>,
@@ -145,6 +147,7 @@ impl Call {
             session: None,
             dialing: None,
             reoffer: None,
+            converted: None,
             callbacks: Callbacks::default(),
             recordings: Vec::new(),
             jar: Jar::default(),

@@ -247,6 +247,9 @@ impl Call {
             // It was answered in a codec that the other may not use: its codec will be changed once somebody answers.
             formats = policy.allow(&first.capabilities());
         }
+        // What the first leg has is offered first; if the other has none of it, the media plane converts.
+        let theirs = if formats.is_empty() { first.candidates() } else { formats };
+        let formats = negotiate::offer(&policy, &theirs, first.telephone_event());
         if formats.is_empty() {
             return Err(refuse(488, "the two parties have no codec in common"));
         }

@@ -111,9 +111,71 @@ pub fn static_formats() -> Vec<Format> {
     vec![Format::pcmu(), Format::pcma(), format(9, Codec::G722), format(18, Codec::G729)]
 }
 
-/// Whether audio in this format can be made and heard by us: G.711.
-pub fn is_playable(format: &Format) -> bool {
-    matches!(format.codec, Codec::Pcmu | Codec::Pcma) && format.clock_hz == 8000 && format.channels == 1
+/// The payload type under which we offer Opus when nobody chose one.
+const OPUS: u8 = 111;
+
+/// All formats that the media plane can make and understand, under the payload types by which we offer them ourselves.
+pub fn own_formats() -> Vec<Format> {
+    // RFC 7587 7: two channels are declared whatever is sent; what we want to be sent is in-band redundancy, and one channel.
+    let fmtp = "minptime=10;useinbandfec=1".into();
+    let opus = Format { payload_type: OPUS, codec: Codec::Opus, clock_hz: 48000, channels: 2, fmtp };
+    static_formats().into_iter().chain([opus]).collect()
+}
+
+/// What is offered to a party on behalf of another that has `theirs`: what both may have, so that packets can pass as they are, and behind it
+/// what the media plane can convert to. That is what the configuration names for the party; without names, G.711, and for a browser Opus.
+pub fn offer(policy: &Policy, theirs: &[Format], telephone_event: Option<u8>) -> Vec<Format> {
+    let mut formats = policy.allow(theirs);
+    if !theirs.iter().any(Format::is_codable) {
+        return formats;
+    }
+    let own = own_formats();
+    let mut further: Vec<Format> = match policy.codecs.is_empty() {
+        false => policy.allow(&own),
+        true => own
+            .into_iter()
+            .filter(|f| is_telephony(f) || f.codec == Codec::Opus && policy.srtp == SrtpMode::Webrtc)
+            .collect(),
+    };
+    further.retain(|own| !formats.iter().any(|f| same(f, own)));
+    for mut format in further {
+        let is_taken =
+            |pt: u8, formats: &[Format]| telephone_event == Some(pt) || formats.iter().any(|f| f.payload_type == pt);
+        if is_taken(format.payload_type, &formats) {
+            let Some(free) = (96..=127).find(|pt| !is_taken(*pt, &formats)) else { continue };
+            format.payload_type = free;
+        }
+        formats.push(format);
+    }
+    formats
+}
+
+/// The format in which a party that has `theirs` talks with one that has only `wanted`, none of them in common: the media plane converts. The first that
+/// carries as much as the other, so that nothing is lost or computed in vain, else the first of all. None: one of them has no format that can be converted.
+pub fn convertible(theirs: &[Format], wanted: &[Format]) -> Option<Format> {
+    let wideband = wanted.iter().find(|format| format.is_codable())?.is_wideband();
+    let codable = || theirs.iter().filter(|format| format.is_codable());
+    codable().find(|format| format.is_wideband() == wideband).or_else(|| codable().next()).cloned()
+}
+
+/// Those in common with `agreed` first, then what else of it can be converted when the party sends it all the same.
+pub fn with_convertible(theirs: &[Format], agreed: &[Format]) -> Vec<Format> {
+    let mut formats = common(theirs, agreed);
+    let further: Vec<Format> =
+        theirs.iter().filter(|t| t.is_codable() && !formats.iter().any(|f| same(f, t))).cloned().collect();
+    formats.extend(further);
+    formats
+}
+
+/// What a prompt is best played in, first: G.711, which costs nothing and which most can relay on; then the others that can be made.
+pub fn playable(formats: Vec<Format>) -> Vec<Format> {
+    let mut playable: Vec<Format> = formats.into_iter().filter(Format::is_codable).collect();
+    playable.sort_by_key(|format| !is_telephony(format));
+    playable
+}
+
+fn is_telephony(format: &Format) -> bool {
+    matches!(format.codec, Codec::Pcmu | Codec::Pcma)
 }
 
 /// Whether a leg in this format can be recorded: G.711, which a tap copies as it is.
@@ -159,6 +221,57 @@ mod tests {
         assert_eq!(policy.allow(&offered), [Format::pcma(), Format::pcmu()]);
         assert_eq!(Policy::default().allow(&offered), offered);
         assert!(only(vec![Codec::G729]).allow(&offered).is_empty());
+    }
+
+    #[test]
+    fn what_is_in_common_is_offered_first_and_what_can_be_converted_behind_it() {
+        let names = |formats: Vec<Format>| {
+            formats.iter().map(|f| format!("{}:{}", f.codec, f.payload_type)).collect::<Vec<_>>().join(" ")
+        };
+        let other = Format { codec: Codec::Other("AMR".into()), ..opus(97) };
+        let rows: [(&str, Vec<Codec>, SrtpMode, Vec<Format>, &str); 8] = [
+            ("a trunk without names", vec![], SrtpMode::Off, vec![Format::pcmu()], "PCMU:0 PCMA:8"),
+            ("a browser's offer to a trunk", vec![], SrtpMode::Off, vec![opus(96)], "opus:96 PCMU:0 PCMA:8"),
+            ("a browser", vec![], SrtpMode::Webrtc, vec![Format::pcma()], "PCMA:8 PCMU:0 opus:111"),
+            ("only Opus", vec![Codec::Opus], SrtpMode::Webrtc, vec![Format::pcma()], "opus:111"),
+            ("named in order", vec![Codec::G722, Codec::Pcma], SrtpMode::Off, vec![Format::pcma()], "PCMA:8 G722:9"),
+            (
+                "its type is taken",
+                vec![Codec::Opus],
+                SrtpMode::Off,
+                vec![Format { payload_type: 111, ..Format::pcmu() }],
+                "opus:111",
+            ),
+            ("nothing to convert from", vec![], SrtpMode::Off, vec![other.clone()], "AMR:97"),
+            ("nothing allowed", vec![Codec::Pcmu], SrtpMode::Off, vec![other], ""),
+        ];
+        for (what, codecs, srtp, theirs, want) in rows {
+            let policy = Policy { codecs, srtp, ..Policy::default() };
+            assert_eq!(names(offer(&policy, &theirs, Some(101))), want, "{what}");
+        }
+        let policy = Policy { codecs: vec![Codec::Pcma, Codec::Opus], ..Policy::default() };
+        let theirs = [Format { payload_type: 111, ..Format::pcma() }];
+        assert_eq!(
+            names(offer(&policy, &theirs, Some(96))),
+            "PCMA:111 opus:97",
+            "types that are taken are not given twice"
+        );
+    }
+
+    #[test]
+    fn who_must_be_converted_gets_what_carries_as_much_as_the_other() {
+        let g722 = Format { payload_type: 9, codec: Codec::G722, ..Format::pcmu() };
+        let other = Format { codec: Codec::Other("AMR".into()), ..opus(97) };
+        let caller = [Format::pcmu(), opus(96)];
+        assert_eq!(convertible(&caller, std::slice::from_ref(&g722)), Some(opus(96)));
+        assert_eq!(convertible(&caller, &[Format::pcma()]), Some(Format::pcmu()));
+        assert_eq!(convertible(&caller, std::slice::from_ref(&other)), None);
+        assert_eq!(convertible(std::slice::from_ref(&other), &caller), None);
+        assert_eq!(convertible(&[other, g722.clone()], &[Format::pcma()]), Some(g722.clone()));
+        assert_eq!(
+            with_convertible(&[Format::pcma(), g722.clone(), Format::pcmu()], &caller),
+            [Format::pcmu(), Format::pcma(), g722]
+        );
     }
 
     #[test]

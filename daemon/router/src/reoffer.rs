@@ -5,7 +5,7 @@ use postern_facts as facts;
 use postern_types::{
     CallSid, Cause, EndedBy, Now,
     leg::LegCommand,
-    stream::{AudioStream, Direction},
+    stream::{AudioStream, Direction, Format},
 };
 
 use crate::{
@@ -81,7 +81,13 @@ impl Call {
 
     fn pass_on(&mut self, cx: &mut Context, sid: CallSid, other: CallSid, offer: AudioStream) {
         let Some((leg, to)) = self.leg(sid).zip(self.leg(other)) else { return };
-        let formats = to.policy.allow(&leg.policy.allow(&offer.formats));
+        let mut formats = to.policy.allow(&leg.policy.allow(&offer.formats));
+        if offer.formats.iter().any(Format::is_codable) {
+            // What it talks in now is left to it: the media plane converts if nothing else fits.
+            let now: Vec<_> = to.agreed.iter().filter(|format| format.is_codable()).cloned().collect();
+            let further = now.into_iter().filter(|f| negotiate::common(&formats, std::slice::from_ref(f)).is_empty());
+            formats.extend(further.collect::<Vec<_>>());
+        }
         if formats.is_empty() {
             let cause = Cause::new(488, "the two parties have no codec in common");
             self.tell(cx, sid, facts::ReofferRefused { cause: cause.clone() });
@@ -92,7 +98,7 @@ impl Call {
         for format in formats {
             let known = negotiate::common(&to.agreed, std::slice::from_ref(&format)).pop();
             let format = known.unwrap_or(format);
-            let taken = ours.iter().any(|f: &postern_types::stream::Format| f.payload_type == format.payload_type);
+            let taken = ours.iter().any(|f: &Format| f.payload_type == format.payload_type);
             if !taken {
                 ours.push(format);
             }
@@ -111,7 +117,7 @@ impl Call {
         let mut formats = negotiate::common(&offer.formats, &leg.agreed);
         if formats.is_empty() {
             let allowed = leg.policy.allow(&offer.formats);
-            formats = allowed.into_iter().filter(negotiate::is_playable).take(1).collect();
+            formats = negotiate::playable(allowed).into_iter().take(1).collect();
         }
         if formats.is_empty() {
             let cause = Cause::new(488, "no codec in which a prompt can be played");
@@ -128,18 +134,26 @@ impl Call {
             // It accepted nonsense; whoever asked keeps what it had.
             return self.not_changed(cx, now, sid, reoffer.asker, cause);
         }
-        let Asker::Leg(from, offer) = reoffer.asker else { return self.configure(cx, sid) };
+        let Asker::Leg(from, offer) = reoffer.asker else {
+            self.configure(cx, sid);
+            return self.note_conversion_now(cx);
+        };
         let agreed = self.leg(sid).map(|leg| leg.agreed.clone()).unwrap_or_default();
-        let formats = negotiate::common(&offer.formats, &agreed);
+        let mut formats = negotiate::common(&offer.formats, &agreed);
+        if formats.is_empty() {
+            let allowed = self.leg(from).map(|leg| leg.policy.allow(&offer.formats)).unwrap_or_default();
+            formats.extend(negotiate::convertible(&allowed, &agreed));
+        }
         if formats.is_empty() {
             let cause = Cause::new(488, "the two parties have no codec in common");
             return self.not_changed(cx, now, sid, Asker::Leg(from, offer), cause);
         }
         if let Some(other) = self.leg_mut(sid) {
-            other.agreed = negotiate::common(&other.agreed, &formats);
+            other.agreed = negotiate::with_convertible(&other.agreed, &formats);
         }
         self.configure(cx, sid);
         self.accept(cx, from, &offer, formats, answer.direction);
+        self.note_conversion_now(cx);
     }
 
     /// The other party refused: the session stays as it was, on both sides.
@@ -162,9 +176,13 @@ impl Call {
         }
     }
 
-    /// The first leg does not change to the codec of whoever answered: they cannot talk.
+    /// The first leg does not change to the codec of whoever answered: the media plane converts, or they cannot talk.
     fn no_codec(&mut self, cx: &mut Context, now: Now, sid: CallSid) {
         if let Some(other) = self.bridged_with(sid) {
+            let pair = self.leg(sid).zip(self.leg(other));
+            if pair.is_some_and(|(leg, other)| negotiate::convertible(&leg.agreed, &other.agreed).is_some()) {
+                return self.note_conversion_now(cx);
+            }
             let cause = Cause::new(488, "the two parties have no codec in common");
             self.hang_up(cx, now, other, EndedBy::Postern, cause);
         }
@@ -184,7 +202,7 @@ impl Call {
         cx: &mut Context,
         sid: CallSid,
         offer: &AudioStream,
-        formats: Vec<postern_types::stream::Format>,
+        formats: Vec<Format>,
         direction: Direction,
     ) {
         let Some(leg) = self.leg_mut(sid) else { return };

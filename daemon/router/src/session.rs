@@ -16,6 +16,7 @@ use std::{collections::VecDeque, time::Instant};
 use postern_config::HttpMethod;
 use postern_document::{Program, RejectReason, Target, Verb};
 use postern_facts as facts;
+use postern_types::stream::Format;
 use postern_types::{
     AppName, Cause, EndedBy, Now, RequestId,
     leg::Offered,
@@ -384,7 +385,7 @@ impl Call {
 
     /// Whether the first leg has audio, or could be given it.
     fn can_hear(&self) -> bool {
-        self.first().is_some_and(|leg| leg.candidates().iter().any(negotiate::is_playable))
+        self.first().is_some_and(|leg| leg.candidates().iter().any(Format::is_codable))
     }
 
     /// Answers the first leg if need be. False: not yet.

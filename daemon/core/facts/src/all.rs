@@ -111,6 +111,14 @@ facts! {
         /// Codec, addresses, encryption.
         media: Negotiated,
     }
+    /// Two parties that have no codec in common talk all the same: their audio is decoded and encoded, which costs processor time and some
+    /// delay. To have it relayed instead, let both use a common codec.
+    AudioTranscoded = "audio.transcoded", "5d0c3f7e9a8b46c1b0e24f6d7a91c835", Info {
+        /// What this leg sends and hears, as `opus/48000`.
+        codec: String,
+        /// What the other leg sends and hears.
+        other_codec: String,
+    }
     /// The party put the other on hold.
     LegHeld = "leg.held", "2e436e0884fb2ca78912db1bf99fe13f", Info {
         /// The direction it asked for.

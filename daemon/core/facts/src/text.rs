@@ -44,6 +44,9 @@ fn worded(fact: &Fact) -> String {
         Fact::LegRinging(f) => format!("rings ({})", f.status),
         Fact::LegAnswered(f) => format!("answered after {}", took(f.after_ms)),
         Fact::LegNegotiated(f) => negotiated(&f.media),
+        Fact::AudioTranscoded(f) => {
+            format!("audio is converted between {} and {}: no common codec", f.codec, f.other_codec)
+        }
         Fact::LegHeld(f) => format!("puts the other party on hold ({})", f.direction),
         Fact::LegResumed(_) => "resumes".into(),
         Fact::ReofferRefused(f) => format!("change of the session refused: {}", f.cause),

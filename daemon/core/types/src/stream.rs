@@ -74,6 +74,21 @@ pub struct Format {
 }
 
 impl Format {
+    /// Whether the media plane can make samples of it and it of samples, so that a party with this format can talk with one that has only others:
+    /// G.711, G.722 and G.729 (RFC 3551: their RTP clock is 8000), Opus (RFC 7587 7: 48000, whatever is inside).
+    pub fn is_codable(&self) -> bool {
+        match self.codec {
+            Codec::Pcmu | Codec::Pcma | Codec::G722 | Codec::G729 => self.clock_hz == 8000 && self.channels == 1,
+            Codec::Opus => self.clock_hz == 48000,
+            Codec::Other(_) => false,
+        }
+    }
+
+    /// Whether it carries more than a telephone's 3.4 kHz.
+    pub fn is_wideband(&self) -> bool {
+        matches!(self.codec, Codec::G722 | Codec::Opus)
+    }
+
     /// The static formats of RFC 3551 that we can play into: PCMU and PCMA at 8000 Hz.
     pub fn pcmu() -> Self {
         Self { payload_type: 0, codec: Codec::Pcmu, clock_hz: 8000, channels: 1, fmtp: "".into() }

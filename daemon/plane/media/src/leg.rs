@@ -119,6 +119,8 @@ pub struct Leg {
     pub(crate) play_format: Option<PlayFormat>,
     /// What we speak to it by, once we speak anything but G.711 prompts.
     pub(crate) voice: Option<Box<Voice>>,
+    /// The peer sent what the other leg lacks, though there was something in common.
+    pub(crate) strays: bool,
     /// Its part of a transcoded pair.
     pub(crate) ways: Option<Box<Ways>>,
     /// Who gets copies.
@@ -174,6 +176,7 @@ impl Leg {
             own: OwnStream::new(random),
             play_format: None,
             voice: None,
+            strays: false,
             ways: None,
             taps: None,
             reception: Reception::default(),
@@ -224,6 +227,7 @@ impl Leg {
             self.crypto.shut();
         }
         self.play_format = PlayFormat::of(&setup);
+        self.strays = false;
         self.voice.take_if(|voice| !voice.fits(&setup));
         self.heard = now;
         self.silence_told = None;

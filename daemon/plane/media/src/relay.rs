@@ -466,7 +466,9 @@ impl Relay {
             taps.copy(now, (slot, Track::Inbound), leg.setup.as_deref(), &room[..len], &mut self.tapped);
         }
         let (to_slot, mapped) = (leg.partner?, leg.map[usize::from(header.payload_type)]);
-        if leg.ways.is_some() {
+        let is_audio = matches!(kind, Kind::Audio(_));
+        if leg.ways.is_some() || mapped == UNMAPPED && is_audio && self.follow_stray(slot, to_slot, header.payload_type)
+        {
             return self.rtp_by_ways(now, (slot, to_slot), header, kind == Kind::Event, (room, len));
         }
         if mapped == UNMAPPED {

@@ -16,7 +16,6 @@ use std::{
     time::{Duration, Instant},
 };
 
-use postern_audio::codec::is_known;
 use postern_rtp::{Header, TelephoneEvent, packet::HEADER_LEN};
 use postern_types::recording::Track;
 
@@ -89,6 +88,9 @@ impl Transcoding {
 impl Leg {
     /// Whether what this leg's peer sends cannot be sent to the other as it is.
     fn needs_other_codec(&self) -> bool {
+        if self.strays {
+            return true;
+        }
         let sent = self.setup.as_ref().map(|setup| usize::from(setup.format.payload_type));
         sent.and_then(|pt| self.map.get(pt)).is_some_and(|mapped| *mapped == UNMAPPED)
     }
@@ -121,8 +123,8 @@ impl Relay {
         };
         let (Some(mine), Some(theirs)) = (&one.setup, &other.setup) else { return };
         let is_needed = (one.needs_other_codec() || other.needs_other_codec())
-            && is_known(&mine.format)
-            && is_known(&theirs.format);
+            && mine.format.is_codable()
+            && theirs.format.is_codable();
         let rate = rate_between(mine, theirs);
         let mut are_ready = is_needed;
         for slot in [a, b] {
@@ -133,6 +135,20 @@ impl Relay {
                 leg_at(&mut self.legs, slot).into_iter().for_each(Leg::leave_ways);
             }
         }
+    }
+
+    /// A packet came in a format that the other leg lacks, though both have others in common: the peer may send what it offered or answered, so
+    /// from here on the pair is transcoded. False when the format is none of ours.
+    #[cold]
+    pub(crate) fn follow_stray(&mut self, slot: u32, to: u32, payload_type: u8) -> bool {
+        let Some(leg) = leg_at(&mut self.legs, slot) else { return false };
+        let formats = leg.setup.iter().flat_map(|setup| &setup.formats);
+        let codable = formats.into_iter().any(|format| format.payload_type == payload_type && format.is_codable());
+        if codable {
+            leg.strays = true;
+            self.settle_ways(slot, to);
+        }
+        codable && leg_at(&mut self.legs, slot).is_some_and(|leg| leg.ways.is_some())
     }
 
     /// A packet of a transcoded pair: audio waits for the other leg's clock; a digit goes on at once, if the other takes digits.

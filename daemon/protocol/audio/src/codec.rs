@@ -66,22 +66,6 @@ pub trait Encode {
     fn encode(&mut self, samples: &[i16], out: &mut [u8]) -> Option<usize>;
 }
 
-/// Whether this format can be decoded and encoded here.
-pub fn is_known(format: &Format) -> bool {
-    match format.codec {
-        // RFC 3551 4.5.2: the RTP clock of G.722 is 8000 though it has 16000 samples a second.
-        Codec::Pcmu | Codec::Pcma | Codec::G722 | Codec::G729 => format.clock_hz == 8000 && format.channels == 1,
-        // RFC 7587 7: always opus/48000/2, whatever is inside.
-        Codec::Opus => format.clock_hz == 48000,
-        Codec::Other(_) => false,
-    }
-}
-
-/// Whether a format carries more than a telephone's 3.4 kHz.
-pub fn is_wideband(format: &Format) -> bool {
-    matches!(format.codec, Codec::G722 | Codec::Opus)
-}
-
 /// Any decoder.
 pub enum Decoder {
     /// G.711 A-law.
@@ -100,9 +84,9 @@ pub enum Decoder {
 pub struct Concealed(Box<Concealer>);
 
 impl Decoder {
-    /// For a format; `rate` (8000, 16000 or 48000) is a wish, [`Decode::rate`] says what came of it. None: not [`is_known`].
+    /// For a format; `rate` (8000, 16000 or 48000) is a wish, [`Decode::rate`] says what came of it. None: not [`Format::is_codable`].
     pub fn new(format: &Format, rate: u32) -> Option<Self> {
-        if !is_known(format) {
+        if !format.is_codable() {
             return None;
         }
         let concealed = || Concealed(Box::new(Concealer::new(8000)));
@@ -201,9 +185,9 @@ pub enum Encoder {
 }
 
 impl Encoder {
-    /// For a format, with what its fmtp asks of the sender; `rate` is a wish as for [`Decoder::new`]. None: not [`is_known`].
+    /// For a format, with what its fmtp asks of the sender; `rate` is a wish as for [`Decoder::new`]. None: not [`Format::is_codable`].
     pub fn new(format: &Format, rate: u32) -> Option<Self> {
-        if !is_known(format) {
+        if !format.is_codable() {
             return None;
         }
         Some(match format.codec {

@@ -194,8 +194,7 @@ fn a_caller_answered_in_another_codec_changes_over() {
             assert_eq!(setup, Some(Format::pcmu()));
         } else {
             world.leg(postern_types::leg::LegEvent::ReofferFailed { leg, cause: Cause::new(488, "no") });
-            assert_eq!(world.said(), ["hangup 488"]);
-            assert_eq!(world.request().url, "http://app.example.net/done");
+            assert_eq!((world.said().len(), world.count("audio.transcoded")), (0, 1), "they talk all the same");
         }
     }
 }

@@ -80,12 +80,19 @@ fn play_answers_plays_and_the_end_of_the_document_hangs_up() {
     world.assert_empty();
 }
 
+/// A format that only passes.
+fn amr() -> Format {
+    Format { codec: postern_types::stream::Codec::Other("AMR".into()), ..opus(96) }
+}
+
 #[test]
-fn a_caller_without_g711_is_refused_only_when_it_must_hear() {
-    let mut world = World::new();
-    world.invite(trunk_party(), NUMBER, Some(stream(1, &[opus(96)])));
-    world.document("<Play>a.wav</Play>");
-    assert_eq!(world.said(), ["ring 180", "hangup 488"]);
+fn a_caller_without_a_codec_of_ours_is_refused_only_when_it_must_hear() {
+    for (format, said) in [(amr(), "hangup 488"), (opus(96), "answer")] {
+        let mut world = World::new();
+        world.invite(trunk_party(), NUMBER, Some(stream(1, &[format])));
+        world.document("<Play>a.wav</Play>");
+        assert_eq!(world.said(), ["ring 180", said]);
+    }
 }
 
 #[test]
@@ -321,7 +328,7 @@ fn hold_while_alone_with_a_document_is_answered() {
     world.leg(LegEvent::Reoffered { leg, offer: Some(Box::new(hold)) });
     assert_eq!(world.said(), ["answer reoffer"]);
     assert_eq!(world.count("leg.held"), 1);
-    world.leg(LegEvent::Reoffered { leg, offer: Some(Box::new(stream(1, &[opus(96)]))) });
+    world.leg(LegEvent::Reoffered { leg, offer: Some(Box::new(stream(1, &[amr()]))) });
     assert_eq!(world.said(), ["reject reoffer 488"]);
 }
 

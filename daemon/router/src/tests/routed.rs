@@ -75,7 +75,7 @@ fn a_trunk_call_rings_a_user_is_answered_and_ends() {
     let dial = world.dialed();
     assert_eq!(dial.target, Target::User { user: UserName::new("alice") });
     assert_eq!((&*dial.from, &*dial.from_name, dial.timeout), ("+15559999999", "Caller", Duration::from_secs(20)));
-    assert_eq!(dial.offer.formats, [opus(96), Format::pcma()]);
+    assert_eq!(dial.offer.formats, [opus(96), Format::pcma(), Format::pcmu()], "what can be converted comes last");
     assert_eq!(dial.offer.rtp.ip().to_string(), "127.0.0.2");
     world.ring(dial.leg);
     world.ring(dial.leg);
@@ -183,16 +183,39 @@ fn the_table_decides_and_refuses() {
 }
 
 #[test]
-fn codecs_are_filtered_by_both_parties_and_none_is_488() {
+fn codecs_are_filtered_by_both_parties_converted_if_need_be_and_none_is_488() {
     let mut limited = config();
     limited.users.get_mut("alice").unwrap().codecs = vec![Codec::Pcmu];
     let mut world = World::with(limited.clone());
     world.invite(trunk_party(), "+15551000001", Some(stream(1, &g711())));
     assert_eq!(world.dialed().offer.formats, [Format::pcmu()]);
-    let mut world = World::with(limited);
-    world.invite(trunk_party(), "+15551000001", Some(stream(1, &[opus(96)])));
+    let mut world = World::with(limited.clone());
+    let other = Format { codec: Codec::Other("AMR".into()), ..opus(96) };
+    world.invite(trunk_party(), "+15551000001", Some(stream(1, &[other])));
     assert_eq!(world.said(), ["hangup 488"]);
     world.assert_empty();
+
+    let mut world = World::with(limited);
+    let caller = world.invite(trunk_party(), "+15551000001", Some(stream(1, &[opus(96)])));
+    let dial = world.dialed();
+    assert_eq!(dial.offer.formats, [Format::pcmu()]);
+    world.answer(dial.leg, stream(2, &[Format::pcmu()]));
+    let Some(LegCommand::Answer { answer, .. }) = world.commands.pop_front() else { panic!("not answered") };
+    assert_eq!((&*answer.formats, bridged(&world)), (&[opus(96)][..], 1));
+    let told = world
+        .fact(|f| if let Fact::AudioTranscoded(t) = f { Some((t.codec.clone(), t.other_codec.clone())) } else { None });
+    assert_eq!(told, Some(("opus/48000".to_owned(), "PCMU/8000".to_owned())));
+    // A hold goes through, and each keeps its codec.
+    let mut hold = stream(1, &[opus(96)]);
+    hold.direction = Direction::SendOnly;
+    world.leg(LegEvent::Reoffered { leg: caller, offer: Some(Box::new(hold)) });
+    let Some(LegCommand::Reoffer { leg, offer }) = world.commands.pop_front() else { panic!("not passed on") };
+    assert_eq!((leg, &*offer.formats, offer.direction), (dial.leg, &[Format::pcmu()][..], Direction::SendOnly));
+    let mut held = stream(2, &[Format::pcmu()]);
+    held.direction = Direction::RecvOnly;
+    world.leg(LegEvent::ReofferAnswered { leg, answer: Box::new(held) });
+    let Some(LegCommand::AnswerReoffer { answer, .. }) = world.commands.pop_front() else { panic!("not answered") };
+    assert_eq!((&*answer.formats, world.count("audio.transcoded")), (&[opus(96)][..], 1));
 }
 
 #[test]
