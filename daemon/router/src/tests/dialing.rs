@@ -37,7 +37,7 @@ fn a_client_is_dialed_talks_and_the_action_hears_of_it() {
     assert_eq!(world.said(), ["ring 180", "answer"]);
     assert!(matches!(world.prompts.back(), Some((_, PromptSource::Tone(crate::Tone::Ringback)))));
     // What was answered is what is offered on.
-    assert_eq!(dial.offer.formats, [Format::pcma()]);
+    assert_eq!(dial.offer.formats, [Format::pcma(), Format::pcmu()]);
     world.answer(dial.leg, stream(2, &[Format::pcma()]));
     let stopped = world.media.iter().any(|c| matches!(c, MediaCommand::StopPlay { .. }));
     let bridged = world.media.iter().any(|c| matches!(c, MediaCommand::Bridge { .. }));

@@ -364,6 +364,25 @@ fn a_prompt_is_heard_in_any_codec_and_the_other_leg_after_it() {
 }
 
 #[test]
+fn who_sends_what_the_other_lacks_though_they_have_something_in_common_is_converted() {
+    let mut pair = Pair::with(Codec::Pcma, Codec::Pcma, |slot, setup| {
+        if slot == 1 {
+            setup.formats.push(format(Codec::G722));
+        }
+    });
+    let mut talker = Talker::new(Codec::G722, 20);
+    for _ in 0..50 {
+        let (header, payload) = talker.packet();
+        pair.send(1, header, &payload);
+        pair.pass(20);
+    }
+    let heard = pair.to(0);
+    assert!(heard.len() > 40, "{}", heard.len());
+    let (samples, rate) = decoded(Codec::Pcma, &heard[10..]);
+    assert!(purity(&samples, rate) > CLEAR, "{}", purity(&samples, rate));
+}
+
+#[test]
 fn a_common_codec_ends_transcoding_and_strange_payloads_harm_nothing() {
     let mut pair = Pair::new(Codec::Pcma, Codec::Opus);
     let mut talker = Talker::new(Codec::Pcma, 20);
