@@ -31,7 +31,6 @@ use crate::{
     context::Context,
     dial::Outcome,
     leg::{Origin, Stream},
-    negotiate,
     output::{PromptKey, PromptSource, Purpose, Tone},
     request::Fields,
     rest::Instructions,
