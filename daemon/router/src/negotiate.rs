@@ -229,7 +229,8 @@ mod tests {
             formats.iter().map(|f| format!("{}:{}", f.codec, f.payload_type)).collect::<Vec<_>>().join(" ")
         };
         let other = Format { codec: Codec::Other("AMR".into()), ..opus(97) };
-        let rows: [(&str, Vec<Codec>, SrtpMode, Vec<Format>, &str); 8] = [
+        type Row = (&'static str, Vec<Codec>, SrtpMode, Vec<Format>, &'static str);
+        let rows: [Row; 8] = [
             ("a trunk without names", vec![], SrtpMode::Off, vec![Format::pcmu()], "PCMU:0 PCMA:8"),
             ("a browser's offer to a trunk", vec![], SrtpMode::Off, vec![opus(96)], "opus:96 PCMU:0 PCMA:8"),
             ("a browser", vec![], SrtpMode::Webrtc, vec![Format::pcma()], "PCMA:8 PCMU:0 opus:111"),
