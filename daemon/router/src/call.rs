@@ -217,6 +217,7 @@ impl Call {
             LegEvent::Reoffered { offer, .. } => self.on_reoffered(cx, sid, offer),
             LegEvent::ReofferAnswered { answer, .. } => self.on_reoffer_answered(cx, now, sid, *answer),
             LegEvent::ReofferFailed { cause, .. } => self.on_reoffer_failed(cx, now, sid, cause),
+            LegEvent::Refreshed { theirs, .. } => self.on_refreshed(cx, sid, &theirs),
             LegEvent::Digit { digit, .. } => self.on_digit(cx, now, sid, digit, Via::Info, 0),
         }
     }

@@ -53,9 +53,11 @@ impl Call {
             // RFC 3261 14.2: one at a time; both sides at once is glare.
             return refuse(cx, Cause::new(491, "another change is under way"));
         }
-        let Some(leg) = self.leg(sid).filter(|leg| leg.is_live() && leg.answered.is_some()) else {
+        let Some(leg) = self.leg(sid).filter(|leg| leg.is_live() && (leg.answered.is_some() || leg.theirs.is_some()))
+        else {
             return refuse(cx, Cause::new(491, "the call is not set up"));
         };
+        let is_early = leg.answered.is_none();
         let Some(offer) = offer else {
             // It asks for an offer: what was agreed, offered again, its own hold left out, so that it can resume in this way. That
             // of the other party stays. Its answer comes with the ACK.
@@ -72,6 +74,21 @@ impl Call {
         if let Err(cause) = checked.and_then(|()| leg.policy.accepts(&offer)) {
             self.tell(cx, sid, facts::ReofferRefused { cause: cause.clone() });
             return refuse(cx, cause);
+        }
+        if leg.theirs.as_ref() == Some(&*offer) && !leg.agreed.is_empty() {
+            // RFC 4028 7.4: it only keeps its session alive, which is no matter of the other party's.
+            let allowed = wanted(&offer).reversed();
+            let direction = leg.ours.as_ref().map_or(allowed, |ours| within(ours.direction, allowed));
+            let formats = leg.agreed.clone();
+            return self.accept(cx, sid, &offer, formats, direction);
+        }
+        if is_early {
+            // RFC 3311: before the answer only what was agreed can be asked for otherwise. The other party's turn comes with the answer.
+            let formats = negotiate::common(&offer.formats, &leg.agreed);
+            if formats.is_empty() {
+                return refuse(cx, Cause::new(488, "another codec than the call was begun with"));
+            }
+            return self.accept(cx, sid, &offer, formats, wanted(&offer).reversed());
         }
         match self.bridged_with(sid) {
             Some(other) => self.pass_on(cx, sid, other, *offer),
@@ -125,6 +142,15 @@ impl Call {
             return cx.leg(LegCommand::RejectReoffer { leg: sid, cause });
         }
         self.accept(cx, sid, offer, formats, wanted(offer).reversed());
+    }
+
+    /// The peer answered a refresh: what is new in its description is taken into use.
+    pub fn on_refreshed(&mut self, cx: &mut Context, sid: CallSid, theirs: &AudioStream) {
+        let changed = self.leg(sid).is_some_and(|leg| leg.is_live() && leg.theirs.as_ref() != Some(theirs));
+        if changed && self.reoffer.is_none() && self.take_answer(cx, sid, theirs).is_ok() {
+            self.configure(cx, sid);
+            self.note_hold(cx, sid, theirs);
+        }
     }
 
     /// The other party took it.
@@ -249,6 +275,16 @@ impl Call {
 /// The direction that an offer asks for; the unspecified address means that it does not want to hear (RFC 3264 8.4).
 fn wanted(offer: &AudioStream) -> Direction {
     match (offer.direction.sends(), receives(offer)) {
+        (true, true) => Direction::SendRecv,
+        (true, false) => Direction::SendOnly,
+        (false, true) => Direction::RecvOnly,
+        (false, false) => Direction::Inactive,
+    }
+}
+
+/// What of `direction` an answer may say where `allowed` is the most (RFC 3264 6.1).
+fn within(direction: Direction, allowed: Direction) -> Direction {
+    match (direction.sends() && allowed.sends(), direction.receives() && allowed.receives()) {
         (true, true) => Direction::SendRecv,
         (true, false) => Direction::SendOnly,
         (false, true) => Direction::RecvOnly,

@@ -17,6 +17,9 @@ use postern_sip::{
 use postern_types::Transport;
 use rand::{Rng, RngExt, rngs::StdRng};
 
+/// Methods that one with session timers takes.
+const TAKES: &str = "INVITE, ACK, CANCEL, BYE, UPDATE, OPTIONS";
+
 /// What a phone does with a call that comes.
 #[derive(Debug, Clone, Copy)]
 pub enum Reaction {
@@ -49,6 +52,8 @@ pub struct Habits {
     pub cancel_after: Option<Duration>,
     /// When it puts an answered call on hold (and resumes as much later).
     pub hold_after: Option<Duration>,
+    /// The session interval that it asks for and agrees to, and then refreshes never by itself (RFC 4028).
+    pub session_expires: Option<u32>,
     /// What it answers to a new offer.
     pub refuses_offers: bool,
 }
@@ -60,6 +65,7 @@ impl Default for Habits {
             hang_up_after: None,
             cancel_after: None,
             hold_after: None,
+            session_expires: None,
             refuses_offers: false,
         }
     }
@@ -128,10 +134,14 @@ pub struct Phone {
     pub address: SocketAddr,
     /// Its habits; changed at will.
     pub habits: Habits,
+    /// UPDATEs that it took.
+    pub refreshes: u32,
     /// Its calls, the oldest first.
     pub calls: Vec<Call>,
     /// Whether the last REGISTER was accepted.
     pub registered: bool,
+    /// It neither hears nor speaks any more: its cable is out.
+    pub gone: bool,
     /// UDP or TCP.
     pub transport: Transport,
     name: String,
@@ -149,7 +159,9 @@ impl Phone {
             address,
             habits: Habits::default(),
             calls: Vec::new(),
+            refreshes: 0,
             registered: false,
+            gone: false,
             transport: Transport::Udp,
             name: name.into(),
             password: password.into(),
@@ -175,10 +187,12 @@ impl Phone {
     /// Calls `to`. Returns the place of the call in [`Phone::calls`].
     pub fn call(&mut self, now: Instant, to: &str) -> usize {
         let uri = format!("sip:{to}@{}", self.border);
-        let invite = self
-            .request(Method::Invite, &uri, &format!("<{uri}>"))
-            .body("application/sdp", &self.sdp("sendrecv"))
-            .build();
+        let mut invite = self.request(Method::Invite, &uri, &format!("<{uri}>"));
+        if let Some(seconds) = self.habits.session_expires {
+            invite = invite.header(Name::Supported, "timer").header(Name::Allow, TAKES);
+            invite = invite.header(Name::SessionExpires, &seconds.to_string());
+        }
+        let invite = invite.body("application/sdp", &self.sdp("sendrecv")).build();
         let client = self.transactions.send_request(now, self.flow(), invite.clone()).ok();
         let cancel_at = self.habits.cancel_after.map(|after| now + after);
         self.calls.push(Call { client, cancel_at, ..self.new_call(invite, true) });
@@ -210,7 +224,9 @@ impl Phone {
 
     /// Takes a datagram.
     pub fn handle_datagram(&mut self, now: Instant, source: SocketAddr, bytes: &[u8]) {
-        if let Ok(message) = Message::parse(bytes) {
+        if let Ok(message) = Message::parse(bytes)
+            && !self.gone
+        {
             self.transactions.receive(
                 now,
                 Flow { transport: self.transport, ..Flow::udp(self.address, source) },
@@ -268,6 +284,7 @@ impl Phone {
     pub fn poll_send(&mut self, now: Instant) -> Option<(SocketAddr, Vec<u8>)> {
         while let Some(output) = self.transactions.poll_output() {
             match output {
+                Output::Send { .. } if self.gone => {}
                 Output::Send { flow, bytes } => return Some((flow.remote, bytes.to_vec())),
                 Output::Request { key, request, .. } => self.on_request(now, key, request),
                 Output::Cancelled { invite, .. } => self.on_cancelled(now, invite),
@@ -339,9 +356,24 @@ impl Phone {
                 self.transactions.respond(now, key, &gone);
             }
             _ => {
-                let ok = ResponseBuilder::to(&request, 200).build();
-                self.transactions.respond(now, key, &ok);
+                let mut ok = ResponseBuilder::to(&request, 200);
+                if request.method == Method::Update {
+                    ok = self.agree(&request, ok);
+                    self.refreshes += 1;
+                }
+                self.transactions.respond(now, key, &ok.build());
             }
+        }
+    }
+
+    /// The box may refresh.
+    fn agree<'a>(&self, request: &Request, response: ResponseBuilder<'a>) -> ResponseBuilder<'a> {
+        match self.habits.session_expires.filter(|_| request.headers.has(Name::SessionExpires)) {
+            Some(seconds) => response
+                .header(Name::Allow, TAKES)
+                .header(Name::SessionExpires, &format!("{seconds};refresher=uac"))
+                .header(Name::Require, "timer"),
+            None => response,
         }
     }
 
@@ -549,11 +581,8 @@ impl Phone {
 
     fn answer(&self, request: &Request, status: u16, tag: &str) -> Response {
         let sdp = self.sdp("sendrecv");
-        ResponseBuilder::to(request, status)
-            .to_tag(tag)
-            .header(Name::Contact, &self.contact())
-            .body("application/sdp", &sdp)
-            .build()
+        let response = ResponseBuilder::to(request, status).to_tag(tag).header(Name::Contact, &self.contact());
+        self.agree(request, response).body("application/sdp", &sdp).build()
     }
 
     fn sdp(&self, direction: &str) -> Vec<u8> {

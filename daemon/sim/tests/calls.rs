@@ -110,6 +110,31 @@ fn a_call_by_tcp_comes_in_and_goes_out_whatever_pieces_its_messages_come_in() {
 }
 
 #[test]
+fn row_18_a_call_with_session_timers_lasts_all_day_and_ends_when_a_side_is_gone() {
+    let hour = 60 * MINUTE;
+    for seed in 0..20 {
+        let faults = if seed == 0 { Faults::NONE } else { Faults::BAD };
+        let (mut world, carrier, alice) = world(seed, faults);
+        for phone in [carrier, alice] {
+            world.phones[phone].habits.session_expires = Some(600);
+        }
+        world.with(carrier, |phone, now| phone.call(now, "+15550001"));
+        let talks = |world: &World| world.phones[carrier].calls[0].stage == Stage::Answered;
+        assert!(world.run_until(2 * MINUTE, talks), "seed {seed}");
+        world.run(3 * hour);
+        assert_eq!(world.phones[carrier].live() + world.phones[alice].live(), 2, "seed {seed}: nobody cut it");
+        // Each leg on its own, every five minutes.
+        assert!(world.phones[carrier].refreshes >= 30 && world.phones[alice].refreshes >= 30, "seed {seed}");
+        world.phones[alice].gone = true;
+        assert!(world.run_until(10 * MINUTE, |world| world.phones[carrier].live() == 0), "seed {seed}");
+        let why = world.records.iter().filter_map(|record| record.cause.as_ref()).map(|cause| cause.text.to_string());
+        assert!(why.clone().any(|why| why.contains("session refresh")), "seed {seed}: {:?}", why.collect::<Vec<_>>());
+        world.run(2 * MINUTE);
+        world.assert_at_rest();
+    }
+}
+
+#[test]
 fn a_carriers_call_reaches_the_phone_and_either_side_hangs_up() {
     for caller_ends in [true, false] {
         let (mut world, carrier, alice) = good();
@@ -533,6 +558,7 @@ fn storm(seed: u64, over: Transport) {
                 hang_up_after: Some(span(&mut chance, 20_000)),
                 cancel_after: some(&mut chance, 0.4, 6_000),
                 hold_after: some(&mut chance, 0.3, 4_000),
+                session_expires: chance.random_bool(0.5).then_some(600),
                 refuses_offers: chance.random_bool(0.2),
             };
         }

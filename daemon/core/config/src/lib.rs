@@ -18,6 +18,7 @@ mod check;
 mod control_plane;
 mod diagnostic;
 mod dns;
+mod dialog;
 mod document;
 mod environment;
 mod failover;
@@ -54,6 +55,7 @@ pub use self::{
     control_plane::ControlPlane,
     diagnostic::{Also, Colour, Diagnostic, Severity},
     dns::Dns,
+    dialog::{Rel100, SessionTimer, SessionTimerMode},
     document::document,
     environment::{DOCUMENT_BYTES_MAX, Environment, FILE_BYTES_MAX, NoFiles, SystemEnvironment, read_document},
     failover::Failover,

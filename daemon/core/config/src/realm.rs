@@ -13,6 +13,7 @@ use serde::{
 
 use crate::{
     certificate::{Authorities, Identity},
+    dialog::SessionTimer,
     node::{Span, Value},
     reader::{Fields, Reader},
     value,
@@ -33,6 +34,8 @@ pub struct Realm {
     pub registrations: bool,
     /// Whether calls to free SIP URIs (`<Dial><Sip>`) leave here. At most one realm.
     pub uri_calls: bool,
+    /// Session timers with devices and free addresses.
+    pub session_timer: SessionTimer,
 }
 
 /// Where connections are accepted.
@@ -91,6 +94,7 @@ impl Realm {
         if uri_calls == Some(true) {
             r.claims.uri_calls.push((name.to_owned(), f.span_of("uri_calls")));
         }
+        let session_timer = SessionTimer::read(r, f, "realms.*.session_timer");
         if registrations == Some(true) {
             r.claims.registrations = true;
         }
@@ -104,6 +108,7 @@ impl Realm {
             advertised,
             registrations: registrations?,
             uri_calls: uri_calls?,
+            session_timer: session_timer?,
         })
     }
 
@@ -165,7 +170,7 @@ impl Realm {
 /// As it is written: the short form where there is UDP only.
 impl Serialize for Realm {
     fn serialize<S: Serializer>(&self, to: S) -> Result<S::Ok, S::Error> {
-        let mut map = to.serialize_struct("Realm", 5)?;
+        let mut map = to.serialize_struct("Realm", 6)?;
         match self.listeners.is_empty() {
             true => map.serialize_field("signaling", &self.signaling)?,
             false => map.serialize_field("signaling", &Written(self))?,
@@ -174,6 +179,7 @@ impl Serialize for Realm {
         map.serialize_field("advertised", &self.advertised)?;
         map.serialize_field("registrations", &self.registrations)?;
         map.serialize_field("uri_calls", &self.uri_calls)?;
+        map.serialize_field("session_timer", &self.session_timer)?;
         map.end()
     }
 }

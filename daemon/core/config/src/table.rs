@@ -146,6 +146,11 @@ const fn many(
     Row { path, kind, list: true, otherwise, meaning, example }
 }
 
+const REL100: &[&str] = &["off", "supported", "required"];
+const SESSION_TIMERS: &[&str] = &["off", "supported", "always"];
+/// RFC 4028 4 allows no less than 90 s; who wants more than a day wants none.
+const SESSION_INTERVAL: Kind = Duration { min_ms: 90 * SECOND, max_ms: 24 * 60 * MINUTE };
+
 /// The document, top to bottom.
 #[rustfmt::skip]
 pub(crate) const ROWS: &[Row] = &[
@@ -156,7 +161,6 @@ pub(crate) const ROWS: &[Row] = &[
     one("appliance.spool_mb", Integer { min: 1, max: 1_048_576 }, Value("1024"), "1024", "Size of the event spool at most, megabytes. When full, the oldest events leave and every reader is told of the gap."),
     one("appliance.spool_days", Integer { min: 1, max: 3650 }, Value("30"), "7", "Days that an event stays in the spool at most, whether it was delivered or not; older ones leave in the same way."),
     one("appliance.records_max", Integer { min: 0, max: 100_000_000 }, Value("100000"), "100000", "Finished calls kept in the store at most; the oldest leave first."),
-
     one("realms", Named("realm"), Required, "", "Sides of the border: each realm is a set of local addresses that face one network."),
     many("realms.*.signaling", Socket { port_optional: true }, Required, "[192.0.2.10:5060, \"[2001:db8::10]:5060\"]", "Where SIP over UDP is served: at most one IPv4 and one IPv6 address, port 5060 when none is written. With other transports it is a mapping of the keys below."),
     many("realms.*.signaling.udp", Socket { port_optional: true }, Words("no UDP"), "192.0.2.10:5060", "The same, beside other transports."),
@@ -181,6 +185,10 @@ pub(crate) const ROWS: &[Row] = &[
     one("realms.*.advertised", Ipv4, Words("none: local addresses are told"), "203.0.113.7", "The IPv4 address under which the outside knows this realm (static NAT): written into SIP and SDP in place of the local IPv4 addresses."),
     one("realms.*.registrations", Flag, Value("false"), "true", "Whether users may register and call from here."),
     one("realms.*.uri_calls", Flag, Value("false"), "true", "Whether calls to free SIP addresses (`<Dial><Sip>`) leave here. At most one realm."),
+    one("realms.*.session_timer", Section, Words("as below"), "", "Session timers (RFC 4028) with devices and free addresses, which have no trunk: how a call is noticed whose other end is gone without a word."),
+    one("realms.*.session_timer.mode", Choice(SESSION_TIMERS), Value("supported"), "always", "`off`; `supported`: asked for and agreed to, and a peer that does not know them has none; or `always`: such a peer, too, is asked in the same rhythm whether it still has the call."),
+    one("realms.*.session_timer.expires", SESSION_INTERVAL, Value("30m"), "30m", "The interval that we ask for, and the longest that we agree to. We refresh at half of it wherever the peer leaves that to us."),
+    one("realms.*.session_timer.min", SESSION_INTERVAL, Value("90s"), "90s", "The shortest interval that we agree to; what asks for less is told so (422)."),
 
     one("trunks", Named("trunk"), Words("no trunks"), "", "SIP trunks to carriers and PBXs."),
     one("trunks.*.realm", Reference("realms"), Required, "carrier", "The realm that it is reached from."),
@@ -214,6 +222,11 @@ pub(crate) const ROWS: &[Row] = &[
     one("trunks.*.srtp", Choice(SRTP), Value("off"), "required", "Encrypted audio: `off`, `accept` when offered (SDES keys or DTLS), `required` (SDES keys are offered), `dtls` (DTLS-SRTP and nothing else), or `webrtc` (DTLS-SRTP over ICE, for browsers)."),
     one("trunks.*.latching", Choice(LATCHING), Value("window"), "strict", "Whose audio is taken for the trunk's: `window`, from anywhere for `media.latch_window` (NAT), the address that it described winning whenever it shows up; or `strict`, only from that address: right for a trunk without NAT."),
     one("trunks.*.calls_max", Integer { min: 1, max: 1_000_000 }, Words("no limit"), "200", "Calls at once at most, both directions together."),
+    one("trunks.*.session_timer", Section, Words("as below"), "", "Session timers (RFC 4028) with it: how a call is noticed whose other end is gone without a word."),
+    one("trunks.*.session_timer.mode", Choice(SESSION_TIMERS), Value("supported"), "always", "`off`; `supported`: asked for and agreed to, and a peer that does not know them has none; or `always`: such a peer, too, is asked in the same rhythm whether it still has the call."),
+    one("trunks.*.session_timer.expires", SESSION_INTERVAL, Value("30m"), "30m", "The interval that we ask for, and the longest that we agree to. We refresh at half of it wherever the peer leaves that to us."),
+    one("trunks.*.session_timer.min", SESSION_INTERVAL, Value("90s"), "90s", "The shortest interval that we agree to; what asks for less is told so (422)."),
+    one("trunks.*.rel100", Choice(REL100), Value("supported"), "required", "Reliable provisional responses (RFC 3262) with it, whatever the other side of a call knows: `off`; `supported`: used where it requires them, and for early media where it knows them; or `required`: its calls without them are refused (421)."),
 
     one("users", Named("user"), Words("no users"), "", "People and devices that register with us. The name is the user part of their SIP address."),
     one("users.*.password", Secret, Required, "{credential: alice}", "Digest password."),

@@ -11,6 +11,7 @@ use serde::{Serialize, Serializer, ser::SerializeMap};
 
 use crate::{
     certificate::{Authorities, Identity},
+    dialog::{Rel100, SessionTimer},
     failover::Failover,
     probe::Probe,
     reader::{Fields, Reader},
@@ -56,6 +57,10 @@ pub struct Trunk {
     pub latching: Latching,
     /// Calls at once at most; none: no limit.
     pub calls_max: Option<u32>,
+    /// Session timers.
+    pub session_timer: SessionTimer,
+    /// Reliable provisional responses.
+    pub rel100: Rel100,
 }
 
 /// TLS as a client.
@@ -204,6 +209,8 @@ impl Trunk {
             srtp: SrtpMode::default(),
             latching: Latching::default(),
             calls_max: None,
+            session_timer: SessionTimer::default(),
+            rel100: Rel100::default(),
         }
     }
 
@@ -256,6 +263,8 @@ impl Trunk {
         let srtp = f.choice(r, "srtp", &SrtpMode::ALL);
         let latching = f.choice(r, "latching", &[Latching::Window, Latching::Strict]);
         let calls_max = f.integer(r, "calls_max").map(|n| n as u32);
+        let session_timer = SessionTimer::read(r, f, "trunks.*.session_timer");
+        let rel100 = f.choice(r, "rel100", &Rel100::ALL);
         Some(Self {
             realm: RealmName::new(&realm?),
             addresses: if addresses.is_empty() { return None } else { addresses.into_iter().map(|(a, _)| a).collect() },
@@ -271,6 +280,8 @@ impl Trunk {
             srtp: srtp?,
             latching: latching?,
             calls_max,
+            session_timer: session_timer?,
+            rel100: rel100?,
         })
     }
 }

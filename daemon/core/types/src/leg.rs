@@ -144,6 +144,13 @@ pub enum LegEvent {
         /// Why: 488, 491, ...
         cause: Cause,
     },
+    /// The peer answered a refresh of ours, which offered nothing new (RFC 4028): what it described then, mostly the same as before.
+    Refreshed {
+        /// Which.
+        leg: CallSid,
+        /// Its answer.
+        theirs: Box<AudioStream>,
+    },
     /// A digit came by INFO (application/dtmf-relay or application/dtmf).
     Digit {
         /// Which.
@@ -175,6 +182,7 @@ impl LegEvent {
             | Self::Reoffered { leg, .. }
             | Self::ReofferAnswered { leg, .. }
             | Self::ReofferFailed { leg, .. }
+            | Self::Refreshed { leg, .. }
             | Self::Digit { leg, .. }
             | Self::Ended { leg, .. } => *leg,
         }

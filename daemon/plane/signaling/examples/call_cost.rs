@@ -151,6 +151,7 @@ fn config() -> Config {
         advertised: None,
         registrations: true,
         uri_calls: false,
+        session_timer: Default::default(),
     };
     let trunk = |host: &str| Trunk::at("r", host, 5060);
     Config {

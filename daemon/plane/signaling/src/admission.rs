@@ -252,7 +252,7 @@ impl Signaling {
             self.authentication_failed(now, subject, flow, user.as_str(), "registers an address of another user");
             return self.reply(now, key, request, 403, tag);
         }
-        if self.refuse_required(now, key, request, tag) {
+        if self.refuse_required(now, key, request, tag, "") {
             return;
         }
         let Some(devices_max) = self.places.config.users.get(user).map(|u| u.devices_max) else { return };

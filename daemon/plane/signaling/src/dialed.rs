@@ -23,11 +23,14 @@ use postern_types::{
 
 use crate::{
     Client, Output, Signaling,
+    early::{self, Heard},
     headers::{self, ALLOW, PRODUCT, SDP},
     ladder::Place,
     legs::{LEGS_MAX, Leg},
     offered::contact,
     places::Endpoint,
+    refresh::{self, RAISES_MAX},
+    rules::Rules,
     side::{Calling, OfferAnswer, OurDescription, Session, Side, State, Tag},
     targets::Target,
     timers::Timer,
@@ -177,6 +180,11 @@ impl Signaling {
             .header(Name::Contact, &contact(way.endpoint.contact()))
             .header(Name::Allow, ALLOW)
             .header(Name::UserAgent, PRODUCT);
+        let rules = Rules::of(&self.places.config, way.trunk.as_ref(), &way.endpoint.realm);
+        if !rules.supported().is_empty() {
+            request = request.header(Name::Supported, rules.supported());
+        }
+        request = early::require(rules.rel100, refresh::ask(&rules.session_timer, request));
         // RFC 3325 9.1: a trunk is trusted, and many bill and route by the assertion alone. Who is not to be shown is not asserted.
         if matches!(dial.target, Callee::Trunk { .. }) && !user.is_empty() && !user.eq_ignore_ascii_case("anonymous") {
             request = request.header(Name::PAssertedIdentity, &format!("<{from}>"));
@@ -214,8 +222,18 @@ impl Signaling {
                 Callee::Trunk { .. } | Callee::Uri { .. } => None,
             },
             ours,
+            rules,
             credentials: way.credentials,
-            state: State::Calling(Box::new(Calling { key, invite, tries: 0, heard: false, early: None, fallback })),
+            state: State::Calling(Box::new(Calling {
+                key,
+                invite,
+                tries: 0,
+                raises: 0,
+                heard: false,
+                earlies: Vec::new(),
+                offer_answer: OfferAnswer::Settled,
+                fallback,
+            })),
         };
         self.sides.insert(tag, side);
         if let Some(leg) = self.legs.get_mut(dial.leg) {
@@ -291,15 +309,13 @@ impl Signaling {
                 100 => calling.heard = true,
                 101..=199 => {
                     calling.heard = true;
-                    let early = sdp_in(&response);
-                    if early.is_some() {
-                        calling.early.clone_from(&early);
-                    }
-                    if let Some(leg) = side.leg {
+                    let leg = side.leg;
+                    if let (Heard::Progress(early), Some(leg)) = (self.on_provisional(now, tag, &response), leg) {
                         self.tell(LegEvent::Progress { leg, status: response.status, early });
                     }
                 }
                 200..=299 => self.on_answer(now, tag, &response, flow),
+                422 if side.leg.is_some() && calling.raises < RAISES_MAX => self.raise(now, tag, &response),
                 _ => {
                     let challenged = matches!(response.status, 401 | 407);
                     let (wanted, has_password) = (side.leg.is_some() && challenged, side.credentials.is_some());
@@ -319,21 +335,22 @@ impl Signaling {
     fn on_answer(&mut self, now: Instant, tag: Tag, response: &Response, flow: Flow) {
         let branch = self.new_branch();
         let Some(side) = self.sides.get_mut(&tag) else { return };
-        let State::Calling(calling) = &mut side.state else { return };
-        let Ok(mut dialog) = Dialog::uac(&calling.invite, response) else {
+        let State::Calling(_) = &mut side.state else { return };
+        let Some((mut dialog, early)) = self.confirmed(tag, response) else {
             // A 2xx without tag or with a broken route makes no dialog that could be acknowledged.
             return self.side_failed(now, tag, EndedBy::Peer, Cause::new(502, "an answer that makes no dialog"));
         };
+        let Some(side) = self.sides.get_mut(&tag) else { return };
+        let State::Calling(calling) = &mut side.state else { return };
         let cseq = calling.invite.headers.cseq().map_or(1, |cseq| cseq.number);
         let ack = dialog.ack(cseq, side.advertised, &branch, None);
-        let answer = sdp_in(response).or_else(|| calling.early.take());
-        let session = Session {
-            dialog,
-            offer_answer: OfferAnswer::Settled,
-            unacked: None,
-            invite: Some((calling.key, calling.invite.clone())),
-            hangup: None,
-        };
+        let answer = sdp_in(response).or(early);
+        let mut session = Session::new(dialog);
+        session.invite = Some((calling.key, calling.invite.clone()));
+        session.is_caller = true;
+        session.offer_answer = std::mem::replace(&mut calling.offer_answer, OfferAnswer::Settled);
+        session.learn(&response.headers);
+        let timer = refresh::timer_by(&side.rules.session_timer, &response.headers, None, now);
         side.state = State::Up(Box::new(session));
         let to = side.next_hop();
         self.transactions.send(to, &ack);
@@ -354,6 +371,7 @@ impl Signaling {
         }
         let sip_call_id = response.headers.call_id().unwrap_or_default().into();
         self.timers.set(now + T1_64, Timer::Settled(tag));
+        self.set_session_timer(tag, timer);
         self.tell(LegEvent::Answered { leg: sid, answer, sip_call_id, remote: flow.remote });
     }
 
@@ -399,15 +417,35 @@ impl Signaling {
         ) else {
             return false;
         };
-        let (flow, old) = (side.flow, calling.key);
+        calling.tries += 1;
+        self.invite_again(now, tag, invite)
+    }
+
+    /// The interval that we asked for was too small: once more, with the one that was told (RFC 4028 7.3).
+    fn raise(&mut self, now: Instant, tag: Tag, response: &Response) {
+        let branch = self.new_branch();
+        let Some(side) = self.sides.get_mut(&tag) else { return };
+        let State::Calling(calling) = &mut side.state else { return };
+        calling.raises += 1;
+        let cseq = calling.invite.headers.cseq().map_or(1, |cseq| cseq.number) + 1;
+        let invite = refresh::raised(&calling.invite, response, side.advertised, &branch, cseq);
+        if !self.invite_again(now, tag, invite) {
+            self.side_failed(now, tag, EndedBy::Peer, headers::cause_of(response));
+        }
+    }
+
+    /// Sends the first INVITE of a side once more, changed.
+    fn invite_again(&mut self, now: Instant, tag: Tag, invite: postern_sip::Request) -> bool {
+        let Some(flow) = self.sides.get(&tag).map(|side| side.flow) else { return false };
         let Some(flow) = self.ready(now, flow) else { return false };
         let Ok(key) = self.transactions.send_request(now, flow, invite.clone()) else { return false };
         let Some(side) = self.sides.get_mut(&tag) else { return false };
         side.flow = flow;
         let State::Calling(calling) = &mut side.state else { return false };
-        calling.tries += 1;
         calling.heard = true;
-        (calling.key, calling.invite) = (key, invite);
+        let old = std::mem::replace(&mut calling.key, key);
+        calling.invite = invite;
+        calling.earlies.clear();
         self.clients.remove(&old);
         self.clients.insert(key, Client::Invite(tag));
         true

@@ -101,6 +101,7 @@ fn config(local: SocketAddr, trunk: SocketAddr) -> Config {
         advertised: None,
         registrations: true,
         uri_calls: true,
+        session_timer: Default::default(),
     };
     let trunk = Trunk { calls_max: Some(8), ..Trunk::at("r", &trunk.ip().to_string(), trunk.port()) };
     let user = User {

@@ -8,7 +8,7 @@ use postern_types::{Cause, cause::q850_of, leg::HEADERS_MAX};
 /// What we call ourselves, on every side alike; no version, so that nobody can look up its holes.
 pub(crate) const PRODUCT: &str = "Postern";
 /// Methods that are served in a dialog.
-pub(crate) const ALLOW: &str = "INVITE, ACK, CANCEL, BYE, OPTIONS, INFO, UPDATE";
+pub(crate) const ALLOW: &str = "INVITE, ACK, CANCEL, BYE, OPTIONS, INFO, UPDATE, PRACK";
 /// The body that is understood.
 pub(crate) const SDP: &str = "application/sdp";
 /// Clients that give up when they see any challenge but MD5, instead of skipping it as RFC 3261 22.4 and RFC 8760 2.4 want: how
@@ -137,8 +137,9 @@ pub(crate) fn digit_of(headers: &Headers, body: &[u8]) -> Option<char> {
     }
 }
 
-/// The first header that Require names and that is not known here: everything, as no extension is (RFC 3261 8.2.2.3).
-pub(crate) fn unsupported(headers: &Headers) -> Option<String> {
-    let named: Vec<_> = headers.list(Name::Require).take(8).map(tidy).collect();
+/// What Require names and is not served here (RFC 3261 8.2.2.3).
+pub(crate) fn unsupported(headers: &Headers, supported: &str) -> Option<String> {
+    let served = |tag: &&str| supported.split(", ").any(|served| served.eq_ignore_ascii_case(tag));
+    let named: Vec<_> = headers.list(Name::Require).filter(|tag| !served(tag)).take(8).map(tidy).collect();
     (!named.is_empty()).then(|| named.join(", "))
 }

@@ -17,7 +17,10 @@
 //! | `probe` | whether an address of a trunk lives, by OPTIONS |
 //! | `names` | what names mean now, by RFC 3263 |
 //! | `targets` | what is remembered of the addresses of trunks |
+//! | `early` | what is said before the answer: reliable responses, early dialogs |
 //! | `session` | an answered leg: ACK, BYE, new offers, INFO |
+//! | `refresh` | session timers |
+//! | `rules` | what the configuration wants of a dialog |
 //! | `headers` | what of a header passes to and from the language of legs |
 //!
 //! What cannot happen here: an in-dialog request is never believed without our tag, the Call-ID and the peer's tag; a stranger
@@ -28,6 +31,7 @@
 mod admission;
 mod connections;
 mod dialed;
+mod early;
 pub mod fuzz;
 mod headers;
 mod ladder;
@@ -37,7 +41,9 @@ mod offered;
 mod output;
 mod places;
 mod probe;
+mod refresh;
 mod registrar;
+mod rules;
 mod session;
 mod side;
 mod targets;
@@ -123,6 +129,10 @@ enum Client {
     Invite(Tag),
     /// A later INVITE of a session.
     Reinvite(Tag),
+    /// A PRACK: nobody waits for its answer.
+    Prack,
+    /// An UPDATE or OPTIONS that refreshes a session.
+    Refresh(Tag),
     /// A BYE: nobody waits for its answer, but a challenge is answered once when there are credentials.
     Bye(Option<Box<Retry>>),
     /// OPTIONS to an address of a trunk.
@@ -259,6 +269,9 @@ impl Signaling {
                     let changes = self.registrar.expire(now.instant, &user);
                     self.tell_changes(&user, changes);
                 }
+                Timer::Reliable(tag) => self.repeat_reliable(now.instant, tag),
+                Timer::Reoffer(tag) => self.reoffer_again(now.instant, tag),
+                Timer::Session(tag) => self.session_due(now.instant, tag),
                 Timer::Connection(id) => self.look_at_connection(now.instant, id),
             }
         }
@@ -359,17 +372,19 @@ impl Signaling {
         match self.clients.get(&key) {
             Some(&Client::Invite(tag)) => self.on_invite_response(now, key, tag, response, flow),
             Some(&Client::Reinvite(tag)) => self.on_reinvite_response(now, key, tag, response, flow),
+            Some(&Client::Refresh(tag)) => self.on_refresh_response(now, key, tag, &response),
             Some(Client::Bye(_)) if !response.is_provisional() => {
                 if let Some(Client::Bye(Some(retry))) = self.clients.remove(&key) {
                     self.bye_again(now, *retry, &response);
                 }
             }
+            Some(Client::Prack) if !response.is_provisional() => drop(self.clients.remove(&key)),
             Some(Client::Probe(..)) if !response.is_provisional() => {
                 if let Some(Client::Probe(trunk, target)) = self.clients.remove(&key) {
                     self.probe_answered(now, &trunk, target, &response);
                 }
             }
-            Some(Client::Bye(_) | Client::Probe(..)) | None => {}
+            Some(Client::Bye(_) | Client::Prack | Client::Probe(..)) | None => {}
         }
     }
 
@@ -377,10 +392,11 @@ impl Signaling {
         match self.clients.remove(&key) {
             Some(Client::Invite(tag)) => self.on_invite_timed_out(now, tag),
             Some(Client::Reinvite(tag)) => self.on_reinvite_timed_out(now, tag),
+            Some(Client::Refresh(tag)) => self.on_refresh_timed_out(now, tag),
             Some(Client::Probe(trunk, target)) => {
                 self.probe_failed(now, &trunk, target, Cause::new(408, "no answer to OPTIONS"));
             }
-            Some(Client::Bye(_)) | None => {}
+            Some(Client::Bye(_) | Client::Prack) | None => {}
         }
     }
 
@@ -388,12 +404,13 @@ impl Signaling {
         let why = self.lost_because.clone();
         match self.clients.remove(&key) {
             Some(Client::Invite(tag)) => self.on_invite_undelivered(now, tag, &why),
-            Some(Client::Reinvite(tag)) => self.on_reinvite_undelivered(tag, &why),
+            Some(Client::Reinvite(tag)) => self.on_reinvite_undelivered(now, tag, &why),
+            Some(Client::Refresh(tag)) => self.refresh_failed(now, tag),
             Some(Client::Probe(trunk, target)) => {
                 let cause = Cause::new(503, format!("cannot be reached by {}: {why}", target.transport));
                 self.probe_failed(now, &trunk, target, cause);
             }
-            Some(Client::Bye(_)) | None => {}
+            Some(Client::Bye(_) | Client::Prack) | None => {}
         }
     }
 
@@ -420,8 +437,8 @@ impl Signaling {
             405 | 501 => response.header(Name::Allow, headers::ALLOW),
             415 => response.header(Name::Accept, headers::SDP),
             503 => response.header(Name::RetryAfter, "5"),
-            // RFC 3261 14.2: wait a moment between 0 and 10 seconds.
-            500 => response.header(Name::RetryAfter, "3"),
+            // RFC 3261 14.2, RFC 3311 5.2: wait a moment between 0 and 10 seconds.
+            500 => response.header(Name::RetryAfter, &(self.rng.random::<u8>() % 11).to_string()),
             _ => response,
         };
         self.transactions.respond(now, key, &response.build());
@@ -433,9 +450,17 @@ impl Signaling {
         match &side.state {
             side::State::Offered(offered) => {
                 self.servers.remove(&offered.key);
+                if let side::OfferAnswer::Theirs { key, .. } = &offered.offer_answer {
+                    self.servers.remove(key);
+                }
                 self.merged.remove(&offered.merged_id);
             }
-            side::State::Calling(calling) => drop(self.clients.remove(&calling.key)),
+            side::State::Calling(calling) => {
+                self.clients.remove(&calling.key);
+                if let side::OfferAnswer::Theirs { key, .. } = &calling.offer_answer {
+                    self.servers.remove(key);
+                }
+            }
             side::State::Up(session) => {
                 if let Some((key, _)) = &session.invite {
                     self.clients.remove(key);

@@ -19,9 +19,12 @@ use postern_types::{
 
 use crate::{
     Signaling,
+    early::Provisional,
     headers::{self, ALLOW, PRODUCT, SDP},
     legs::{LEGS_MAX, Leg},
     places::Endpoint,
+    refresh,
+    rules::Rules,
     side::{OfferAnswer, OfferedSide, OurDescription, Session, Side, State, Tag, Unacked},
     timers::Timer,
 };
@@ -51,7 +54,8 @@ impl Signaling {
             Who::User(_) => None,
         };
         let full = self.legs.len() >= LEGS_MAX;
-        let offer = match self.first_look(now, key, &request, tag, merged_id) {
+        let rules = Rules::of(&self.places.config, trunk.as_ref(), &endpoint.realm);
+        let offer = match self.first_look(now, key, &request, tag, merged_id, &rules) {
             Some(_) if full => {
                 self.counters.overloaded += 1;
                 return self.reply(now, key, &request, 503, tag);
@@ -95,8 +99,16 @@ impl Signaling {
                 Who::Trunk(_) => None,
             },
             ours: OurDescription::new(self.random()),
+            rules,
             credentials: trunk.as_ref().and_then(|trunk| self.trunk_credentials(trunk)),
-            state: State::Offered(Box::new(OfferedSide { key, invite: request, offer, merged_id })),
+            state: State::Offered(Box::new(OfferedSide {
+                key,
+                invite: request,
+                offer,
+                merged_id,
+                early: Provisional::default(),
+                offer_answer: OfferAnswer::Settled,
+            })),
         };
         self.sides.insert(tag, side);
         self.servers.insert(key, tag);
@@ -113,6 +125,7 @@ impl Signaling {
         request: &Request,
         tag: Tag,
         merged_id: u64,
+        rules: &Rules,
     ) -> Option<Option<postern_sdp::Described>> {
         if matches!(request.headers.number(Name::MaxForwards), Some(Ok(0))) {
             self.reply(now, key, request, 483, tag);
@@ -122,7 +135,9 @@ impl Signaling {
             self.reply(now, key, request, 482, tag);
             return None;
         }
-        if self.refuse_required(now, key, request, tag) {
+        if self.refuse_required(now, key, request, tag, rules.supported())
+            || self.refuse_without_rel100(now, key, request, tag, rules.rel100)
+        {
             return None;
         }
         if request.headers.contact().is_err() {
@@ -131,6 +146,9 @@ impl Signaling {
         }
         if !matches!(request.uri().scheme_str().to_ascii_lowercase().as_str(), "sip" | "sips" | "tel") {
             self.reply(now, key, request, 416, tag);
+            return None;
+        }
+        if self.refuse_interval(now, key, request, tag, &rules.session_timer) {
             return None;
         }
         match description(&request.headers, &request.body) {
@@ -143,8 +161,15 @@ impl Signaling {
     }
 
     /// RFC 3261 8.2.2.3. Whether it was answered.
-    pub(crate) fn refuse_required(&mut self, now: Instant, key: ServerKey, request: &Request, tag: Tag) -> bool {
-        let Some(named) = headers::unsupported(&request.headers) else { return false };
+    pub(crate) fn refuse_required(
+        &mut self,
+        now: Instant,
+        key: ServerKey,
+        request: &Request,
+        tag: Tag,
+        supported: &str,
+    ) -> bool {
+        let Some(named) = headers::unsupported(&request.headers, supported) else { return false };
         let response = ResponseBuilder::to(request, 420)
             .to_tag(&tag.to_string())
             .header(Name::Unsupported, &named)
@@ -157,41 +182,37 @@ impl Signaling {
     /// The router wants the caller to hear that it rings.
     pub(crate) fn ring(&mut self, now: Instant, leg: CallSid, status: u16, early: Option<&AudioStream>) {
         let Some(tag) = self.only_side(leg) else { return };
-        let Some(side) = self.sides.get_mut(&tag) else { return };
-        let State::Offered(offered) = &side.state else { return };
-        let (text, contact) = (tag.to_string(), contact(side.contact));
-        let mut response = ResponseBuilder::to(&offered.invite, status.clamp(101, 199))
-            .to_tag(&text)
-            .record_route()
-            .header(Name::Contact, &contact)
-            .header(Name::Allow, ALLOW)
-            .header(Name::Server, PRODUCT);
-        // Without an offer there is nothing that early media could answer (RFC 3261 13.2.1).
-        if let Some(early) = early
-            && let Some(offer) = &offered.offer
-        {
-            response = response.body(SDP, side.ours.write(early, Some(offer)));
-        }
-        self.transactions.respond(now, offered.key, &response.build());
+        self.progress(now, tag, status, early);
     }
 
     /// The router answers: 200, repeated until its ACK (RFC 3261 13.3.1.4).
     pub(crate) fn answer(&mut self, now: Instant, leg: CallSid, answer: &AudioStream) {
         let Some(tag) = self.only_side(leg) else { return };
         let Some(side) = self.sides.get_mut(&tag) else { return };
-        let State::Offered(offered) = &side.state else { return };
+        let State::Offered(offered) = &mut side.state else { return };
+        if Self::holds_answer(offered, answer) {
+            return;
+        }
+        let early = offered.early.dialog.take();
+        let (waiting, State::Offered(offered)) =
+            (std::mem::replace(&mut offered.offer_answer, OfferAnswer::Settled), &side.state)
+        else {
+            return;
+        };
         let (key, merged_id, delayed) = (offered.key, offered.merged_id, offered.offer.is_none());
         let (text, contact) = (tag.to_string(), contact(side.contact));
+        let (wish, timer) = side.timer_after(&offered.invite.headers, now);
         let body = side.ours.write(answer, offered.offer.as_ref());
         let response = ResponseBuilder::to(&offered.invite, 200)
             .to_tag(&text)
             .record_route()
             .header(Name::Contact, &contact)
             .header(Name::Allow, ALLOW)
+            .header(Name::Supported, side.rules.supported())
             .header(Name::Server, PRODUCT)
-            .body(SDP, body)
-            .build();
-        let dialog = Dialog::uas(&offered.invite, &text, &contact);
+            .body(SDP, body);
+        let response = refresh::agree(wish, response).build();
+        let dialog = early.map_or_else(|| Dialog::uas(&offered.invite, &text, &contact), |early| Ok(*early));
         self.servers.remove(&key);
         self.merged.remove(&merged_id);
         let Ok(mut dialog) = dialog else {
@@ -203,13 +224,12 @@ impl Signaling {
         dialog.confirm();
         let keeper = AnswerKeeper::new(now, response.clone());
         self.timers.set(keeper.next_deadline(), Timer::Answer(tag));
-        side.state = State::Up(Box::new(Session {
-            dialog,
-            offer_answer: OfferAnswer::Settled,
-            unacked: Some(Unacked { key, keeper, delayed, first: true }),
-            invite: None,
-            hangup: None,
-        }));
+        let mut session = Session::new(dialog);
+        session.offer_answer = waiting;
+        session.unacked = Some(Unacked { key, keeper, delayed, first: true });
+        session.learn(&offered.invite.headers);
+        side.state = State::Up(Box::new(session));
+        self.set_session_timer(tag, timer);
         self.transactions.respond(now, key, &response);
     }
 

@@ -1,8 +1,9 @@
 //! An answered leg: ACK, BYE from either side, new offers from either side, INFO.
 //!
-//! One offer is open at a time (RFC 3264 4). Ours while theirs is open, or theirs while ours is: 491 (RFC 3261 14.1, 14.2).
+//! One offer is open at a time (RFC 3264 4). Theirs while ours is open: 491; while theirs is: 500 (RFC 3261 14.2, RFC 3311 5.2). Ours that
+//! is refused with 491 goes out again after the time that RFC 3261 14.1 says.
 
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use postern_sip::{
     Method, Name, Request, Response, ResponseBuilder, SentBy,
@@ -17,9 +18,17 @@ use crate::{
     headers::{self, ALLOW, PRODUCT, SDP},
     known_method,
     offered::{contact, description},
-    side::{OfferAnswer, Session, Side, State, Tag, Unacked},
+    refresh::{self, RAISES_MAX},
+    side::{OfferAnswer, Session, Side, State, Tag, Unacked, Waiting},
     timers::Timer,
 };
+
+/// How often an offer of ours is tried again that meets one of the peer's: two who both follow the rules need two tries.
+const GLARES_MAX: u8 = 4;
+/// How long an offer waits at a time for what is under way.
+const WAITING_STEP: Duration = Duration::from_millis(250);
+/// How often: longer than any transaction lasts (RFC 3261 timer B).
+const DELAYS_MAX: u8 = 140;
 
 impl Signaling {
     /// A request with a To tag; `tag` is none when that is not one of ours.
@@ -29,16 +38,12 @@ impl Signaling {
             return self.reply(now, key, request, 481, tag);
         };
         self.heard_in_dialog(found, flow);
-        if request.method != Method::Bye && self.refuse_required(now, key, request, found) {
+        let supported = self.sides.get(&found).map_or("", |side| side.rules.supported());
+        if request.method != Method::Bye && self.refuse_required(now, key, request, found, supported) {
             return;
         }
         let Some(session) = self.session_mut(found) else {
-            // Before our answer: an UPDATE or INFO of an early dialog, which we have not offered.
-            let status = if matches!(request.method, Method::Bye) { 481 } else { 491 };
-            if request.method == Method::Bye {
-                return self.bye_before_answer(now, key, request, found);
-            }
-            return self.reply(now, key, request, status, found);
+            return self.in_early_dialog(now, key, request, found);
         };
         if let Err(rejection) = session.dialog.receive(request) {
             return self.reply(now, key, request, rejection.status, found);
@@ -48,6 +53,8 @@ impl Signaling {
             Method::Invite | Method::Update => self.on_reoffer(now, key, request, found),
             Method::Options => self.options(now, key, request, found),
             Method::Info => self.on_info(now, key, request, found),
+            // Of a response that was not reliable, or of another dialog (RFC 3262 3).
+            Method::Prack => self.reply(now, key, request, 481, found),
             ref method => {
                 let status = if known_method(method) { 405 } else { 501 };
                 self.reply(now, key, request, status, found);
@@ -67,11 +74,11 @@ impl Signaling {
                     |headers: &postern_sip::Headers| headers.from().ok().and_then(|f| f.tag().map(str::to_owned));
                 headers.call_id().ok() == theirs.call_id().ok() && tag_of(headers) == tag_of(theirs)
             }
-            State::Calling(_) => false,
+            State::Calling(calling) => calling.earlies.iter().any(|early| early.dialog.is_of(request)),
         }
     }
 
-    fn session_mut(&mut self, tag: Tag) -> Option<&mut Session> {
+    pub(crate) fn session_mut(&mut self, tag: Tag) -> Option<&mut Session> {
         match self.sides.get_mut(&tag) {
             Some(Side { state: State::Up(session), .. }) => Some(session),
             _ => None,
@@ -122,7 +129,7 @@ impl Signaling {
     // ---- BYE ----
 
     /// Ends a session because something failed here: BYE, and the router is told.
-    fn give_up(&mut self, now: Instant, tag: Tag, cause: Cause) {
+    pub(crate) fn give_up(&mut self, now: Instant, tag: Tag, cause: Cause) {
         self.bye(now, tag, &cause);
         self.ended(tag, EndedBy::Postern, cause);
     }
@@ -175,7 +182,7 @@ impl Signaling {
     }
 
     /// RFC 3261 15 lets a caller end an early dialog by BYE instead of CANCEL.
-    fn bye_before_answer(&mut self, now: Instant, key: ServerKey, request: &Request, tag: Tag) {
+    pub(crate) fn bye_before_answer(&mut self, now: Instant, key: ServerKey, request: &Request, tag: Tag) {
         self.reply(now, key, request, 200, tag);
         if let Some(Side { state: State::Offered(offered), .. }) = self.sides.get(&tag) {
             let (invite_key, invite) = (offered.key, offered.invite.clone());
@@ -201,6 +208,10 @@ impl Signaling {
 
     fn on_reoffer(&mut self, now: Instant, key: ServerKey, request: &Request, tag: Tag) {
         let is_invite = request.method == Method::Invite;
+        let rule = self.sides.get(&tag).map(|side| side.rules.session_timer).unwrap_or_default();
+        if self.refuse_interval(now, key, request, tag, &rule) {
+            return;
+        }
         let offer = match description(&request.headers, &request.body) {
             Ok(offer) => offer,
             Err(status) => return self.reply(now, key, request, status, tag),
@@ -208,6 +219,7 @@ impl Signaling {
         let Some(side) = self.sides.get_mut(&tag) else { return };
         let (reached, leg) = (side.contact, side.leg);
         let State::Up(session) = &mut side.state else { return };
+        session.learn(&request.headers);
         if !is_invite && offer.is_none() {
             // An UPDATE without a body only refreshes the target or a session timer.
             return self.accept_update(now, key, request, tag, reached);
@@ -229,14 +241,24 @@ impl Signaling {
         self.tell(LegEvent::Reoffered { leg, offer: audio });
     }
 
-    fn accept_update(&mut self, now: Instant, key: ServerKey, request: &Request, tag: Tag, reached: SentBy) {
+    pub(crate) fn accept_update(&mut self, now: Instant, key: ServerKey, request: &Request, tag: Tag, reached: SentBy) {
+        let Some(side) = self.sides.get(&tag) else { return };
+        let (wish, timer) = match side.state {
+            State::Up(_) => side.timer_after(&request.headers, now),
+            // The answer settles it (RFC 4028 7.2).
+            State::Offered(_) | State::Calling(_) => (refresh::Wish::None, None),
+        };
+        let supported = side.rules.supported();
         let text = tag.to_string();
         let response = ResponseBuilder::to(request, 200)
             .to_tag(&text)
             .header(Name::Contact, &contact(reached))
-            .header(Name::Server, PRODUCT)
-            .build();
+            .header(Name::Allow, ALLOW)
+            .header(Name::Supported, supported)
+            .header(Name::Server, PRODUCT);
+        let response = refresh::agree(wish, response).build();
         self.transactions.respond(now, key, &response);
+        self.set_session_timer(tag, timer);
     }
 
     /// The router accepts what the peer offered, or makes the offer that it asked for.
@@ -244,36 +266,44 @@ impl Signaling {
         let Some(tag) = self.only_side(leg) else { return };
         let Some(side) = self.sides.get_mut(&tag) else { return };
         let (text, contact) = (tag.to_string(), contact(side.contact));
-        let State::Up(session) = &mut side.state else { return };
-        let OfferAnswer::Theirs { key, request, offer } =
-            std::mem::replace(&mut session.offer_answer, OfferAnswer::Settled)
-        else {
+        let open = side.offer_answer_mut();
+        if !matches!(open, OfferAnswer::Theirs { .. }) {
+            return;
+        }
+        let OfferAnswer::Theirs { key, request, offer } = std::mem::replace(open, OfferAnswer::Settled) else {
             return;
         };
+        let is_up = matches!(side.state, State::Up(_));
+        let (wish, timer) = if is_up { side.timer_after(&request.headers, now) } else { (refresh::Wish::None, None) };
         let response = ResponseBuilder::to(&request, 200)
             .to_tag(&text)
             .header(Name::Contact, &contact)
             .header(Name::Allow, ALLOW)
+            .header(Name::Supported, side.rules.supported())
             .header(Name::Server, PRODUCT)
-            .body(SDP, side.ours.write(answer, offer.as_ref()))
-            .build();
-        if request.method == Method::Invite {
+            .body(SDP, side.ours.write(answer, offer.as_ref()));
+        let response = refresh::agree(wish, response).build();
+        if request.method == Method::Invite
+            && let State::Up(session) = &mut side.state
+        {
             let keeper = AnswerKeeper::new(now, response.clone());
             self.timers.set(keeper.next_deadline(), Timer::Answer(tag));
             session.unacked = Some(Unacked { key, keeper, delayed: offer.is_none(), first: false });
         }
         self.servers.remove(&key);
         self.transactions.respond(now, key, &response);
+        self.set_session_timer(tag, timer);
     }
 
     /// The router refuses; the session stays as it was.
     pub(crate) fn reject_reoffer(&mut self, now: Instant, leg: CallSid, cause: &Cause) {
         let Some(tag) = self.only_side(leg) else { return };
         let Some(side) = self.sides.get_mut(&tag) else { return };
-        let State::Up(session) = &mut side.state else { return };
-        let OfferAnswer::Theirs { key, request, .. } =
-            std::mem::replace(&mut session.offer_answer, OfferAnswer::Settled)
-        else {
+        let open = side.offer_answer_mut();
+        if !matches!(open, OfferAnswer::Theirs { .. }) {
+            return;
+        }
+        let OfferAnswer::Theirs { key, request, .. } = std::mem::replace(open, OfferAnswer::Settled) else {
             return;
         };
         // 481 and 408 would end this dialog too (RFC 3261 12.2.1.2), a challenge would be answered: neither is meant.
@@ -290,25 +320,74 @@ impl Signaling {
 
     /// The router changes the session.
     pub(crate) fn reoffer(&mut self, now: Instant, leg: CallSid, offer: &AudioStream) {
-        let branch = self.new_branch();
         let Some(tag) = self.only_side(leg) else { return };
-        let Some(side) = self.sides.get_mut(&tag) else { return };
-        let (advertised, to) = (side.advertised, side.next_hop());
-        let State::Up(session) = &mut side.state else { return };
-        if !matches!(session.offer_answer, OfferAnswer::Settled) || session.unacked.is_some() {
+        let Some(session) = self.session_mut(tag) else { return };
+        let refreshing = matches!(session.offer_answer, OfferAnswer::Ours { refresh: true, .. });
+        if session.waiting.is_none() && (refreshing || session.unacked.is_some()) {
+            // What is under way ends by itself, and nobody else could know of it.
+            session.waiting = Some(Box::new(Waiting { offer: offer.clone(), glares: 0, delays: 0 }));
+            return self.timers.set(now + WAITING_STEP, Timer::Reoffer(tag));
+        }
+        if !matches!(session.offer_answer, OfferAnswer::Settled) || session.waiting.is_some() {
             let cause = Cause::new(491, "another offer is open");
             return self.tell(LegEvent::ReofferFailed { leg, cause });
         }
-        let invite = session
+        self.offer_anew(now, tag, offer, 0);
+    }
+
+    /// The time of an offer has come that met one of the peer's.
+    pub(crate) fn reoffer_again(&mut self, now: Instant, tag: Tag) {
+        let Some(session) = self.session_mut(tag) else { return };
+        let Some(mut waiting) = session.waiting.take() else { return };
+        if matches!(session.offer_answer, OfferAnswer::Settled) && session.unacked.is_none() {
+            return self.offer_anew(now, tag, &waiting.offer, waiting.glares);
+        }
+        waiting.delays += 1;
+        if waiting.delays > DELAYS_MAX {
+            return self.reoffer_failed(now, tag, Cause::new(491, "another offer is open"));
+        }
+        session.waiting = Some(waiting);
+        self.timers.set(now + WAITING_STEP, Timer::Reoffer(tag));
+    }
+
+    /// Our offer and one of the peer's met: ours waits, for a time that tells the two apart (RFC 3261 14.1). Whether it does.
+    fn glare(&mut self, now: Instant, tag: Tag) -> bool {
+        let random = self.random();
+        let Some(session) = self.session_mut(tag) else { return false };
+        let wait = if session.is_caller { 2100 + random % 191 * 10 } else { random % 201 * 10 };
+        let OfferAnswer::Ours { stream, glares, refresh, .. } = &mut session.offer_answer else { return false };
+        if *glares >= GLARES_MAX || *refresh {
+            return false;
+        }
+        let Some(offer) = stream.take() else { return false };
+        session.waiting = Some(Box::new(Waiting { offer: *offer, glares: *glares + 1, delays: 0 }));
+        session.offer_answer = OfferAnswer::Settled;
+        self.timers.set(now + Duration::from_millis(wait), Timer::Reoffer(tag));
+        true
+    }
+
+    fn offer_anew(&mut self, now: Instant, tag: Tag, offer: &AudioStream, glares: u8) {
+        let branch = self.new_branch();
+        let Some(side) = self.sides.get_mut(&tag) else { return };
+        let (advertised, to) = (side.advertised, side.next_hop());
+        let State::Up(session) = &mut side.state else { return };
+        let mut invite = session
             .dialog
             .request(Method::Invite, advertised, &branch)
             .header(Name::Allow, ALLOW)
-            .header(Name::UserAgent, PRODUCT)
-            .body(SDP, side.ours.write(offer, None))
-            .build();
-        session.offer_answer = OfferAnswer::Ours { invite: invite.clone(), tries: 0 };
+            .header(Name::Supported, side.rules.supported())
+            .header(Name::UserAgent, PRODUCT);
+        if let Some(timer) = session.timer.as_ref().filter(|timer| timer.agreed) {
+            // It refreshes as well. Who refreshes next stays as it is (RFC 4028 7.4).
+            let who = if timer.ours { "uac" } else { "uas" };
+            invite = invite.header(Name::SessionExpires, &format!("{};refresher={who}", timer.interval.as_secs()));
+        }
+        let invite = invite.body(SDP, side.ours.write(offer, None)).build();
+        let stream = Some(Box::new(offer.clone()));
+        session.offer_answer =
+            OfferAnswer::Ours { invite: invite.clone(), tries: 0, raises: 0, glares, refresh: false, stream };
         if self.request(now, to, invite, Client::Reinvite(tag)).is_none() {
-            self.reoffer_failed(tag, Cause::new(503, "too many transactions"));
+            self.reoffer_failed(now, tag, Cause::new(503, "too many transactions"));
         }
     }
 
@@ -336,16 +415,23 @@ impl Signaling {
                 return self.transactions.send(to, ack);
             }
             self.timers.set(now + T1_64, Timer::Reinvited(key));
-            let OfferAnswer::Ours { invite, .. } = std::mem::replace(&mut session.offer_answer, OfferAnswer::Settled)
+            let OfferAnswer::Ours { invite, refresh, .. } =
+                std::mem::replace(&mut session.offer_answer, OfferAnswer::Settled)
             else {
                 return;
             };
             session.dialog.refresh(&response);
+            session.learn(&response.headers);
+            let timer = refresh::timer_by(&side.rules.session_timer, &response.headers, session.timer.as_ref(), now);
             let cseq = invite.headers.cseq().map_or(0, |cseq| cseq.number);
             let ack = session.dialog.ack(cseq, advertised, &branch, None);
             // The refreshed target is where the ACK goes.
             let to = side.next_hop();
             self.transactions.send(to, &ack);
+            self.set_session_timer(tag, timer);
+            if refresh {
+                return self.refreshed(tag, &response);
+            }
             let Some(leg) = leg else { return };
             let event = match description(&response.headers, &response.body) {
                 Ok(Some(described)) => LegEvent::ReofferAnswered { leg, answer: Box::new(described.audio) },
@@ -359,8 +445,14 @@ impl Signaling {
         if matches!(response.status, 401 | 407) && self.try_reoffer_again(now, tag, &response) {
             return;
         }
+        if response.status == 491 && self.glare(now, tag) {
+            return;
+        }
+        if response.status == 422 && self.raise_reoffer(now, tag, &response) {
+            return;
+        }
         let cause = headers::cause_of(&response);
-        self.reoffer_failed(tag, cause.clone());
+        self.reoffer_failed(now, tag, cause.clone());
         // RFC 3261 12.2.1.2: the peer knows nothing of this dialog any more.
         if matches!(cause.status, 408 | 481) {
             self.give_up(now, tag, cause);
@@ -372,7 +464,7 @@ impl Signaling {
         let Some(side) = self.sides.get_mut(&tag) else { return false };
         let (advertised, to) = (side.advertised, side.next_hop());
         let (State::Up(session), Some(credentials)) = (&mut side.state, &side.credentials) else { return false };
-        let OfferAnswer::Ours { invite, tries } = &mut session.offer_answer else { return false };
+        let OfferAnswer::Ours { invite, tries, .. } = &mut session.offer_answer else { return false };
         if *tries >= TRIES_MAX {
             return false;
         }
@@ -385,10 +477,27 @@ impl Signaling {
         self.request(now, to, retry, Client::Reinvite(tag)).is_some()
     }
 
+    /// The interval of a new offer was too small for the peer.
+    fn raise_reoffer(&mut self, now: Instant, tag: Tag, response: &Response) -> bool {
+        let branch = self.new_branch();
+        let Some(side) = self.sides.get_mut(&tag) else { return false };
+        let (advertised, to) = (side.advertised, side.next_hop());
+        let State::Up(session) = &mut side.state else { return false };
+        let OfferAnswer::Ours { invite, raises, .. } = &mut session.offer_answer else { return false };
+        if *raises >= RAISES_MAX {
+            return false;
+        }
+        *raises += 1;
+        let cseq = session.dialog.next_cseq();
+        let again = refresh::raised(invite, response, advertised, &branch, cseq);
+        *invite = again.clone();
+        self.request(now, to, again, Client::Reinvite(tag)).is_some()
+    }
+
     /// The connection failed under it: the session stays as it was, as after a 503.
-    pub(crate) fn on_reinvite_undelivered(&mut self, tag: Tag, why: &str) {
+    pub(crate) fn on_reinvite_undelivered(&mut self, now: Instant, tag: Tag, why: &str) {
         if self.session_mut(tag).is_some_and(|session| matches!(session.offer_answer, OfferAnswer::Ours { .. })) {
-            self.reoffer_failed(tag, Cause::new(503, format!("the offer could not be delivered: {why}")));
+            self.reoffer_failed(now, tag, Cause::new(503, format!("the offer could not be delivered: {why}")));
         }
     }
 
@@ -396,15 +505,18 @@ impl Signaling {
         let cause = Cause::new(408, "no answer to a new offer: unreachable");
         let Some(session) = self.session_mut(tag) else { return };
         if matches!(session.offer_answer, OfferAnswer::Ours { .. }) {
-            self.reoffer_failed(tag, cause.clone());
+            self.reoffer_failed(now, tag, cause.clone());
             self.give_up(now, tag, cause);
         }
     }
 
-    fn reoffer_failed(&mut self, tag: Tag, cause: Cause) {
+    fn reoffer_failed(&mut self, now: Instant, tag: Tag, cause: Cause) {
         let Some(side) = self.sides.get_mut(&tag) else { return };
         if let State::Up(session) = &mut side.state {
-            session.offer_answer = OfferAnswer::Settled;
+            let offer = std::mem::replace(&mut session.offer_answer, OfferAnswer::Settled);
+            if matches!(offer, OfferAnswer::Ours { refresh: true, .. }) {
+                return self.refresh_failed(now, tag);
+            }
         }
         if let Some(leg) = side.leg {
             self.tell(LegEvent::ReofferFailed { leg, cause });
@@ -413,7 +525,7 @@ impl Signaling {
 
     // ---- INFO ----
 
-    fn on_info(&mut self, now: Instant, key: ServerKey, request: &Request, tag: Tag) {
+    pub(crate) fn on_info(&mut self, now: Instant, key: ServerKey, request: &Request, tag: Tag) {
         if request.body.is_empty() {
             // Some probe a session with it.
             return self.reply(now, key, request, 200, tag);

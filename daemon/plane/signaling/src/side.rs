@@ -14,7 +14,12 @@ use postern_sip::{
 };
 use postern_types::{CallSid, Cause, Secret, UserName, stream::AudioStream};
 
-use crate::places::Endpoint;
+use crate::{
+    early::{Early, Provisional},
+    places::Endpoint,
+    refresh::{Refresh, SessionTimer},
+    rules::Rules,
+};
 
 /// Our tag of a side.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -50,6 +55,7 @@ pub(crate) struct Side {
     /// Whose device it is.
     pub(crate) user: Option<UserName>,
     pub(crate) ours: OurDescription,
+    pub(crate) rules: Rules,
     pub(crate) credentials: Option<(Box<str>, Secret<String>)>,
     pub(crate) state: State,
 }
@@ -59,6 +65,15 @@ impl Side {
     pub(crate) fn moves_to(&mut self, flow: Flow) {
         self.flow = flow;
         self.advertised.transport = flow.transport;
+    }
+
+    /// Whose offer is open.
+    pub(crate) fn offer_answer_mut(&mut self) -> &mut OfferAnswer {
+        match &mut self.state {
+            State::Offered(offered) => &mut offered.offer_answer,
+            State::Calling(calling) => &mut calling.offer_answer,
+            State::Up(session) => &mut session.offer_answer,
+        }
     }
 
     /// Where its next request goes.
@@ -88,6 +103,10 @@ pub(crate) struct OfferedSide {
     pub(crate) offer: Option<Described>,
     /// What a copy of the INVITE that came another way would have in common with it (RFC 3261 8.2.2.2).
     pub(crate) merged_id: u64,
+    /// What was said before the answer.
+    pub(crate) early: Provisional,
+    /// An offer that came after ours was acknowledged, and before the answer.
+    pub(crate) offer_answer: OfferAnswer,
 }
 
 #[derive(Debug)]
@@ -96,12 +115,16 @@ pub(crate) struct Calling {
     pub(crate) invite: Request,
     /// How often a challenge was answered.
     pub(crate) tries: u8,
+    /// How often its session interval was raised.
+    pub(crate) raises: u8,
     /// Whether the far end said anything yet, if only 100.
     pub(crate) heard: bool,
     /// Where it goes when the connection that it was moved to for its size cannot be made.
     pub(crate) fallback: Option<(Flow, Endpoint)>,
-    /// The last early media, for a 200 that does not repeat it.
-    pub(crate) early: Option<Box<AudioStream>>,
+    /// Dialogs that provisional responses made, the latest last.
+    pub(crate) earlies: Vec<Early>,
+    /// An offer of the callee's before its answer.
+    pub(crate) offer_answer: OfferAnswer,
 }
 
 #[derive(Debug)]
@@ -114,6 +137,43 @@ pub(crate) struct Session {
     pub(crate) invite: Option<(ClientKey, Request)>,
     /// Send a BYE with this cause as soon as the ACK is there (RFC 3261 15).
     pub(crate) hangup: Option<Cause>,
+    pub(crate) timer: Option<SessionTimer>,
+    /// An UPDATE or OPTIONS of ours that refreshes and is not answered.
+    pub(crate) refresh: Option<Refresh>,
+    /// An offer of ours that waits for its moment.
+    pub(crate) waiting: Option<Box<Waiting>>,
+    /// Whether the Call-ID is ours.
+    pub(crate) is_caller: bool,
+    /// Whether the peer says that it takes UPDATE.
+    pub(crate) takes_update: bool,
+}
+
+impl Session {
+    /// One that was just answered, with nothing under way.
+    pub(crate) fn new(dialog: Dialog) -> Self {
+        Self {
+            dialog,
+            offer_answer: OfferAnswer::Settled,
+            unacked: None,
+            invite: None,
+            hangup: None,
+            timer: None,
+            refresh: None,
+            waiting: None,
+            is_caller: false,
+            takes_update: false,
+        }
+    }
+}
+
+/// An offer that met one of the peer's, or came while another was under way.
+#[derive(Debug)]
+pub(crate) struct Waiting {
+    pub(crate) offer: AudioStream,
+    /// How often it was refused with 491.
+    pub(crate) glares: u8,
+    /// How often its time came, and another offer was open.
+    pub(crate) delays: u8,
 }
 
 #[derive(Debug)]
@@ -134,6 +194,14 @@ pub(crate) enum OfferAnswer {
     Ours {
         invite: Request,
         tries: u8,
+        /// How often its session interval was raised.
+        raises: u8,
+        /// How often it met one of the peer's.
+        glares: u8,
+        /// What was offered, to be offered again.
+        stream: Option<Box<AudioStream>>,
+        /// It only refreshes: the router does not know of it.
+        refresh: bool,
     },
     /// Theirs waits for the router.
     Theirs {
@@ -173,6 +241,12 @@ impl OurDescription {
             self.last = self.text(stream, against);
         }
         &self.last
+    }
+
+    /// What we described last, as an offer: who began a DTLS handshake may begin a new one (RFC 8842 5.2).
+    pub(crate) fn again(&self) -> Vec<u8> {
+        let text = String::from_utf8_lossy(&self.last);
+        text.replace("a=setup:active", "a=setup:actpass").replace("a=setup:passive", "a=setup:actpass").into_bytes()
     }
 
     fn text(&self, stream: &AudioStream, against: Option<&Described>) -> Vec<u8> {

@@ -1,6 +1,7 @@
 //! Scenarios through the public verbs: peers' text in, our text and leg events out, in virtual time.
 
 mod dialing;
+mod early;
 mod failover;
 mod hiding;
 mod incoming;
@@ -10,6 +11,7 @@ mod registering;
 mod sessions;
 mod strangers;
 mod streams;
+mod timers;
 
 use std::{
     collections::BTreeMap,
@@ -64,6 +66,7 @@ pub(crate) fn config() -> Config {
         advertised: advertised.map(|a| a.parse().unwrap()),
         registrations,
         uri_calls: !registrations,
+        session_timer: Default::default(),
     };
     let trunk = |host: &str, sources: &[(&str, u8)]| Trunk {
         sources: sources.iter().map(|(a, length)| Prefix { address: a.parse().unwrap(), length: *length }).collect(),

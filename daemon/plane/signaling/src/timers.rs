@@ -32,6 +32,12 @@ pub(crate) enum Timer {
     Reinvited(ClientKey),
     /// A registration of this user may have run out.
     Registration(UserName),
+    /// Repeat a reliable provisional response, or give up.
+    Reliable(Tag),
+    /// An offer of ours that met one of theirs may go out again.
+    Reoffer(Tag),
+    /// A session is to be refreshed, or was not.
+    Session(Tag),
     /// A connection may have had its time.
     Connection(ConnectionId),
 }
@@ -61,6 +67,11 @@ impl Timers {
             return None;
         }
         self.heap.pop().map(|Reverse(entry)| entry.timer)
+    }
+
+    #[cfg(test)]
+    pub(crate) fn len(&self) -> usize {
+        self.heap.len()
     }
 
     pub(crate) fn next(&self) -> Option<Instant> {

@@ -62,6 +62,7 @@ pub fn config() -> Config {
         advertised: None,
         registrations,
         uri_calls: registrations,
+        session_timer: Default::default(),
     };
     let user = |caller_id: Option<&str>| User {
         password: Secret::new("pw".into()),

@@ -276,6 +276,25 @@ fn hold_and_resume_go_through_and_are_told() {
 }
 
 #[test]
+fn row_18_a_refresh_is_answered_here_and_the_other_party_hears_nothing_of_it() {
+    let mut world = World::new();
+    let caller = world.invite(trunk_party(), "+15551000001", Some(stream(1, &g711())));
+    let dial = world.dialed();
+    world.answer(dial.leg, stream(2, &g711()));
+    world.said();
+    for (leg, port) in [(caller, 1), (dial.leg, 2)] {
+        world.leg(LegEvent::Reoffered { leg, offer: Some(Box::new(stream(port, &g711()))) });
+        let Some(LegCommand::AnswerReoffer { leg: answered, answer }) = world.commands.pop_front() else { panic!() };
+        assert_eq!((answered, answer.direction), (leg, Direction::SendRecv));
+        assert!(world.commands.is_empty());
+    }
+    // Our refresh is answered with a moved address: taken into use, and told to nobody.
+    world.leg(LegEvent::Refreshed { leg: caller, theirs: Box::new(stream(1, &g711())) });
+    world.leg(LegEvent::Refreshed { leg: caller, theirs: Box::new(stream(7, &g711())) });
+    assert!(world.commands.is_empty());
+}
+
+#[test]
 fn hold_that_is_told_in_an_ack_reaches_the_other_party() {
     let mut world = World::new();
     let caller = world.invite(trunk_party(), "+15551000001", Some(stream(1, &g711())));

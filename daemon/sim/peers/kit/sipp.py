@@ -89,7 +89,7 @@ class Score:
             action = f'<ereg regexp=".*" search_in="hdr" header="{note}:" assign_to="n{len(self.records)}"/><log message="{note}=[$n{len(self.records)}]"/>'
             self.records.append(note)
         if isinstance(what, int):
-            rrs = ' rrs="true"' if what == 200 else ""
+            rrs = ' rrs="true"' if what in (183, 200) else ""
             self.steps.append(f'<recv response="{what}"{" auth=%strue%s" % (chr(34), chr(34)) if auth else ""}{rrs} timeout="{within_ms}"><action>{action}</action></recv>'
                               if action else f'<recv response="{what}"{" auth=%strue%s" % (chr(34), chr(34)) if auth else ""}{rrs} timeout="{within_ms}"/>')
             return self

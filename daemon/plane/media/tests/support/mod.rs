@@ -33,8 +33,15 @@ pub fn config(pairs: u16) -> Config {
         port_first,
         port_last: port_first + pairs * 2 - 1,
     };
-    let realm =
-        Realm { signaling: vec![], listeners: vec![], media, advertised: None, registrations: false, uri_calls: false };
+    let realm = Realm {
+        signaling: vec![],
+        listeners: vec![],
+        media,
+        advertised: None,
+        registrations: false,
+        uri_calls: false,
+        session_timer: Default::default(),
+    };
     Config {
         appliance: Appliance {
             name: "test".into(),

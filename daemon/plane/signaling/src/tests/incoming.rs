@@ -153,7 +153,7 @@ fn a_delayed_offer_that_is_never_answered_ends_the_call() {
 fn what_cannot_be_served_is_refused_with_its_status() {
     let table: &[(&str, &str, &str)] = &[
         ("Max-Forwards: 70", "Max-Forwards: 0", "SIP/2.0 483"),
-        ("X-Trace: abc", "Require: 100rel", "SIP/2.0 420"),
+        ("X-Trace: abc", "Require: newfangled", "SIP/2.0 420"),
         ("X-Trace: abc", "Supported: timer, 100rel", "SIP/2.0 100"),
         ("X-Trace: abc", "Session-Expires: 1800;refresher=uac", "SIP/2.0 100"),
         ("application/sdp", "application/isup", "SIP/2.0 415"),

@@ -102,7 +102,7 @@ fn our_offer_is_answered_and_the_ack_follows_a_moved_contact() {
 fn our_refused_offer_keeps_the_session_and_a_lost_dialog_ends_it() {
     let mut world = World::new();
     let (leg, _) = world.established();
-    for status in ["488 Not Acceptable Here", "491 Request Pending"] {
+    for status in ["488 Not Acceptable Here", "606 Not Acceptable"] {
         world.command(LegCommand::Reoffer { leg, offer: Box::new(ours(30008)) });
         let invite = world.one();
         world.recv(CARRIER, &response(&invite, status, "", ""));

@@ -1,0 +1,88 @@
+"""Dialogs as carriers and PBXs keep them, each test after its row of what a border controller is held to."""
+
+from kit import sip, sipp
+from kit.talk import description, reply
+
+OFFER = sipp.sdp()
+TIMER = "Supported: timer"
+
+
+def test_row_18_session_intervals_are_settled_with_each_side_by_itself(world):
+    daemon = world.start()
+    far = sipp.Score().expect("INVITE").reply(422, "Session Interval Too Small", headers=("Min-SE: 3600",)).expect("ACK")
+    far.expect("INVITE").reply(180).reply(200, "OK", OFFER, ("Session-Expires: 3600;refresher=uac", "Require: timer")).expect("ACK")
+    far.expect("BYE").reply_in_dialog(200, "OK")
+    run = world.callee("zeta", far, media_port=7000)
+    near = sipp.Score().invite(OFFER, (TIMER, "Session-Expires: 60")).hear(100).expect(422).ack(failure=True)
+    near.invite(OFFER, (TIMER, "Session-Expires: 600;refresher=uac")).hear(100, 180).expect(200).ack()
+    # It refreshes as it said; too short an interval is refused, and the call goes on.
+    near.request("UPDATE", headers=(TIMER, "Session-Expires: 600;refresher=uac")).expect(200)
+    near.request("UPDATE", headers=(TIMER, "Session-Expires: 60;refresher=uac")).expect(422).pause(200).bye().expect(200)
+    mine = world.caller("acme", near, "+991")
+    mine.done()
+    run.done()
+    daemon.idle()
+    refusals = [m for m in mine.received() if m.startswith("SIP/2.0 422")]
+    assert [sip.header(m, "Min-SE") for m in refusals] == ["90", "90"]
+    answers = [m for m in mine.received() if m.startswith("SIP/2.0 200") and "BYE" not in sip.header(m, "CSeq")]
+    assert {sip.header(m, "Session-Expires") for m in answers} == {"600;refresher=uac"}
+    asked = [m for m in run.received() if m.startswith("INVITE")]
+    assert [sip.header(m, "Session-Expires") for m in asked][:1] + [sip.header(m, "Session-Expires") for m in asked][-1:] == ["1800;refresher=uac", "3600;refresher=uac"]
+    assert sip.header(asked[-1], "Min-SE") == "3600"
+
+
+def test_row_19_a_caller_with_100rel_and_a_callee_without(world):
+    daemon = world.start()
+    far = sipp.Score().expect("INVITE").reply(183, "Session Progress", OFFER).pause(300).reply(200, "OK", OFFER).expect("ACK").expect("BYE").reply_in_dialog(200, "OK")
+    run = world.callee("zeta", far, media_port=7000)
+    near = sipp.Score().invite(OFFER, ("Supported: 100rel",)).hear(100).expect(183, note="RSeq").request("PRACK", headers=("RAck: [$n0] 1 INVITE",)).expect(200)
+    near.expect(200).ack().pause(100).bye().expect(200)
+    mine = world.caller("acme", near, "+991")
+    mine.done()
+    run.done()
+    daemon.idle()
+    (early,) = {m for m in mine.received() if m.startswith("SIP/2.0 183")}
+    assert sip.header(early, "Require") == "100rel" and "m=audio" in early
+    assert not [m for m in run.received() if m.startswith("PRACK")]
+
+
+def test_row_19_a_callee_that_requires_prack_and_a_caller_without(world):
+    daemon = world.start()
+    far = sip.Raw(world.net.other_carrier, 5060)
+    near = sipp.Score().invite(OFFER).hear(100).expect(183).expect(200).ack().expect("BYE").reply_in_dialog(200, "OK")
+    mine = world.caller("acme", near, "+991")
+    box, contact = world.net.box_carrier, f"sip:far@{far.local}:5060"
+    invite = far.receive()
+    assert "100rel" in sip.header(invite, "Supported")
+    body = description(far.local, 7000)
+    early = reply(invite, 183, "Session Progress", contact=contact, body=body, headers=("Require: 100rel", "RSeq: 41"))
+    far.send(early, box)
+    prack = far.receive()
+    assert prack.startswith("PRACK ") and sip.header(prack, "RAck") == f"41 {sip.header(invite, 'CSeq')}"
+    far.send(reply(prack, 200), box)
+    far.send(reply(invite, 200, contact=contact, body=body), box)
+    assert far.receive().startswith("ACK ")
+    bye = far.request("BYE", sip.header(invite, "Contact").strip("<>"), cseq=7, call_id=sip.header(invite, "Call-ID"))
+    bye = bye.replace(f"To: <{sip.header(invite, 'Contact').strip('<>')}>", f"To: {sip.header(invite, 'From')}")
+    bye = bye.replace(sip.header(bye, "From"), f"{sip.header(invite, 'To')};tag=far")
+    assert sip.status(far.ask(bye, box)) == 200
+    mine.done()
+    daemon.idle()
+    (early,) = {m for m in mine.received() if m.startswith("SIP/2.0 183")}
+    assert sip.header(early, "Require") is None
+
+
+def test_row_24_a_callers_offer_comes_late_and_the_callee_is_made_one(world):
+    daemon = world.start()
+    far = sipp.Score().expect("INVITE").reply(183, "Session Progress", OFFER).pause(200).reply(200, "OK", OFFER).expect("ACK").expect("BYE").reply_in_dialog(200, "OK")
+    run = world.callee("zeta", far, media_port=7000)
+    near = sipp.Score().invite(None).hear(100, 180, 183).expect(200).ack()
+    near.steps[-1] = near.steps[-1].replace("Content-Length: [len]\n\n", f"Content-Type: application/sdp\nContent-Length: [len]\n\n{OFFER}")
+    near.pause(100).bye().expect(200)
+    mine = world.caller("acme", near, "+991")
+    mine.done()
+    run.done()
+    daemon.idle()
+    (offered,) = {m for m in run.received() if m.startswith("INVITE")}
+    assert "m=audio" in offered
+    assert all("m=audio" in m for m in mine.received() if m.startswith("SIP/2.0 200") and "INVITE" in sip.header(m, "CSeq"))
