@@ -155,3 +155,31 @@ def test_following_shows_messages_as_they_pass(world):
     finally:
         follower.kill()
         follower.wait()
+
+
+def test_a_collector_that_is_read_by_the_specification(world):
+    """A reader of HEP3 chunks, written from its description."""
+    import socket
+    import struct
+
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as collector:
+        collector.bind((world.net.servers, 9060))
+        collector.settimeout(5)
+        daemon = world.start(lambda config: config.update(hep={"address": f"{world.net.servers}:9060", "id": 2001}))
+        call = across(world, daemon)
+        for message in daemon.tool("trace", call, json_out=True)["messages"]:
+            datagram = collector.recv(65535)
+            assert datagram[:4] == b"HEP3" and struct.unpack("!H", datagram[4:6])[0] == len(datagram)
+            chunks, at = {}, 6
+            while at < len(datagram):
+                vendor, kind, length = struct.unpack_from("!HHH", datagram, at)
+                chunks[kind] = datagram[at + 6 : at + length]
+                assert vendor == 0 and length >= 6
+                at += length
+            source, target = (message["remote"], message["local"]) if message["way"] == "in" else (message["local"], message["remote"])
+            ends = [f"{socket.inet_ntoa(chunks[ip])}:{struct.unpack('!H', chunks[port])[0]}" for ip, port in ((3, 7), (4, 8))]
+            assert ends == [source, target]
+            assert (chunks[1], chunks[2], chunks[11], chunks[12]) == (b"\x02", b"\x11", b"\x01", struct.pack("!I", 2001))
+            seconds, micros = struct.unpack("!I", chunks[9])[0], struct.unpack("!I", chunks[10])[0]
+            assert seconds * 1_000_000 + micros == message["at"]
+            assert chunks[15].decode() == message["text"] and chunks[17].decode() in message["text"]

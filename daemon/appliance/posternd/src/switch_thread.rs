@@ -6,7 +6,7 @@
 use std::{
     collections::HashMap,
     io,
-    net::{SocketAddr, UdpSocket},
+    net::{Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket},
     sync::{
         Arc,
         atomic::{AtomicU64, Ordering},
@@ -93,6 +93,8 @@ struct Thread {
     answers: HashMap<Token, oneshot::Sender<Reply>>,
     next_token: u64,
     turns: Arc<AtomicU64>,
+    /// For copies to a collector; made with the first one.
+    copies: Option<UdpSocket>,
     /// Datagrams that found no buffer: lost, as the network may lose any.
     unsent: u64,
     /// Ends of media workers that were told.
@@ -119,6 +121,7 @@ impl Thread {
             answers: HashMap::new(),
             next_token: 0,
             turns,
+            copies: None,
             unsent: 0,
             workers_failed: 0,
         };
@@ -231,6 +234,7 @@ impl Thread {
                         self.unsent += 1;
                     }
                 }
+                Output::Copy { destination, bytes } => self.copy(destination, &bytes),
                 Output::Connection(id, command) => {
                     if let Some(event) = streams.carry(id, command) {
                         self.switch.handle_input(now, Input::Connection(id, event));
@@ -254,6 +258,23 @@ impl Thread {
                 Output::Record(record) => drivers.store.put(*record),
                 Output::Reply(token, reply) => self.reply(token, reply),
             }
+        }
+    }
+
+    /// Sends a copy to a collector. What does not fit its socket is lost: calls do not wait for it.
+    fn copy(&mut self, destination: SocketAddr, bytes: &[u8]) {
+        let fits = |socket: &UdpSocket| socket.local_addr().is_ok_and(|local| local.is_ipv4() == destination.is_ipv4());
+        if !self.copies.as_ref().is_some_and(fits) {
+            let any: SocketAddr = if destination.is_ipv4() {
+                (Ipv4Addr::UNSPECIFIED, 0).into()
+            } else {
+                (Ipv6Addr::UNSPECIFIED, 0).into()
+            };
+            self.copies = UdpSocket::bind(any).and_then(|socket| socket.set_nonblocking(true).map(|()| socket)).ok();
+        }
+        if let Some(socket) = &self.copies {
+            // A collector that is gone answers by ICMP, told with the next send; nobody here could mend it.
+            let _ = socket.send_to(bytes, destination);
         }
     }
 

@@ -12,6 +12,7 @@
 #![forbid(unsafe_code)]
 
 mod certificates;
+mod hep;
 pub mod request;
 mod status;
 mod tracing;
@@ -92,6 +93,13 @@ pub enum Output {
         destination: SocketAddr,
         /// Its bytes.
         bytes: Arc<[u8]>,
+    },
+    /// A SIP message for the collector of `hep`, as it says: from any address of ours, and nobody waits for it.
+    Copy {
+        /// Where to.
+        destination: SocketAddr,
+        /// The datagram.
+        bytes: Vec<u8>,
     },
     /// For the driver of a SIP connection.
     Connection(ConnectionId, ConnectionCommand),
@@ -240,8 +248,11 @@ impl Switch {
                 self.carry_router(now, output);
             }
             if silent {
-                return;
+                break;
             }
+        }
+        while let Some((destination, bytes)) = self.tracer.copy() {
+            self.outputs.push_back(Output::Copy { destination, bytes });
         }
     }
 

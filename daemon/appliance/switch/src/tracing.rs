@@ -1,8 +1,11 @@
 //! What passes the switch's edge, filed by call for `postern trace`.
 
-use std::{collections::HashMap, net::SocketAddr};
+use std::{
+    collections::{HashMap, VecDeque},
+    net::SocketAddr,
+};
 
-use postern_config::Config;
+use postern_config::{Config, Hep};
 use postern_events::{Hop, Trace, TraceLimits, Traced, Way};
 use postern_signaling::{ConnectionCommand, ConnectionEvent};
 use postern_types::{CallSid, ConnectionId, Transport, UnixMicros};
@@ -20,6 +23,10 @@ pub(crate) struct Tracer {
     trace: Trace,
     /// Between whom each connection is.
     connections: HashMap<ConnectionId, Link>,
+    /// Where copies for Homer go.
+    hep: Option<Hep>,
+    /// Emptied each turn.
+    copies: VecDeque<Vec<u8>>,
 }
 
 #[derive(Clone, Copy)]
@@ -31,11 +38,17 @@ struct Link {
 
 impl Tracer {
     pub fn new(config: &Config) -> Self {
-        Self { trace: Trace::new(limits(config)), connections: HashMap::new() }
+        Self {
+            trace: Trace::new(limits(config)),
+            connections: HashMap::new(),
+            hep: config.seeing.hep.clone(),
+            copies: VecDeque::new(),
+        }
     }
 
     pub fn reconfigure(&mut self, config: &Config) {
         self.trace.set_limits(limits(config));
+        self.hep.clone_from(&config.seeing.hep);
     }
 
     /// A datagram came or goes.
@@ -113,13 +126,23 @@ impl Tracer {
     }
 
     fn note(&mut self, at: UnixMicros, hop: Hop, bytes: &[u8]) {
-        if !self.trace.is_on() {
+        if !self.trace.is_on() && self.hep.is_none() {
             return;
         }
         // Keep-alives, and what is no SIP at all, have none.
-        if let Some(call_id) = postern_sip::raw::call_id(bytes) {
-            self.trace.note(at, hop, call_id, bytes);
+        let Some(call_id) = postern_sip::raw::call_id(bytes) else { return };
+        self.trace.note(at, hop, call_id, bytes);
+        if let Some(hep) = &self.hep {
+            let mut masked = bytes.to_vec();
+            postern_sip::raw::mask(&mut masked);
+            self.copies.push_back(crate::hep::encode(hep.id, at, hop, call_id, &masked));
         }
+    }
+
+    /// The next copy for Homer, and where it goes.
+    pub fn copy(&mut self) -> Option<(SocketAddr, Vec<u8>)> {
+        let address = self.hep.as_ref()?.address;
+        Some((address, self.copies.pop_front()?))
     }
 }
 

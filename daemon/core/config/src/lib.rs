@@ -67,7 +67,7 @@ pub use self::{
     realm::{Listener, Realm, RealmMedia, ServerTls},
     recordings::Recordings,
     route::{Route, RouteFrom},
-    seeing::{Seeing, Trace},
+    seeing::{Hep, Seeing, Trace},
     trunk::{Address, ClientTls, Credentials, Prefix, SrtpMode, Trunk},
     user::User,
 };
@@ -110,7 +110,7 @@ pub struct Config {
     pub dns: Dns,
     /// `log:`
     pub log: Log,
-    /// `trace:`
+    /// `trace:` and `hep:`
     #[serde(flatten)]
     pub seeing: Seeing,
 }

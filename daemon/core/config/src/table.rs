@@ -307,6 +307,10 @@ pub(crate) const ROWS: &[Row] = &[
     one("trace", Section, Words("as below"), "", "SIP messages of the last calls, kept in memory for `postern trace`."),
     one("trace.calls", Integer { min: 0, max: 100_000 }, Value("1000"), "1000", "Calls whose messages are kept, live and finished; the oldest leaves first. 0: none are kept."),
     one("trace.mb", Integer { min: 1, max: 4096 }, Value("32"), "32", "Memory for them at most, megabytes; a call takes about 15 KB."),
+
+    one("hep", Section, Words("no copies are sent"), "", "A Homer collector that gets a copy of every SIP message, in HEP3 over UDP, with passwords' digests and keys masked."),
+    one("hep.address", Socket { port_optional: false }, Required, "192.0.2.60:9060", "Its address and port."),
+    one("hep.id", Integer { min: 0, max: 4_294_967_295 }, Value("1"), "2001", "How the collector knows this box."),
 ];
 
 const EVENTS: &[&str] = &["initiated", "ringing", "answered", "completed"];
