@@ -313,6 +313,7 @@ impl World {
                 self.switch.handle_input(self.now, Input::Answered(question, answer));
             }
             Output::Event(event) => self.events.push(event),
+            Output::Copy { .. } => {}
             Output::Record(record) => self.records.push(*record),
             Output::Reply(token, reply) => self.replies.push((token, reply)),
         }
