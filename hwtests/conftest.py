@@ -1,0 +1,76 @@
+"""The acceptance kit: which box, what it must have, and the report."""
+
+import sys
+from pathlib import Path
+
+import pytest
+
+sys.path.insert(0, str(Path(__file__).parent))
+from kit import hardware, report  # noqa: E402
+from kit.box import ByLabgrid, Itself  # noqa: E402
+
+_results = []
+
+
+def pytest_addoption(parser):
+    group = parser.getgroup("postern")
+    group.addoption("--report", metavar="FILE.html", help="writes the report that a person signs")
+    group.addoption("--disturb", action="store_true", help="runs the tests, too, that change the box for a while: clock, full disk, restarts, power")
+
+
+@pytest.fixture(scope="session")
+def box(request):
+    """With labgrid's --lg-env the target `main` of that environment, else the machine itself."""
+    if request.config.getoption("lg_env", None):
+        return ByLabgrid(request.getfixturevalue("target"))
+    return Itself()
+
+
+@pytest.fixture(autouse=True)
+def _what_it_needs(request, box):
+    if request.node.get_closest_marker("disturbs") and not request.config.getoption("disturb"):
+        pytest.skip("disturbs the box: ask for it with --disturb")
+    for marker in request.node.iter_markers("needs"):
+        for name in marker.args:
+            missing = hardware.PROBES[name](box)
+            if missing:
+                pytest.skip(f"no hardware: {missing}")
+
+
+@pytest.fixture
+def measured(request):
+    """Notes what was measured, for the report: measured(name, value or list, unit, at most)."""
+    request.node.measured = []
+
+    def note(name, value, unit, bound=None):
+        kind = {"values": [float(v) for v in value]} if isinstance(value, (list, tuple)) else {"value": float(value)}
+        request.node.measured.append({"name": name, "unit": unit, "bound": bound, **kind})
+        request.node.user_properties.append((name, f"{value} {unit}"))
+    return note
+
+
+@pytest.hookimpl(hookwrapper=True)
+def pytest_runtest_makereport(item, call):
+    outcome = yield
+    done = outcome.get_result()
+    if done.when == "call" or (done.when == "setup" and done.outcome != "passed"):
+        why = ""
+        if done.skipped:
+            why = done.longrepr[2].removeprefix("Skipped: ") if isinstance(done.longrepr, tuple) else str(done.longrepr)
+        elif done.failed:
+            why = getattr(getattr(done.longrepr, "reprcrash", None), "message", str(done.longrepr))
+        purpose = (item.function.__doc__ or item.name).strip().splitlines()[0]
+        _results.append({"name": item.nodeid, "purpose": purpose, "outcome": done.outcome, "why": why, "measured": getattr(item, "measured", [])})
+        if item.config.getoption("report"):
+            item.config.stash.setdefault(_box_key, item.funcargs.get("box"))
+
+
+_box_key = pytest.StashKey()
+
+
+def pytest_sessionfinish(session):
+    place = session.config.getoption("report")
+    box = session.config.stash.get(_box_key, None)
+    if place and box:
+        Path(place).write_text(report.page(box, report.facts(box), _results))
+        session.config.get_terminal_writer().line(f"\nreport: {place}")
