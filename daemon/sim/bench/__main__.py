@@ -16,7 +16,7 @@ from types import SimpleNamespace
 
 from . import machine, relay, report, signaling
 
-FULL = SimpleNamespace(legs=[200, 2000, 4000], turns=3, seconds=3.0, held=2000, search_seconds=2.0, search_steps=5, call_seconds=5.0)
+FULL = SimpleNamespace(legs=[200, 2000, 4000], turns=3, seconds=2.0, held=2000, search_seconds=2.0, search_steps=5, call_seconds=5.0)
 QUICK = SimpleNamespace(legs=[200, 2000], turns=1, seconds=1.5, held=500, search_seconds=1.0, search_steps=2, call_seconds=1.5)
 DOCS = Path(__file__).resolve().parents[3] / "docs"
 

@@ -1,4 +1,4 @@
-"""The relay: our media plane, rtpengine, and the least that sockets cost, in turn under the same load."""
+"""The relay: our media plane by sockets and by the kernel, rtpengine, and the least that sockets cost, in turn under the same load."""
 
 import statistics
 
@@ -11,7 +11,10 @@ WARM_S = 4.5
 WARM_RATE = 20_000
 # After a pause a leg binds its source anew within two turns of a second.
 LEAD_IN_S = 2.2
-PEERS = {"postern": "127.0.0.2", "rtpengine": "127.0.0.5", "bare ring": "127.0.0.7"}
+PEERS = {"postern": "127.0.0.2", "rtpengine": "127.0.0.5", "bare ring": "127.0.0.7", "direct": "127.0.0.6", "kernel": "127.0.0.9"}
+# What the machine works for a packet is told by the flood and by a rate whose load sleeps between its sends: one that looks at the clock
+# all the time keeps a core busy by itself. That one keeps time, and is what latency is taken from.
+LOADS = {"flood": {"run": "flood"}, "rate": {"run": RATE}, "paced": {"run": RATE, "sleeps": True}}
 FIRST = 10_000
 
 
@@ -36,6 +39,14 @@ class Postern(Ours):
     binary = "bench_relay_host"
     address = "127.0.0.3"
     ports = ("--ports", "20000-39999")
+
+
+class Kernel(Postern):
+    """The same with the kernel's fast path: plain packets never come to the process."""
+
+    name = "kernel"
+    address = "127.0.0.10"
+    ports = ("--ports", "20000-39999", "--fast-path", "required")
 
 
 class BareRing(Ours):
@@ -63,17 +74,17 @@ class Bench:
         self.load.ask({"aim": system.open(legs, self.peer, FIRST)})
         self.opened = Memory(system.pid)
 
-    def begin(self, what, seconds, lead_in=LEAD_IN_S):
+    def begin(self, how, seconds, lead_in=LEAD_IN_S):
         self.system.program.wake()
-        self.load.write({"run": what, "pid": self.system.pid, "lead_in": lead_in, "seconds": seconds})
+        self.load.write({**how, "pid": self.system.pid, "lead_in": lead_in, "seconds": seconds})
 
     def end(self):
         result = self.load.read()
         self.system.program.sleep()
         return result
 
-    def run(self, what, seconds):
-        self.begin(what, seconds)
+    def run(self, how, seconds):
+        self.begin(how, seconds)
         return self.end()
 
     def stop(self):
@@ -81,43 +92,63 @@ class Bench:
         self.system.stop()
 
 
+class Direct:
+    """The load aimed at itself: what of everything is its own."""
+
+    name = "direct"
+
+    def __init__(self, folder, binaries, legs):
+        command = [binaries / "bench_rtp", "--legs", legs, "--address", PEERS[self.name], "--port", FIRST, "--cpu", LOAD_CPU]
+        self.load = Program("load-direct", command, folder)
+        self.load.read()
+        self.load.ask({"aim": "direct"})
+
+    def run(self, how, seconds):
+        return self.load.ask({**how, "pid": 0, "lead_in": 0.5, "seconds": seconds})
+
+    def stop(self):
+        self.load.stop()
+
+
 def measure(folder, binaries, plan, say):
     """Results by number of legs and system."""
-    direct = _direct(folder, binaries, plan, say)
     results = []
     for legs in plan.legs:
         say(f"relay, {legs} legs: opening them in both")
         benches = [
+            Bench(Kernel(folder, binaries, legs), folder, binaries, legs),
             Bench(Postern(folder, binaries, legs), folder, binaries, legs),
             Bench(Rtpengine(folder), folder, binaries, legs),
             Bench(BareRing(folder, binaries, legs), folder, binaries, legs),
         ]
+        direct = Direct(folder, binaries, legs)
         try:
-            results.append(_measure_one(benches, legs, plan, say))
+            results.append(_measure_one(direct, benches, legs, plan, say))
         finally:
-            for bench in benches:
+            for bench in (direct, *benches):
                 bench.stop()
-    return {"rate": RATE, "direct": direct, "by_legs": results}
+    return {"rate": RATE, "by_legs": results}
 
 
-def _measure_one(benches, legs, plan, say):
-    runs = {bench.system.name: {"flood": [], "rate": []} for bench in benches}
+def _measure_one(direct, benches, legs, plan, say):
+    all_of = {"direct": direct, **{bench.system.name: bench for bench in benches}}
+    runs = {name: {what: [] for what in LOADS} for name in all_of}
     for bench in benches:
-        bench.begin(WARM_RATE, 0.5, WARM_S)
+        bench.begin({"run": WARM_RATE}, 0.5, WARM_S)
     for bench in benches:
         bench.end()
     for turn in range(plan.turns):
-        for what in ("flood", "rate"):
-            for bench in benches:
-                name = bench.system.name
-                result = bench.run(RATE if what == "rate" else "flood", plan.seconds)
+        for what, how in LOADS.items():
+            for name, bench in all_of.items():
+                result = bench.run(how, plan.seconds)
                 runs[name][what].append(result)
                 say(
                     f"  {legs} legs, {what:5} {turn + 1}/{plan.turns} {name:9} {result['cpu_ns_per_packet']:6.0f} ns a packet, "
+                    f"the machine {result['machine_ns_per_packet']:6.0f}, "
                     f"{result['packets_per_second'] / 1000:4.0f} kpps, {result['used']['system_core']:4.0%} of a core, "
                     f"p50 {result['latency']['p50_us']:.0f} us, loss {result['loss']:.2%} (load {result['used']['load_core']:.0%})"
                 )
-    entry = {"legs": legs, "systems": {}}
+    entry = {"legs": legs, "direct": {what: summary(results) for what, results in runs["direct"].items()}, "systems": {}}
     for bench in benches:
         used = Memory(bench.system.pid)
         entry["systems"][bench.system.name] = {
@@ -137,7 +168,9 @@ def summary(runs):
         return statistics.median(map(pick, runs))
 
     cpu = [run["cpu_ns_per_packet"] for run in runs]
+    machine = [run["machine_ns_per_packet"] for run in runs]
     return {
+        "machine_ns_per_packet": {"median": statistics.median(machine), "least": min(machine), "most": max(machine)},
         "cpu_ns_per_packet": {"median": statistics.median(cpu), "least": min(cpu), "most": max(cpu)},
         "packets_per_second": middle(lambda run: run["packets_per_second"]),
         "system_core": middle(lambda run: run["used"]["system_core"]),
@@ -148,16 +181,3 @@ def summary(runs):
         "runs": runs,
     }
 
-
-def _direct(folder, binaries, plan, say):
-    """The way without a relay: what of the latency is the load's own."""
-    legs = plan.legs[0]
-    load = Program("load-direct", [binaries / "bench_rtp", "--legs", legs, "--address", "127.0.0.6", "--port", FIRST, "--cpu", LOAD_CPU], folder)
-    try:
-        load.read()
-        load.ask({"aim": "direct"})
-        result = load.ask({"run": RATE, "pid": 0, "lead_in": 0.5, "seconds": plan.seconds})
-        say(f"  without a relay: p50 {result['latency']['p50_us']:.0f} us, p99 {result['latency']['p99_us']:.0f} us")
-        return result
-    finally:
-        load.stop()

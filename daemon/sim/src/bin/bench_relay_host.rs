@@ -1,6 +1,6 @@
 //! The media plane as a process of its own, for `make bench`: legs bridged in pairs, nothing else.
 //!
-//! `bench_relay_host --legs N --peer IP:PORT --address IP --ports FIRST-LAST --cpu CPU`. Leg n expects its peer at the peer's
+//! `bench_relay_host --legs N --peer IP:PORT --address IP --ports FIRST-LAST --cpu CPU [--fast-path auto|off|required]`. Leg n expects its peer at the peer's
 //! port + 2n. Prints one line of JSON with the ports, serves until standard input ends, prints the plane's status.
 
 use std::{
@@ -21,17 +21,18 @@ use serde_json::json;
 
 #[path = "bench_common/mod.rs"]
 mod common;
-use common::{needed, settle};
+use common::{needed, option, settle};
 
 fn main() {
     let (legs, cpu): (u16, usize) = (needed("--legs"), needed("--cpu"));
     let peer: SocketAddr = needed("--peer");
     let (address, ports): (String, String) = (needed("--address"), needed("--ports"));
+    let fast_path: String = option("--fast-path").unwrap_or_else(|| "off".into());
     settle(cpu);
     let text = format!(
         "appliance: {{name: bench}}\n\
          realms:\n  lo: {{signaling: {address}:5060, media: {{ports: {ports}}}}}\n\
-         media: {{workers: [{cpu}], timeout: 1h}}\n"
+         media: {{workers: [{cpu}], timeout: 1h, fast_path: {fast_path}}}\n"
     );
     let config = postern_config::load("bench", &text, &NoFiles).map(|(config, _)| config);
     let config = config.unwrap_or_else(|mistakes| panic!("{}", mistakes[0].render()));
@@ -62,7 +63,7 @@ fn main() {
     let status = plane.status();
     println!(
         "{}",
-        json!({ "packets_in": status.packets_in, "packets_out": status.packets_out, "dropped": status.dropped })
+        json!({ "packets_in": status.packets_in, "packets_out": status.packets_out, "dropped": status.dropped, "forwarded": status.forwarded })
     );
 }
 
