@@ -108,7 +108,7 @@ pub fn common(theirs: &[Format], wanted: &[Format]) -> Vec<Format> {
 /// The static formats of RFC 3551 that we offer when nobody else made an offer.
 pub fn static_formats() -> Vec<Format> {
     let format = |payload_type, codec| Format { payload_type, codec, clock_hz: 8000, channels: 1, fmtp: "".into() };
-    vec![Format::pcmu(), Format::pcma(), format(9, Codec::G722), format(18, Codec::G729)]
+    vec![Format::pcmu(), Format::pcma(), format(9, Codec::G722)]
 }
 
 /// The payload type under which we offer Opus when nobody chose one.

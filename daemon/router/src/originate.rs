@@ -58,10 +58,7 @@ pub fn create(cx: &mut Context, now: Now, account: AccountSid, wanted: CreateCal
     let policy = Policy::of(&cx.config, &party);
     let formats = policy.allow(&negotiate::own_formats());
     if formats.is_empty() {
-        return Err(bad(
-            21211,
-            "no prompt could be played to To: its codecs leave out PCMU, PCMA, G722, G729 and opus",
-        ));
+        return Err(bad(21211, "no prompt could be played to To: its codecs leave out PCMU, PCMA, G722 and opus"));
     }
     let sid = CallSid::random(&mut cx.rng);
     let timeout = Duration::from_secs(wanted.timeout_s.clamp(1, TIMEOUT_MAX).into());

@@ -75,12 +75,12 @@ pub struct Format {
 
 impl Format {
     /// Whether the media plane can make samples of it and it of samples, so that a party with this format can talk with one that has only others:
-    /// G.711, G.722 and G.729 (RFC 3551: their RTP clock is 8000), Opus (RFC 7587 7: 48000, whatever is inside).
+    /// G.711 and G.722 (RFC 3551: their RTP clock is 8000), Opus (RFC 7587 7: 48000, whatever is inside).
     pub fn is_codable(&self) -> bool {
         match self.codec {
-            Codec::Pcmu | Codec::Pcma | Codec::G722 | Codec::G729 => self.clock_hz == 8000 && self.channels == 1,
+            Codec::Pcmu | Codec::Pcma | Codec::G722 => self.clock_hz == 8000 && self.channels == 1,
             Codec::Opus => self.clock_hz == 48000,
-            Codec::Other(_) => false,
+            Codec::G729 | Codec::Other(_) => false,
         }
     }
 

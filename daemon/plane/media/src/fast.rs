@@ -104,6 +104,7 @@ impl Relay {
         self.counts.forwarded += packets;
         let last = now.zip(figures.since_last).and_then(|(now, since)| now.checked_sub(since));
         if let Some(leg) = leg_mut(&mut self.legs, slot) {
+            leg.ear.pass_by();
             leg.figures.packets_received += packets;
             leg.figures.bytes_received += bytes;
             leg.reception.add(figures.highest, packets, figures.jitter);

@@ -6,9 +6,6 @@
 //!
 //! Digits by telephone-event do not go through samples: their packets are sent on at once under the numbers of our own stream, those of one event with
 //! one timestamp, and audio rests until the event is over.
-//!
-//! Cost: a tick is a decoding and an encoding, 1 to 500 µs by codec ([`postern_audio::codec`]), so that one worker can do between a
-//! hundred and some thousand pairs.
 
 use std::{
     cmp::Reverse,

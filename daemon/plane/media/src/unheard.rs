@@ -79,6 +79,11 @@ impl Ear {
         }
     }
 
+    /// Packets went by without passing here: what was heard before says nothing of them.
+    pub(crate) fn pass_by(&mut self) {
+        (self.is_resting, self.muted) = (false, None);
+    }
+
     #[cold]
     fn listen(&mut self, now: Instant, payload_type: u8, payload: &[u8]) {
         // G.711's codes for nothing, of either sign: RFC 3551's static types tell the law, or these bytes do.

@@ -181,17 +181,19 @@ fn each_party_gets_reports_of_ours_on_its_own_port_or_on_one() {
 fn payload_types_are_those_of_each_leg() {
     let opus =
         |payload_type| Format { payload_type, codec: Codec::Opus, clock_hz: 48000, channels: 2, fmtp: "".into() };
+    // No codec of ours: it cannot be converted either.
+    let foreign = Format { payload_type: 98, codec: Codec::Other("iLBC".into()), ..Format::pcmu() };
     let mut house = House::new(&config(4));
     let a = house.leg(false, |setup| {
-        (setup.formats, setup.telephone_event) = (vec![opus(96), Format::pcmu()], Some(97));
+        (setup.formats, setup.telephone_event) = (vec![opus(96), foreign.clone()], Some(97));
     });
     let b = house.leg(false, |setup| {
         (setup.formats, setup.telephone_event) = (vec![opus(111), Format::pcma()], Some(101));
         setup.format = opus(111);
     });
     house.command(MediaCommand::Bridge { a: a.id, b: b.id });
-    // PCMU has no counterpart and 55 was never negotiated; both are dropped and counted. (PCMA is A's format in use.)
-    for (sent, want) in [(96, Some(111)), (97, Some(101)), (0, None), (55, None), (8, Some(8)), (96, Some(111))] {
+    // iLBC has no counterpart and 55 was never negotiated; both are dropped and counted. (PCMA is A's format in use.)
+    for (sent, want) in [(96, Some(111)), (97, Some(101)), (98, None), (55, None), (8, Some(8)), (96, Some(111))] {
         a.send(&rtp(sent, 1, b"abcd"));
         if let Some(want) = want {
             assert_eq!(Header::parse(&b.receive()).unwrap().payload_type, want);

@@ -42,7 +42,7 @@ fn format(codec: Codec) -> Format {
 
 #[test]
 fn transcoding_allocates_nothing_for_a_packet() {
-    const ALL: [Codec; 5] = [Codec::Pcma, Codec::Pcmu, Codec::G722, Codec::G729, Codec::Opus];
+    const ALL: [Codec; 4] = [Codec::Pcma, Codec::Pcmu, Codec::G722, Codec::Opus];
     let limits = Limits { latch_window: Duration::from_secs(2), timeout: Duration::from_secs(30) };
     let peers: [SocketAddr; 2] = [([192, 0, 2, 1], 4000).into(), ([192, 0, 2, 2], 4000).into()];
     for pair in ALL.iter().flat_map(|a| ALL.iter().map(move |b| [a, b])).filter(|[a, b]| a != b) {

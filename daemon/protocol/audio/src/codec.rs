@@ -1,10 +1,10 @@
 //! Codecs behind two small traits: a payload becomes samples, samples become a payload.
 //!
 //! [`Decoder`] and [`Encoder`] are all codecs in one type, without `dyn`. Both are made for a [`Format`] and a wish for a sample rate: G.711
-//! and G.729 are of 8000 Hz, G.722 of 16000, Opus of whatever is asked, since libopus decodes to any of its rates and
+//! is of 8000 Hz, G.722 of 16000, Opus of whatever is asked, since libopus decodes to any of its rates and
 //! computes no more than they need. One channel throughout: Opus in stereo is mixed down by its decoder.
 //!
-//! Cost of 20 ms, decoding and encoding: G.711 1 µs, G.722 25 µs, Opus 100 to 300 µs, G.729 400 µs (`make bench` measures them).
+//! G.729 is relayed, not converted: the one crate that has it is a port of bcg729, whose licence (GPL) is not ours to take on.
 
 use std::fmt;
 
@@ -13,7 +13,6 @@ use postern_types::stream::{Codec, Format};
 use crate::{
     g711,
     g722::{G722Decoder, G722Encoder},
-    g729::{G729Decoder, G729Encoder},
     opus::{OpusDecoder, OpusEncoder},
     plc::Concealer,
 };
@@ -74,8 +73,6 @@ pub enum Decoder {
     Pcmu(Concealed),
     /// G.722 at 64 kbit/s.
     G722(Box<G722Decoder>),
-    /// G.729 with Annexes A and B.
-    G729(Box<G729Decoder>),
     /// Opus.
     Opus(OpusDecoder),
 }
@@ -94,9 +91,8 @@ impl Decoder {
             Codec::Pcma => Self::Pcma(concealed()),
             Codec::Pcmu => Self::Pcmu(concealed()),
             Codec::G722 => Self::G722(Box::default()),
-            Codec::G729 => Self::G729(Box::default()),
             Codec::Opus => Self::Opus(OpusDecoder::new(rate)?),
-            Codec::Other(_) => return None,
+            Codec::G729 | Codec::Other(_) => return None,
         })
     }
 }
@@ -122,7 +118,6 @@ impl Decode for Decoder {
         match self {
             Self::Pcma(_) | Self::Pcmu(_) => 8000,
             Self::G722(g722) => g722.rate(),
-            Self::G729(g729) => g729.rate(),
             Self::Opus(opus) => opus.rate(),
         }
     }
@@ -132,7 +127,6 @@ impl Decode for Decoder {
             Self::Pcma(law) => law.decode(g711::decode_alaw, payload, out),
             Self::Pcmu(law) => law.decode(g711::decode_ulaw, payload, out),
             Self::G722(g722) => g722.decode(payload, out),
-            Self::G729(g729) => g729.decode(payload, out),
             Self::Opus(opus) => opus.decode(payload, out),
         }
     }
@@ -141,7 +135,6 @@ impl Decode for Decoder {
         match self {
             Self::Pcma(law) | Self::Pcmu(law) => law.0.conceal(out),
             Self::G722(g722) => g722.conceal(out),
-            Self::G729(g729) => g729.conceal(out),
             Self::Opus(opus) => opus.conceal(out),
         }
     }
@@ -149,13 +142,12 @@ impl Decode for Decoder {
     fn recover(&mut self, next: &[u8], out: &mut [i16]) -> bool {
         match self {
             Self::Opus(opus) => opus.recover(next, out),
-            Self::Pcma(_) | Self::Pcmu(_) | Self::G722(_) | Self::G729(_) => false,
+            Self::Pcma(_) | Self::Pcmu(_) | Self::G722(_) => false,
         }
     }
 
     fn pause(&mut self, out: &mut [i16]) -> bool {
         match self {
-            Self::G729(g729) => g729.pause(out),
             Self::Opus(opus) => opus.pause(out),
             Self::Pcma(_) | Self::Pcmu(_) | Self::G722(_) => false,
         }
@@ -163,7 +155,6 @@ impl Decode for Decoder {
 
     fn is_pausing(&self) -> bool {
         match self {
-            Self::G729(g729) => g729.is_pausing(),
             Self::Opus(opus) => opus.is_pausing(),
             Self::Pcma(_) | Self::Pcmu(_) | Self::G722(_) => false,
         }
@@ -178,8 +169,6 @@ pub enum Encoder {
     Pcmu,
     /// G.722 at 64 kbit/s.
     G722(Box<G722Encoder>),
-    /// G.729 Annex A.
-    G729(Box<G729Encoder>),
     /// Opus.
     Opus(OpusEncoder),
 }
@@ -194,9 +183,8 @@ impl Encoder {
             Codec::Pcma => Self::Pcma,
             Codec::Pcmu => Self::Pcmu,
             Codec::G722 => Self::G722(Box::default()),
-            Codec::G729 => Self::G729(Box::new(G729Encoder::new())),
             Codec::Opus => Self::Opus(OpusEncoder::new(rate, &format.fmtp)?),
-            Codec::Other(_) => return None,
+            Codec::G729 | Codec::Other(_) => return None,
         })
     }
 
@@ -217,7 +205,6 @@ impl Encode for Encoder {
         match self {
             Self::Pcma | Self::Pcmu => 8000,
             Self::G722(g722) => g722.rate(),
-            Self::G729(g729) => g729.rate(),
             Self::Opus(opus) => opus.rate(),
         }
     }
@@ -227,7 +214,6 @@ impl Encode for Encoder {
             Self::Pcma => Some(g711::encode_alaw(samples, out)),
             Self::Pcmu => Some(g711::encode_ulaw(samples, out)),
             Self::G722(g722) => g722.encode(samples, out),
-            Self::G729(g729) => g729.encode(samples, out),
             Self::Opus(opus) => opus.encode(samples, out),
         }
     }

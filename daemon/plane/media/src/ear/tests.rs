@@ -66,14 +66,13 @@ fn comfort_noise_is_heard_through_a_pause_and_silence_after_a_party_that_went() 
 
 #[test]
 fn a_peer_may_change_its_codec_and_clock_at_any_packet() {
-    let formats =
-        vec![format(8, Codec::Pcma), format(9, Codec::G722), format(111, Codec::Opus), format(18, Codec::G729)];
+    let formats = vec![format(8, Codec::Pcma), format(9, Codec::G722), format(111, Codec::Opus)];
     let begin = start();
     for rate in [8000, 16000, 48000] {
         let mut ear = Ear::new(begin, &setup(formats.clone()), rate).unwrap();
         let mut frame = vec![0; ear.frame()];
         let (mut tick, mut n) = (0, 0u16);
-        for of in formats.iter().cycle().take(9) {
+        for of in formats.iter().cycle().take(7) {
             let mut encoder = Encoder::new(of, rate).unwrap();
             for _ in 0..25 {
                 let samples: Vec<i16> =
