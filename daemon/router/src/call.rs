@@ -414,7 +414,8 @@ impl Call {
         if leg.answered.is_none() && cause.status >= 300 {
             leg.sip_status = Some(cause.status);
         }
-        let duration_ms = leg.answered.map_or(0, |at| now.wall.since(at.wall).as_millis() as u64);
+        let answered = leg.answered;
+        let duration_ms = answered.map_or(0, |at| now.wall.since(at.wall).as_millis() as u64);
         match leg.stream {
             Stream::Opening(_) | Stream::Open { .. } => {
                 leg.stream = Stream::Closing(now.instant + CLOSING_MAX);
@@ -437,7 +438,7 @@ impl Call {
             let others: Vec<_> = self.legs.iter().filter(|leg| leg.is_live()).map(|leg| leg.sid).collect();
             let by = if by == EndedBy::Peer { EndedBy::OtherParty } else { by };
             for other in others {
-                let cause = if duration_ms == 0 && cause.status == 200 { Cause::CANCELLED } else { cause.clone() };
+                let cause = if answered.is_none() && cause.status == 200 { Cause::CANCELLED } else { cause.clone() };
                 self.hang_up(cx, now, other, by, cause);
             }
         } else {

@@ -138,6 +138,18 @@ fn a_failure_of_the_callee_is_passed_to_the_caller() {
 }
 
 #[test]
+fn a_call_that_ends_in_the_moment_of_its_answer_was_answered() {
+    let mut world = World::new();
+    let caller = world.invite(trunk_party(), "+15551000001", Some(stream(1, &g711())));
+    let dial = world.dialed();
+    world.answer(dial.leg, stream(2, &[Format::pcma()]));
+    world.bye(caller);
+    assert_eq!(&*world.record(dial.leg).status, "completed");
+    assert_eq!(world.said().last().map(String::as_str), Some("hangup 200"), "a BYE, with the caller's cause");
+    world.assert_empty();
+}
+
+#[test]
 fn a_caller_who_gives_up_cancels_the_callee() {
     let mut world = World::new();
     let caller = world.invite(user_party("bob"), "alice", Some(stream(1, &g711())));
@@ -369,7 +381,7 @@ fn a_delayed_offer_is_answered_with_ours() {
     let mut world = World::new();
     let caller = world.invite(trunk_party(), "+15551000001", None);
     let dial = world.dialed();
-    assert_eq!(dial.offer.formats.len(), 4);
+    assert_eq!(dial.offer.formats.len(), 3);
     world.answer(dial.leg, stream(2, &g711()));
     let Some(LegCommand::Answer { answer, .. }) = world.commands.pop_front() else { panic!("not answered") };
     assert_eq!(answer.formats, g711());
