@@ -10,11 +10,11 @@ TOOLS := daemon/sim/tools
 export CACHE CARGO_TARGET_DIR
 
 .DEFAULT_GOAL := help
-.PHONY: help setup build check test peers demo deb bench fuzz clean
+.PHONY: help setup build check test test-appliance peers demo deb image bench fuzz clean
 
 help: ## this list
 	@echo "Postern. Build products: $(CARGO_TARGET_DIR)"
-	@awk -F ':.*## ' '/^[a-z]+:.*## /{printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 setup: ## install what is missing of the pinned tools, saying what and why
 	@$(TOOLS)/setup build peers
@@ -28,9 +28,9 @@ check: ## the quick part of the tests: format, clippy, unit and simulated-world 
 	@$(TOOLS)/setup build
 	@$(TOOLS)/test format clippy units
 
-test: ## everything: format, clippy, units, simulated world, systemd unit, Yocto layer, real peers, Debian package
+test: ## everything: format, clippy, units, simulated world, systemd unit, Yocto layer, acceptance kit, real peers, Debian package
 	@$(TOOLS)/setup build peers package
-	@$(TOOLS)/test format clippy units systemd yocto peers package
+	@$(TOOLS)/test format clippy units systemd yocto hwtests image peers package
 
 peers: ## only the tests against real peers; ARGS goes to pytest (make peers ARGS='-k hold -x')
 	@$(TOOLS)/setup build peers
@@ -45,6 +45,16 @@ deb: ## a Debian package, for Debian 12 and 13
 	@$(TOOLS)/setup build package
 	cargo build --locked --release -p posternd -p postern
 	@image/deb/build $(VERSION)
+
+image: ## the appliance's disk image and the files of its update (root; VERSION, UPDATE_KEYS, OVER)
+	@$(TOOLS)/setup build package image
+	cargo build --locked --release -p posternd -p postern
+	@image/deb/build
+	@image/disk/build $(or $(VERSION),$(shell sed -n 's/^version = "\(.*\)"/\1/p' Cargo.toml | head -1)) "$$(ls -t $(CACHE)/deb/postern_*.deb | head -1)" $(OVER)
+
+test-appliance: ## the image in an emulated machine: boots, calls, updates, falls back, loses power (root, half an hour)
+	@$(TOOLS)/setup build peers package image
+	@$(TOOLS)/test image appliance
 
 bench: ## the relay and signaling against rtpengine, into docs/PERFORMANCE.md
 	@$(TOOLS)/setup build peers bench

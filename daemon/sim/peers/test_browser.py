@@ -171,7 +171,8 @@ def test_a_browser_calls_a_carrier_and_offers_anew(world, browser):
     (world.folder / "carrier.raw").write_bytes(audio.to_ulaw(CARRIER_SOUND))
     again = sipp.sdp(port=sipp.PLAYED)
     score = sipp.Score().expect("INVITE").reply(180).reply(200, "OK", again).expect("ACK").play(world.folder / "carrier.raw")
-    score.expect("INVITE").reply_in_dialog(200, "OK", again).expect("ACK").expect("BYE").reply_in_dialog(200, "OK")
+    # An offer that changes nothing for the carrier is answered here: it hears of none.
+    score.expect("BYE").reply_in_dialog(200, "OK")
     far = world.callee("acme", score, local=world.net.carrier)
     packets = world.capture()
     answer = agent.call(CARRIER, browser.offer())

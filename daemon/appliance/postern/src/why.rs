@@ -58,6 +58,14 @@ const OURS: &[(&str, &str)] = &[
         "The INVITE was sent and not even a 100 came back: a wrong address, a firewall between, or the other side is down. `postern trace CALL` shows the INVITE; send it an OPTIONS by hand.",
     ),
     (
+        "another codec than the call was begun with",
+        "A party asked in the middle of the call for a codec that cannot be joined to the other party's: the call goes on as it was, unless that party gives up. Compare the `codecs` of both.",
+    ),
+    (
+        "our ringing was never acknowledged",
+        "The caller asked for reliable ringing (100rel) and never acknowledged ours with a PRACK: it lost the way back to us, or cannot do what it asks for. `rel100: off` for that trunk goes without.",
+    ),
+    (
         "no answer to the INVITE",
         "The other side said nothing to an INVITE of a call that stood: it is gone, or a firewall closed.",
     ),

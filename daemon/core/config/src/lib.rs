@@ -17,8 +17,8 @@ mod certificate;
 mod check;
 mod control_plane;
 mod diagnostic;
-mod dns;
 mod dialog;
+mod dns;
 mod document;
 mod environment;
 mod failover;
@@ -54,8 +54,8 @@ pub use self::{
     certificate::{Authorities, Identity},
     control_plane::ControlPlane,
     diagnostic::{Also, Colour, Diagnostic, Severity},
-    dns::Dns,
     dialog::{Rel100, SessionTimer, SessionTimerMode},
+    dns::Dns,
     document::document,
     environment::{DOCUMENT_BYTES_MAX, Environment, FILE_BYTES_MAX, NoFiles, SystemEnvironment, read_document},
     failover::Failover,
