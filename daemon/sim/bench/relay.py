@@ -141,6 +141,10 @@ def _measure_one(direct, benches, legs, plan, say):
         for what, how in LOADS.items():
             for name, bench in all_of.items():
                 result = bench.run(how, plan.seconds)
+                if result["cpu_ns_per_packet"] is None:
+                    # Told, and not taken for a figure: seen of rtpengine after long pauses.
+                    say(f"  {legs} legs, {what:5} {turn + 1}/{plan.turns} {name:9} no packet came back: the turn does not count")
+                    continue
                 runs[name][what].append(result)
                 say(
                     f"  {legs} legs, {what:5} {turn + 1}/{plan.turns} {name:9} {result['cpu_ns_per_packet']:6.0f} ns a packet, "
@@ -180,4 +184,3 @@ def summary(runs):
         "latency_us": {part: middle(lambda run, part=part: run["latency"][f"{part}_us"]) for part in ("p50", "p99", "p999")},
         "runs": runs,
     }
-
