@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use postern_facts as facts;
 use postern_types::{
     AccountSid, CallSid, Cause, EndedBy, Now, UnixMicros,
-    leg::{FORWARDS_MAX, LegCommand, LegEvent, Offered},
+    leg::{CallerIdentity, FORWARDS_MAX, LegCommand, LegEvent, Offered},
     media::{MediaCommand, MediaEvent},
 };
 
@@ -16,7 +16,7 @@ use crate::{
     callback::Callbacks,
     context::Context,
     cookies::Jar,
-    dial::Dialing,
+    dial::{Dialing, own_number},
     keys::Keys,
     leg::{End, Leg, Origin, Stream},
     negotiate::Policy,
@@ -66,8 +66,8 @@ pub struct Call {
     pub jar: Jar,
     /// `X-` headers of the first INVITE, for the application.
     pub headers: Vec<(Box<str>, Box<str>)>,
-    /// Who sent the first leg on to us, for the application; empty when nobody said.
-    pub forwarded_from: Box<str>,
+    /// What is known of the caller, for trusted trunks; who sent the first leg on to us, for the application.
+    pub identity: CallerIdentity,
     /// What the first leg may still pass, itself counted.
     pub max_forwards: u8,
     /// Set by the first that released it.
@@ -121,7 +121,11 @@ impl Call {
         };
         let mut call = Self::empty(offered.leg, now);
         call.headers = offered.headers.clone();
-        call.forwarded_from = offered.forwarded_from.clone();
+        call.identity = offered.identity.clone();
+        if let postern_types::leg::Party::User { user } = &offered.party {
+            // It proved who it is: we vouch for it.
+            call.identity.asserted = own_number(&cx.config, user.as_str()).unwrap_or_else(|| user.as_str().into());
+        }
         call.max_forwards = offered.max_forwards;
         call.add_leg(cx, leg);
         let fact = facts::CallOffered {
@@ -152,7 +156,7 @@ impl Call {
             recordings: Vec::new(),
             jar: Jar::default(),
             headers: Vec::new(),
-            forwarded_from: "".into(),
+            identity: CallerIdentity::default(),
             max_forwards: FORWARDS_MAX,
             released: None,
             ended: false,
@@ -175,6 +179,11 @@ impl Call {
 
     pub fn leg_mut(&mut self, sid: CallSid) -> Option<&mut Leg> {
         self.legs.iter_mut().find(|leg| leg.sid == sid)
+    }
+
+    /// Who sent the first leg on to us; empty when nobody said.
+    pub fn forwarded_from(&self) -> &str {
+        self.identity.diversions.first().map_or("", |latest| &latest.user)
     }
 
     /// The first leg, until its record is written.

@@ -279,7 +279,7 @@ impl Call {
             CallbackEvent::Completed => leg.status(),
         };
         let (headers, forwarded_from): (&[_], &str) =
-            if sid == self.sid { (&self.headers, &self.forwarded_from) } else { (&[], "") };
+            if sid == self.sid { (&self.headers, self.forwarded_from()) } else { (&[], "") };
         let mut fields = request::standard(leg, status, headers, forwarded_from);
         request::add(&mut fields, "CallbackSource", "call-progress-events");
         request::add(&mut fields, "Timestamp", rfc2822(now.wall));

@@ -11,7 +11,7 @@ use postern_config::Config;
 use postern_facts as facts;
 use postern_types::{
     CallSid, Cause, EndedBy, Now, RecordingSid, Sid,
-    leg::{Dial, LegCommand, Party, Target},
+    leg::{CallerIdentity, Dial, LegCommand, Party, Target},
     media::MediaCommand,
     stream::{AudioStream, Direction},
 };
@@ -55,6 +55,8 @@ pub struct Dialing {
     pub from: Box<str>,
     pub from_name: Box<str>,
     pub caller: String,
+    /// What trusted trunks are told of the caller.
+    pub identity: CallerIdentity,
     pub timeout: Duration,
     pub time_limit: Option<Duration>,
     pub hangup_on_star: bool,
@@ -123,6 +125,7 @@ impl Dialing {
             from: from.into(),
             from_name: from_name.into(),
             caller: caller.to_owned(),
+            identity: CallerIdentity::default(),
             timeout,
             time_limit: None,
             hangup_on_star: false,
@@ -258,9 +261,9 @@ impl Call {
         let ptime_ms = first.theirs.as_ref().map_or(20, |theirs| theirs.ptime_ms);
         let direction = first.theirs.as_ref().map_or(Direction::SendRecv, |theirs| theirs.direction);
         let (account, parent) = (first.account, first.sid);
-        let (from_name, timeout) = (dialing.from_name.clone(), dialing.timeout);
-        let from = shown_to(&cx.config, &dialing.caller, &dialing.from, &branch.target);
-        let caller = dialing.caller.clone();
+        let timeout = dialing.timeout;
+        let (from, from_name) = shown_to(&cx.config, dialing, &branch.target);
+        let (caller, identity) = (dialing.caller.clone(), dialing.identity.clone());
         let mut leg = new_leg(sid, &branch, realm, ipv6, policy, now);
         leg.parent = Some(parent);
         leg.account = account;
@@ -276,8 +279,18 @@ impl Call {
         }
         let (target, headers) = (branch.target, branch.headers);
         let max_forwards = self.max_forwards.saturating_sub(1);
-        leg.dial =
-            Some(Box::new(Dial { leg: sid, target, from, from_name, offer, timeout, headers, max_forwards, spare }));
+        leg.dial = Some(Box::new(Dial {
+            leg: sid,
+            target,
+            from,
+            from_name,
+            offer,
+            timeout,
+            headers,
+            identity,
+            max_forwards,
+            spare,
+        }));
         self.add_leg(cx, leg);
         if let Some(dialing) = &mut self.dialing {
             dialing.ringing.push(sid);
@@ -473,14 +486,25 @@ impl Call {
     }
 }
 
-/// The number or name shown to whoever is dialed: outside, a user's name means nothing, so its own number stands in.
-fn shown_to(config: &Config, caller: &str, from: &str, target: &Target) -> Box<str> {
-    let user = match target {
-        Target::Trunk { .. } | Target::Uri { .. } => caller.strip_prefix("client:"),
+/// The number or name shown to whoever is dialed, and the display name: outside, a user's name means nothing, so its own number stands in.
+fn shown_to(config: &Config, dialing: &Dialing, target: &Target) -> (Box<str>, Box<str>) {
+    let Some(user) = dialing.caller.strip_prefix("client:") else {
+        return (dialing.from.clone(), dialing.from_name.clone());
+    };
+    if dialing.identity.withheld {
+        return ("anonymous".into(), "".into());
+    }
+    let own = match target {
+        Target::Trunk { .. } | Target::Uri { .. } => own_number(config, user),
         Target::User { .. } => None,
     };
-    let own = user.and_then(|user| config.users.get(user)).and_then(|user| user.caller_id);
-    own.map_or_else(|| from.into(), |number| number.to_string().into())
+    (own.unwrap_or_else(|| dialing.from.clone()), dialing.from_name.clone())
+}
+
+/// The number that a user calls out with.
+pub fn own_number(config: &Config, user: &str) -> Option<Box<str>> {
+    let number = config.users.get(user)?.caller_id?;
+    Some(number.to_string().into())
 }
 
 /// A leg to be dialed, before anything came of it.

@@ -3,7 +3,7 @@
 use postern_facts as facts;
 use postern_types::{
     AccountSid, CallSid, Cause, EndedBy, Now, Sid,
-    leg::{Dial, FORWARDS_MAX, Party, Target},
+    leg::{CallerIdentity, Dial, FORWARDS_MAX, Party, Target},
     stream::Direction,
 };
 use std::time::Duration;
@@ -78,11 +78,24 @@ pub fn create(cx: &mut Context, now: Now, account: AccountSid, wanted: CreateCal
     leg.keys.make_offer(&leg.policy, &mut cx.rng);
     let offer = Call::describe(&leg, formats, Some(negotiate::TELEPHONE_EVENT), Direction::SendRecv);
     let (from_name, headers) = ("".into(), vec![]);
-    let dial =
-        Dial { leg: sid, target, from, from_name, offer, timeout, headers, max_forwards: FORWARDS_MAX, spare: false };
+    // An account vouches for the caller that it names.
+    let identity = CallerIdentity { asserted: from.clone(), ..CallerIdentity::default() };
+    let dial = Dial {
+        leg: sid,
+        target,
+        from,
+        from_name,
+        offer,
+        timeout,
+        headers,
+        identity: identity.clone(),
+        max_forwards: FORWARDS_MAX,
+        spare: false,
+    };
     leg.dial = Some(Box::new(dial));
 
     let mut call = Call::empty(sid, now);
+    call.identity = identity;
     call.account = Some(account);
     call.add_leg(cx, leg);
     if let Some(subscription) = subscription(cx, &wanted)? {

@@ -250,7 +250,7 @@ impl Call {
         let holds = !receives(theirs);
         let Some(leg) = self.leg_mut(sid) else { return };
         match (std::mem::replace(&mut leg.held, holds), holds) {
-            (false, true) => self.tell(cx, sid, facts::LegHeld { direction: word(wanted(theirs)).to_owned() }),
+            (false, true) => self.tell(cx, sid, facts::LegHeld { direction: wanted(theirs).name().to_owned() }),
             (true, false) => self.tell(cx, sid, facts::LegResumed {}),
             _ => {}
         }
@@ -289,14 +289,5 @@ fn within(direction: Direction, allowed: Direction) -> Direction {
         (true, false) => Direction::SendOnly,
         (false, true) => Direction::RecvOnly,
         (false, false) => Direction::Inactive,
-    }
-}
-
-fn word(direction: Direction) -> &'static str {
-    match direction {
-        Direction::SendRecv => "sendrecv",
-        Direction::SendOnly => "sendonly",
-        Direction::RecvOnly => "recvonly",
-        Direction::Inactive => "inactive",
     }
 }

@@ -391,7 +391,8 @@ fn start(call: &mut Call, cx: &mut Context, now: Now, offered: &Offered, decisio
     let caller = call.first().map(|leg| leg.from.clone()).unwrap_or_default();
     let Ways { target, party, spares } = ways;
     let branch = Branch { target, party, spares, to, headers: offered.headers.clone(), subscription: None };
-    let dialing = Dialing::new(vec![branch], &offered.from, &offered.from_name, &caller, decision.timeout);
+    let mut dialing = Dialing::new(vec![branch], &offered.from, &offered.from_name, &caller, decision.timeout);
+    dialing.identity = call.identity.clone();
     if let Some(outcome) = call.dial(cx, now, dialing) {
         call.end(cx, now, outcome.by, outcome.cause);
     }

@@ -86,3 +86,46 @@ def test_row_24_a_callers_offer_comes_late_and_the_callee_is_made_one(world):
     (offered,) = {m for m in run.received() if m.startswith("INVITE")}
     assert "m=audio" in offered
     assert all("m=audio" in m for m in mine.received() if m.startswith("SIP/2.0 200") and "INVITE" in sip.header(m, "CSeq"))
+
+
+IDENTITY = ("P-Asserted-Identity: <sip:+15550111@10.9.9.9>", "Privacy: id", "Diversion: <sip:+15550122@10.9.9.9>;reason=no-answer",
+            "P-Preferred-Identity: <sip:+15550133@10.9.9.9>", "Remote-Party-ID: <sip:+15550144@10.9.9.9>")
+
+
+def identified(world, *trusted):
+    """What zeta is told of acme's caller, who is withheld."""
+    def trust(config):
+        for name in trusted:
+            config["trunks"][name]["trusted"] = True
+
+    daemon = world.start(trust)
+    far = sipp.Score().expect("INVITE").reply(486, "Busy Here", headers=("Reason: Q.850;cause=17",)).expect("ACK")
+    run = world.callee("zeta", far)
+    near = sipp.Score(user="anonymous", host="anonymous.invalid").invite(OFFER, IDENTITY).hear(100).expect(486).ack(failure=True)
+    mine = world.caller("acme", near, "+991")
+    mine.done()
+    run.done()
+    daemon.idle()
+    assert [sip.header(m, "Reason") for m in mine.received() if m.startswith("SIP/2.0 486")] == ["Q.850;cause=17"]
+    (invite,) = {m for m in run.received() if m.startswith("INVITE")}
+    assert not any(word in invite for word in ("10.9.9.9", "+15550133", "+15550144", world.net.carrier))
+    assert "<sip:anonymous@anonymous.invalid>" in sip.header(invite, "From")
+    return invite, world.net.box_carrier
+
+
+def test_row_1_a_trusted_trunk_is_told_who_calls_by_another(world):
+    invite, box = identified(world, "acme", "zeta")
+    assert sip.header(invite, "P-Asserted-Identity") == f"<sip:+15550111@{box}>" and sip.header(invite, "Privacy") == "id"
+    assert sip.header(invite, "Diversion") == f"<sip:+15550122@{box}>;reason=no-answer"
+
+
+def test_row_1_a_trunk_that_is_not_trusted_is_told_nothing(world):
+    invite, _ = identified(world, "acme")
+    assert "+15550111" not in invite and "+15550122" not in invite
+    assert [sip.header(invite, name) for name in ("P-Asserted-Identity", "Privacy", "Diversion")] == [None] * 3
+
+
+def test_row_1_a_trunk_that_is_not_trusted_is_not_believed(world):
+    invite, _ = identified(world, "zeta")
+    assert "+15550111" not in invite and "+15550122" not in invite
+    assert sip.header(invite, "P-Asserted-Identity") is None and sip.header(invite, "Diversion") is None

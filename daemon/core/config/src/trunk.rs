@@ -57,6 +57,8 @@ pub struct Trunk {
     pub latching: Latching,
     /// Calls at once at most; none: no limit.
     pub calls_max: Option<u32>,
+    /// Whether what it says of a caller is believed, and it is told (RFC 3325).
+    pub trusted: bool,
     /// Session timers.
     pub session_timer: SessionTimer,
     /// Reliable provisional responses.
@@ -209,6 +211,7 @@ impl Trunk {
             srtp: SrtpMode::default(),
             latching: Latching::default(),
             calls_max: None,
+            trusted: false,
             session_timer: SessionTimer::default(),
             rel100: Rel100::default(),
         }
@@ -263,6 +266,7 @@ impl Trunk {
         let srtp = f.choice(r, "srtp", &SrtpMode::ALL);
         let latching = f.choice(r, "latching", &[Latching::Window, Latching::Strict]);
         let calls_max = f.integer(r, "calls_max").map(|n| n as u32);
+        let trusted = f.flag(r, "trusted");
         let session_timer = SessionTimer::read(r, f, "trunks.*.session_timer");
         let rel100 = f.choice(r, "rel100", &Rel100::ALL);
         Some(Self {
@@ -280,6 +284,7 @@ impl Trunk {
             srtp: srtp?,
             latching: latching?,
             calls_max,
+            trusted: trusted?,
             session_timer: session_timer?,
             rel100: rel100?,
         })

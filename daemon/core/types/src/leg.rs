@@ -16,6 +16,8 @@ use crate::{
 
 /// Extra headers on one leg at most, in either direction.
 pub const HEADERS_MAX: usize = 32;
+/// How many stations of a call that was sent on are remembered: a longer chain is a loop, whose oldest stations tell nothing.
+pub const DIVERSIONS_MAX: usize = 8;
 /// What a call's Max-Forwards is at its origin (RFC 3261 8.1.1.6), and the most that is believed of a caller's.
 pub const FORWARDS_MAX: u8 = 70;
 
@@ -40,6 +42,29 @@ pub enum Party {
     },
 }
 
+/// Who calls and how the call came here, beyond what From says. Only what a trusted party says is in it (RFC 3325 3), but for `withheld`, which is
+/// everybody's to wish; and only trusted parties are told the rest.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct CallerIdentity {
+    /// The number or name that somebody vouches for: the caller's network, or we for a user of ours. Empty: nobody does.
+    pub asserted: Box<str>,
+    /// The caller wants it withheld from the callee (RFC 3323).
+    pub withheld: bool,
+    /// Who sent the call on, the latest first, at most [`DIVERSIONS_MAX`].
+    pub diversions: Vec<Diversion>,
+    /// It was told by History-Info (RFC 7044), not by Diversion (RFC 5806), and goes on in the same way.
+    pub by_history: bool,
+}
+
+/// One station of a call that was sent on.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Diversion {
+    /// The number or name that was called there.
+    pub user: Box<str>,
+    /// Why it went on, in the words of RFC 5806 4: `no-answer`, `user-busy`, ...
+    pub reason: &'static str,
+}
+
 /// A call that a known party asks for.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Offered {
@@ -49,14 +74,15 @@ pub struct Offered {
     pub party: Party,
     /// Where it came in.
     pub realm: RealmName,
-    /// The caller as it says of itself: user part of P-Asserted-Identity from a trunk, else From; for a user, its name.
+    /// The caller as it may be shown: user part of P-Asserted-Identity from a trusted trunk, else From; `anonymous` where that is wanted. For a
+    /// user, its name.
     pub from: Box<str>,
     /// Display name of the caller, empty when none.
     pub from_name: Box<str>,
     /// User part of the Request-URI: a number or a user's name.
     pub to: Box<str>,
-    /// Who sent the call on to us, user part of the latest Diversion (RFC 5806) or History-Info (RFC 7044) entry; empty when nobody said.
-    pub forwarded_from: Box<str>,
+    /// What is known of the caller besides.
+    pub identity: CallerIdentity,
     /// How many elements it may still pass, 1..=[`FORWARDS_MAX`] (RFC 3261 8.1.1.6). A leg that is dialed for it gets one less, so that
     /// two boxes that route to each other do not do so for ever.
     pub max_forwards: u8,
@@ -232,6 +258,8 @@ pub struct Dial {
     pub timeout: Duration,
     /// Further headers (`X-…`, at most [`HEADERS_MAX`]).
     pub headers: Vec<(Box<str>, Box<str>)>,
+    /// What a trusted trunk is told of the caller.
+    pub identity: CallerIdentity,
     /// Its Max-Forwards: one less than that of the call it is dialed for, else [`FORWARDS_MAX`].
     pub max_forwards: u8,
     /// Whether the router has another way when this one fails: then a far end that says nothing at all is not waited for until the

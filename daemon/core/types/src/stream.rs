@@ -123,6 +123,17 @@ impl Direction {
             both => both,
         }
     }
+
+    /// The word of SDP (RFC 4566 6).
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::SendRecv => "sendrecv",
+            Self::SendOnly => "sendonly",
+            Self::RecvOnly => "recvonly",
+            Self::Inactive => "inactive",
+        }
+    }
+
     /// Whether the describing party may send.
     pub fn sends(self) -> bool {
         matches!(self, Self::SendRecv | Self::SendOnly)

@@ -115,6 +115,7 @@ fn main() {
             offer: ours.clone(),
             timeout: Duration::from_secs(30),
             headers: vec![],
+            identity: Default::default(),
             max_forwards: offered.max_forwards - 1,
             spare: false,
         })));

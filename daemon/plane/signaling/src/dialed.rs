@@ -25,6 +25,7 @@ use crate::{
     Client, Output, Signaling,
     early::{self, Heard},
     headers::{self, ALLOW, PRODUCT, SDP},
+    identity,
     ladder::Place,
     legs::{LEGS_MAX, Leg},
     offered::contact,
@@ -166,7 +167,9 @@ impl Signaling {
         let tag = self.new_tag();
         let host = way.endpoint.advertised.ip().to_string();
         let user = headers::tidy(&dial.from);
-        let Ok(from) = Uri::sip(Some(&user).filter(|u| !u.is_empty()).map(|u| &**u), &host, None) else { return };
+        // RFC 3323 4.1: a host that is nobody's.
+        let shown = if user.eq_ignore_ascii_case(identity::ANONYMOUS) { "anonymous.invalid" } else { &host };
+        let Ok(from) = Uri::sip(Some(&user).filter(|u| !u.is_empty()).map(|u| &**u), shown, None) else { return };
         let mut ours = OurDescription::new(self.random());
         let call_id = format!("{:016x}{:016x}", self.random(), self.random());
         let advertised = way.endpoint.sent_by(way.flow.transport);
@@ -185,9 +188,8 @@ impl Signaling {
             request = request.header(Name::Supported, rules.supported());
         }
         request = early::require(rules.rel100, refresh::ask(&rules.session_timer, request));
-        // RFC 3325 9.1: a trunk is trusted, and many bill and route by the assertion alone. Who is not to be shown is not asserted.
-        if matches!(dial.target, Callee::Trunk { .. }) && !user.is_empty() && !user.eq_ignore_ascii_case("anonymous") {
-            request = request.header(Name::PAssertedIdentity, &format!("<{from}>"));
+        if rules.trusted {
+            request = identity::tell(&dial.identity, &way.to, &host, request);
         }
         for (name, value) in headers::allowed_extra(&dial.headers) {
             request = request.other(name, value);

@@ -92,10 +92,12 @@ impl Signaling {
         let branch = self.new_branch();
         let Some(side) = self.sides.get_mut(&tag) else { return Heard::Nothing };
         let (advertised, flow, keeps_flow) = (side.advertised, side.flow, side.keeps_flow);
+        let trusted = side.rules.trusted;
         let State::Calling(calling) = &mut side.state else { return Heard::Nothing };
         let described = description(&response.headers, &response.body).ok().flatten();
         let media = described.map(|described| Box::new(described.audio));
-        let told = media.clone().filter(|_| plays(&response.headers));
+        // From whom we do not trust it says nothing (RFC 5009 8).
+        let told = media.clone().filter(|_| !trusted || plays(&response.headers));
         let Some(at) = calling.early_dialog(response) else {
             // Without a tag there is no dialog, and nothing but the status to be had.
             return Heard::Progress(told);
@@ -233,6 +235,9 @@ impl Signaling {
             response = response.header(Name::Require, "100rel").header(Name::RSeq, &number);
         }
         if let Some(early) = early {
+            if side.rules.trusted && offered.invite.headers.other("P-Early-Media").is_some() {
+                response = response.other("P-Early-Media", early.direction.name());
+            }
             response = response.body(SDP, side.ours.write(early, offered.offer.as_ref()));
         }
         let response = response.build();

@@ -2,7 +2,7 @@
 
 use std::borrow::Cow;
 
-use postern_sip::{Headers, Name, Response, Uri, message::NameAddr, status::reason_of};
+use postern_sip::{Headers, Name, Response, Uri, status::reason_of};
 use postern_types::{Cause, cause::q850_of, leg::HEADERS_MAX};
 
 /// What we call ourselves, on every side alike; no version, so that nobody can look up its holes.
@@ -16,8 +16,6 @@ pub(crate) const SDP: &str = "application/sdp";
 const MD5_ONLY: [&str; 2] = ["baresip v0.", "baresip v1."];
 /// Longest value of an `X-` header that is passed on; longer ones are left out.
 const VALUE_MAX: usize = 1024;
-/// Entries of a History-Info that are read; longer ones come of loops.
-const HISTORY_MAX: usize = 32;
 /// Longest user part, name or phrase taken from a peer; cut there.
 const TEXT_MAX: usize = 256;
 
@@ -36,24 +34,6 @@ pub(crate) fn extra(headers: &Headers) -> Vec<(Box<str>, Box<str>)> {
         .take(HEADERS_MAX)
         .map(|h| (h.name.into(), tidy(&h.unfolded()).into()))
         .collect()
-}
-
-/// Whether the caller wants its number withheld (RFC 3323 4.2, RFC 3325 9.3).
-pub(crate) fn is_withheld(headers: &Headers) -> bool {
-    let wishes = headers.all(Name::Privacy).flat_map(|value| value.split([';', ',']));
-    wishes.map(str::trim).any(|wish| ["id", "user", "header"].iter().any(|w| wish.eq_ignore_ascii_case(w)))
-}
-
-/// Who sent the call on to us. The topmost Diversion is the latest (RFC 5806 4); of History-Info the last entry is where the call is
-/// now, and the one before it who sent it there (RFC 7044 5).
-pub(crate) fn forwarded_from(headers: &Headers) -> Box<str> {
-    let user = |address: NameAddr<'_>| address.uri().ok().map(|uri| user_of(&uri)).filter(|user| !user.is_empty());
-    if let Some(Ok(latest)) = headers.addresses(Name::Diversion).next() {
-        return user(latest).unwrap_or_default();
-    }
-    let history: Vec<_> = headers.addresses(Name::HistoryInfo).take(HISTORY_MAX).filter_map(Result::ok).collect();
-    let before = history.len().checked_sub(2).and_then(|at| history.into_iter().nth(at));
-    before.and_then(user).unwrap_or_default()
 }
 
 /// Those of a dialed leg that may go out: `X-` only, so that nobody writes our Via or Route. The builder keeps

@@ -21,6 +21,7 @@
 //! | `session` | an answered leg: ACK, BYE, new offers, INFO |
 //! | `refresh` | session timers |
 //! | `rules` | what the configuration wants of a dialog |
+//! | `identity` | who calls, and who sent the call on: what is believed, and who is told |
 //! | `headers` | what of a header passes to and from the language of legs |
 //!
 //! What cannot happen here: an in-dialog request is never believed without our tag, the Call-ID and the peer's tag; a stranger
@@ -34,6 +35,7 @@ mod dialed;
 mod early;
 pub mod fuzz;
 mod headers;
+mod identity;
 mod ladder;
 mod legs;
 mod names;

@@ -21,6 +21,7 @@ use crate::{
     Signaling,
     early::Provisional,
     headers::{self, ALLOW, PRODUCT, SDP},
+    identity::{self, Caller},
     legs::{LEGS_MAX, Leg},
     places::Endpoint,
     refresh,
@@ -66,19 +67,19 @@ impl Signaling {
 
         self.reply(now, key, &request, 100, tag);
         let sid = CallSid::random(&mut self.rng);
+        let Caller { from, from_name, identity } = identity::read(&request.headers, rules.trusted);
         let (party, from) = match &who {
-            Who::Trunk(trunk) => (Party::Trunk { trunk: trunk.clone() }, caller_of(&request.headers)),
+            Who::Trunk(trunk) => (Party::Trunk { trunk: trunk.clone() }, from),
             Who::User(user) => (Party::User { user: user.clone() }, user.as_str().into()),
         };
-        let from_name = request.headers.from().map(|from| headers::tidy(&from.display_name())).unwrap_or_default();
         let event = Offered {
             leg: sid,
             party,
             realm: endpoint.realm.clone(),
             from,
-            from_name: from_name.into(),
+            from_name,
             to: headers::user_of(&request.uri()),
-            forwarded_from: headers::forwarded_from(&request.headers),
+            identity,
             max_forwards: match request.headers.number(Name::MaxForwards) {
                 Some(Ok(left)) => left.min(FORWARDS_MAX.into()) as u8,
                 _ => FORWARDS_MAX,
@@ -300,12 +301,4 @@ pub(crate) fn description(headers: &Headers, body: &[u8]) -> Result<Option<poste
         SdpError::TooLong => 413,
         SdpError::Address | SdpError::NoAudio | SdpError::Profile | SdpError::NoKey => 488,
     })
-}
-
-/// RFC 3325 9.1: a trunk is trusted to assert who calls. A caller that wants to be withheld (RFC 3323 4.2, RFC 3325 9.3) is whom its
-/// From shows, mostly `anonymous`: the assertion was for the trunk's own network, and what we take we pass on to the callee.
-fn caller_of(fields: &Headers) -> Box<str> {
-    let asserted = fields.asserted_identities().next().and_then(Result::ok).filter(|_| !headers::is_withheld(fields));
-    let address = asserted.or_else(|| fields.from().ok());
-    address.and_then(|a| a.uri().ok()).map(|uri| headers::user_of(&uri)).unwrap_or_default()
 }

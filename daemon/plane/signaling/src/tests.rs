@@ -4,6 +4,7 @@ mod dialing;
 mod early;
 mod failover;
 mod hiding;
+mod identity;
 mod incoming;
 mod names;
 mod probing;
@@ -73,6 +74,7 @@ pub(crate) fn config() -> Config {
         ..Trunk::at("outer", host, 5060)
     };
     let mut carrier = trunk("198.51.100.10", &[]);
+    carrier.trusted = true;
     carrier.credentials = Some(Credentials { username: "acct".into(), password: Secret::new("pw".into()) });
     let mut small = trunk("198.51.100.20", &[]);
     small.calls_max = Some(1);
@@ -406,6 +408,7 @@ pub(crate) fn dial(leg: CallSid, target: Target) -> LegCommand {
         offer: ours(30002),
         timeout: Duration::from_secs(20),
         headers: vec![("X-Note".into(), "one\r\nEvil: two".into()), ("Via".into(), "no".into())],
+        identity: CallerIdentity::default(),
         max_forwards: 42,
         spare: false,
     }))

@@ -54,7 +54,7 @@ impl Call {
         failed: Option<(u32, String)>,
     ) {
         let Some(leg) = self.first() else { return };
-        let mut fields = request::standard(leg, leg.status(), &self.headers, &self.forwarded_from);
+        let mut fields = request::standard(leg, leg.status(), &self.headers, self.forwarded_from());
         fields.extend(extra.iter().cloned());
         let is_fallback = failed.is_some();
         if let Some((code, failed_url)) = failed {

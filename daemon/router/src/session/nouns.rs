@@ -5,7 +5,7 @@ use postern_facts as facts;
 use postern_presence::Availability;
 use postern_types::{
     Cause, UserName,
-    leg::{HEADERS_MAX, Party, Target},
+    leg::{CallerIdentity, HEADERS_MAX, Party, Target},
 };
 
 use crate::{
@@ -37,6 +37,11 @@ impl Call {
         }
         let from = user_part(&shown).to_owned();
         let mut dialing = Dialing::new(branches, &from, &from_name, &shown, dial.timeout);
+        // A caller that the document itself names is an account's to vouch for, and is nobody who was sent on.
+        dialing.identity = match &dial.caller_id {
+            Some(_) => CallerIdentity { asserted: user_part(&shown).into(), ..CallerIdentity::default() },
+            None => self.identity.clone(),
+        };
         dialing.sequential = dial.sequential;
         dialing.time_limit = Some(dial.time_limit);
         dialing.hangup_on_star = dial.hangup_on_star;

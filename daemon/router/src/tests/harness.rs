@@ -13,7 +13,7 @@ use postern_facts::{CallRecord, Fact, Happened, RecordingRecord};
 use postern_types::{
     AccountSid, AppName, CallSid, Cause, EndedBy, Now, RealmName, RecordingSid, Secret, TrunkName, UnixMicros,
     UserName,
-    leg::{Dial, LegCommand, LegEvent, Offered, Party},
+    leg::{CallerIdentity, Dial, Diversion, LegCommand, LegEvent, Offered, Party},
     media::{MediaCommand, MediaEvent, Prompt, StreamReport},
     recording::{RecorderCommand, RecorderEvent, RecordingEnd, TapId},
     stream::{AudioStream, Codec, Direction, Fingerprint, Format},
@@ -173,6 +173,12 @@ pub fn user_party(name: &str) -> Party {
     Party::User { user: UserName::new(name) }
 }
 
+/// What the carrier says of its caller.
+pub fn identity() -> CallerIdentity {
+    let diversions = vec![Diversion { user: "+15558888888".into(), reason: "no-answer" }];
+    CallerIdentity { diversions, ..CallerIdentity::default() }
+}
+
 impl World {
     pub fn new() -> Self {
         Self::with(config())
@@ -299,7 +305,7 @@ impl World {
             from: from.into(),
             from_name: "Caller".into(),
             to: to.into(),
-            forwarded_from: "+15558888888".into(),
+            identity: identity(),
             max_forwards: 9,
             offer,
             headers: vec![("X-Ticket".into(), "77".into())],

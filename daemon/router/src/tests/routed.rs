@@ -535,3 +535,17 @@ fn a_stream_that_opens_never_or_too_late_leaves_nothing() {
     world.event(MediaEvent::Opened { leg: caller, rtp: at.rtp, rtcp: at.rtcp, fingerprint: None });
     assert_eq!(world.media, [MediaCommand::Close { leg: caller }]);
 }
+
+#[test]
+fn row_1_what_is_known_of_a_caller_goes_with_its_call() {
+    let mut world = World::new();
+    world.invite(trunk_party(), "+15551000001", Some(stream(1, &g711())));
+    assert_eq!(world.dialed().identity, identity());
+    // We vouch for a user by the number that it has, and keep both back when it wants that.
+    let mut world = World::new();
+    world.invite(user_party("bob"), "+442071838750", Some(stream(1, &g711())));
+    let dial = world.dialed();
+    let own = dial.from.clone();
+    assert!(own.starts_with('+'));
+    assert_eq!((&dial.identity.asserted, dial.identity.withheld), (&own, false));
+}

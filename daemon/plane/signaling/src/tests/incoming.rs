@@ -214,7 +214,7 @@ fn who_forwarded_the_call_is_told() {
     ];
     for (header, want) in table {
         let offered = World::new().offered(&invite("c1", 1).replace("X-Trace: abc", header));
-        assert_eq!(&*offered.forwarded_from, want, "{header}");
+        assert_eq!(offered.identity.diversions.first().map_or("", |latest| &*latest.user), want, "{header}");
     }
 }
 
