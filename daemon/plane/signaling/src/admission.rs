@@ -138,6 +138,12 @@ impl Signaling {
         if matches!(request.headers.number(Name::MaxForwards), Some(Ok(0))) {
             return self.reply(now, key, request, 483, tag);
         }
+        if !headers::is_served_scheme(request) {
+            return self.reply(now, key, request, 416, tag);
+        }
+        if self.refuse_required(now, key, request, tag, "timer, 100rel") {
+            return;
+        }
         let text = tag.to_string();
         let response = ResponseBuilder::to(request, 200)
             .to_tag(&text)

@@ -2,7 +2,7 @@
 
 use std::borrow::Cow;
 
-use postern_sip::{Headers, Name, Response, Uri, status::reason_of};
+use postern_sip::{Headers, Name, Request, Response, Uri, status::reason_of};
 use postern_types::{Cause, cause::q850_of, leg::HEADERS_MAX};
 
 /// What we call ourselves, on every side alike; no version, so that nobody can look up its holes.
@@ -90,6 +90,21 @@ pub(crate) fn reason(cause: &Cause) -> Option<String> {
         return Some("SIP;cause=200;text=\"Call completed elsewhere\"".into());
     }
     cause.q850.map(|q850| format!("Q.850;cause={q850}"))
+}
+
+/// Whether a Request-URI is of a scheme that is served here (RFC 3261 8.2.2.1).
+pub(crate) fn is_served_scheme(request: &Request) -> bool {
+    ["sip", "sips", "tel"].iter().any(|scheme| request.uri().scheme_str().eq_ignore_ascii_case(scheme))
+}
+
+/// Whether the sender can take a description in our answer (RFC 3261 20.1: without Accept it can).
+pub(crate) fn accepts_sdp(headers: &Headers) -> bool {
+    let mut kinds = headers.list(Name::Accept).peekable();
+    let takes = |kind: &str| {
+        let kind = kind.split(';').next().unwrap_or(kind).trim();
+        [SDP, "application/*", "*/*"].iter().any(|known| known.eq_ignore_ascii_case(kind))
+    };
+    kinds.peek().is_none() || kinds.any(takes)
 }
 
 /// A digit in an INFO (application/dtmf-relay or application/dtmf).

@@ -145,8 +145,12 @@ impl Signaling {
             self.reply(now, key, request, 400, tag);
             return None;
         }
-        if !matches!(request.uri().scheme_str().to_ascii_lowercase().as_str(), "sip" | "sips" | "tel") {
+        if !headers::is_served_scheme(request) {
             self.reply(now, key, request, 416, tag);
+            return None;
+        }
+        if !headers::accepts_sdp(&request.headers) {
+            self.reply(now, key, request, 406, tag);
             return None;
         }
         if self.refuse_interval(now, key, request, tag, &rules.session_timer) {

@@ -13,6 +13,7 @@ mod sessions;
 mod strangers;
 mod streams;
 mod timers;
+mod torture;
 
 use std::{
     collections::BTreeMap,
