@@ -73,7 +73,7 @@ impl Interfaces {
 }
 
 impl FastPath {
-    /// Loads the program and attaches it to the loopback interface. Takes CAP_BPF and CAP_NET_ADMIN.
+    /// Loads the program and attaches it to the loopback interface. Takes CAP_BPF, CAP_PERFMON and CAP_NET_ADMIN.
     pub fn start() -> Result<Self, Unavailable> {
         let (major, minor, patch) = KERNEL_NEEDED;
         if KernelVersion::current().is_ok_and(|kernel| kernel < KernelVersion::new(major, minor, patch)) {
@@ -185,7 +185,9 @@ fn is_ethernet(all: &[InterfaceAddress], name: &str) -> bool {
 
 fn refused(what: &str, error: &dyn std::error::Error) -> Unavailable {
     let said = deepest(error);
-    let hint = if said.contains("os error 1)") { ": CAP_BPF and CAP_NET_ADMIN are needed" } else { "" };
+    // Without CAP_PERFMON the verifier refuses with "permission denied" what it takes from others.
+    let denied = said.contains("os error 1)") || said.contains("os error 13)");
+    let hint = if denied { ": CAP_BPF, CAP_PERFMON and CAP_NET_ADMIN are needed" } else { "" };
     Unavailable(format!("the kernel refused {what}{hint} ({said})"))
 }
 

@@ -19,6 +19,9 @@ use rand::rngs::StdRng;
 
 use crate::output::{Counters, HttpRequest, Output, PromptKey, PromptSource};
 
+/// Calls at once at most: what a two-core appliance carries several times over. Beyond it new ones get 503.
+pub const CALLS_MAX: u64 = 20_000;
+
 /// Handed down to whatever a call does.
 pub struct Context {
     pub config: Arc<Config>,
@@ -39,6 +42,8 @@ pub struct Context {
     pub trunks: HashMap<TrunkName, u32>,
     /// Trunks none of whose addresses is known to live.
     pub down: HashSet<TrunkName>,
+    /// New calls are refused: the box is about to stop.
+    pub draining: bool,
     next: u64,
 }
 
@@ -57,6 +62,7 @@ impl Context {
             taps: HashMap::new(),
             trunks: HashMap::new(),
             down: HashSet::new(),
+            draining: false,
             next: 0,
         }
     }
@@ -134,6 +140,15 @@ impl Context {
                 }
             }
             Party::Uri { .. } => {}
+        }
+    }
+
+    /// Why no further call is taken, if so.
+    pub fn closed(&self) -> Option<&'static str> {
+        match () {
+            () if self.draining => Some("the appliance drains: it takes no new calls"),
+            () if self.counters.calls >= CALLS_MAX => Some("no room for a further call"),
+            () => None,
         }
     }
 

@@ -32,7 +32,8 @@ mod ways;
 #[cfg(test)]
 mod tests;
 
+pub use context::CALLS_MAX;
 pub use output::{
     BODY_MAX, Counters, HttpFailure, HttpRequest, HttpResponse, Output, PromptKey, PromptSource, Purpose, Tone,
 };
-pub use router::{CALLS_MAX, Router, TAILS_MAX};
+pub use router::{Router, TAILS_MAX};

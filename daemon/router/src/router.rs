@@ -28,8 +28,6 @@ use crate::{
     ways::Ways,
 };
 
-/// Calls at once at most: what a two-core appliance carries several times over. Beyond it new ones get 503.
-pub const CALLS_MAX: u64 = 20_000;
 /// Calls that are over and only wait for their last status callbacks, at most. Beyond it callbacks are dropped and counted: a dead
 /// subscriber must not cost a new call its place.
 pub const TAILS_MAX: u64 = 20_000;
@@ -52,6 +50,16 @@ impl Router {
     /// A new configuration: for calls that come; those that live keep what they decided.
     pub fn reconfigure(&mut self, _now: Now, config: Arc<Config>) {
         self.cx.configure(config);
+    }
+
+    /// Refuses new calls from now on, or takes them again; live ones go on, with all that they do.
+    pub fn set_draining(&mut self, draining: bool) {
+        self.cx.draining = draining;
+    }
+
+    /// Whether new calls are refused.
+    pub fn is_draining(&self) -> bool {
+        self.cx.draining
     }
 
     /// Something happened on a leg.
@@ -141,9 +149,9 @@ impl Router {
 
     /// `POST Calls`: the new call, `queued`.
     pub fn create_call(&mut self, now: Now, account: AccountSid, call: CreateCall) -> Result<CallRecord, RestError> {
-        if self.cx.counters.calls >= CALLS_MAX {
+        if let Some(why) = self.cx.closed() {
             self.cx.counters.refused_total += 1;
-            return Err(originate::no_room("no room for a further call"));
+            return Err(originate::no_room(why));
         }
         let call = originate::create(&mut self.cx, now, account, call)?;
         let sid = call.sid;
@@ -273,9 +281,9 @@ impl Router {
     /// A call from a known party: is there room, what does the dialed string mean, then off it goes.
     fn offered(&mut self, now: Now, offered: &Offered) {
         let sid = offered.leg;
-        if self.cx.counters.calls >= CALLS_MAX {
+        if let Some(why) = self.cx.closed() {
             self.cx.counters.refused_total += 1;
-            let cause = Cause::new(503, "no room for a further call");
+            let cause = Cause::new(503, why);
             return self.cx.leg(LegCommand::Hangup { leg: sid, by: EndedBy::Postern, cause });
         }
         // Asked before its own leg is counted.

@@ -409,6 +409,32 @@ fn a_new_configuration_is_for_calls_that_come() {
 }
 
 #[test]
+fn row_43_a_box_that_drains_keeps_its_calls_and_refuses_new_ones() {
+    let (mut world, carrier, alice) = good();
+    world.with(carrier, |phone, now| phone.call(now, "+15550001"));
+    world.run(Duration::from_secs(10));
+    for _ in 0..2 {
+        assert!(matches!(world.ask(Request::Drain { on: true }), Reply::Done));
+    }
+    world.with(carrier, |phone, now| phone.call(now, "+15550001"));
+    world.run(Duration::from_secs(30));
+    assert_eq!(world.phones[carrier].calls[0].stage, Stage::Answered, "a live call goes on");
+    assert_eq!(world.phones[carrier].calls[1].stage, Stage::Over(503));
+    assert_eq!((world.status().draining, world.status().calls), (true, 1));
+    world.with(alice, |phone, now| phone.hang_up(now, 0));
+    world.run(MINUTE);
+    assert_eq!(world.status().calls, 0, "drained");
+    world.ask(Request::Drain { on: false });
+    world.with(carrier, |phone, now| phone.call(now, "+15550001"));
+    world.run(Duration::from_secs(10));
+    assert_eq!(world.phones[carrier].calls[2].stage, Stage::Answered);
+    assert_eq!(world.facts("appliance.draining").len(), 2, "told when it changes");
+    world.with(alice, |phone, now| phone.hang_up(now, 1));
+    world.run(MINUTE);
+    world.assert_at_rest();
+}
+
+#[test]
 fn a_carriers_call_goes_out_over_another_carrier() {
     let (mut world, carrier, _) = good();
     let beta = world.phone("+442071838750", "", BETA, BOX_CARRIER);

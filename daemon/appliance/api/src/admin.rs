@@ -31,6 +31,7 @@ pub(crate) fn routes() -> Router<App> {
         .route("/v1/calls", get(calls))
         .route("/v1/calls/{call}", get(call))
         .route("/v1/calls/{call}/hangup", post(hangup))
+        .route("/v1/drain", post(drain))
         .route("/v1/reload", post(reload))
 }
 
@@ -96,6 +97,21 @@ async fn hangup(State(app): State<App>, Path(call): Path<String>) -> Answer {
     match app.context.switch.ask(Request::Hangup { sid }).await? {
         Reply::Done => Ok(Json(json!({ "ended": sid })).into_response()),
         Reply::NotLive => Err(Refusal::new(StatusCode::NOT_FOUND, 20404, format!("{sid} is not a live call"))),
+        Reply::Refused(error) => Err(error.into()),
+        _ => Err(unexpected()),
+    }
+}
+
+/// `?on=false` takes calls again. The answer is the status.
+async fn drain(State(app): State<App>, RawQuery(query): RawQuery) -> Answer {
+    let given = Parameters::parse(query.unwrap_or_default().as_bytes())?;
+    let on = match given.one("on") {
+        None | Some("true") => true,
+        Some("false") => false,
+        Some(other) => return Err(Refusal::parameter(20001, "on", format!("`{other}` is neither true nor false"))),
+    };
+    match app.context.switch.ask(Request::Drain { on }).await? {
+        Reply::Done => status(State(app)).await,
         Reply::Refused(error) => Err(error.into()),
         _ => Err(unexpected()),
     }

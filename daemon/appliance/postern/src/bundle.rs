@@ -207,7 +207,10 @@ fn of_machine(bundle: &mut Bundle, hours: u32) {
     let since = format!("-{hours}h");
     bundle.take(
         "journal.txt",
-        command("journalctl", &["-u", "posternd", "--since", &since, "-o", "short-iso-precise", "--no-pager"]),
+        command(
+            "journalctl",
+            &["--namespace=+postern", "-u", "posternd", "--since", &since, "-o", "short-iso-precise", "--no-pager"],
+        ),
         JOURNAL_MAX,
     );
     bundle.take(

@@ -28,7 +28,7 @@ impl Client {
                 ),
                 ErrorKind::ConnectionRefused => {
                     format!(
-                        "the daemon that made {at} is gone: start it (`systemctl start posternd`), see `journalctl -u postern`"
+                        "the daemon that made {at} is gone: start it (`systemctl start posternd`), see `journalctl -u posternd`"
                     )
                 }
                 ErrorKind::PermissionDenied => {
@@ -144,7 +144,7 @@ fn mistake(told: &Value) -> String {
 
 fn lost(error: reqwest::Error) -> Failure {
     if error.is_timeout() {
-        return Failure::Unreachable("the daemon did not answer in time; see `journalctl -u postern`".into());
+        return Failure::Unreachable("the daemon did not answer in time; see `journalctl -u posternd`".into());
     }
     Failure::Unreachable(format!("the daemon hung up: {error}"))
 }

@@ -9,11 +9,14 @@ mod bundle;
 mod check;
 mod client;
 mod doctor;
+mod drain;
 mod find;
 mod ladder;
 mod say;
 mod show;
+mod slots;
 mod trace;
+mod upgrade;
 mod why;
 
 use std::{
@@ -103,6 +106,12 @@ enum Command {
     },
     /// Read the configuration file again.
     Reload,
+    /// Refuse new calls and wait for the live ones to end: before a stop, or work on the machine.
+    Drain(drain::Arguments),
+    /// The appliance only: write a newer version into the other slot, drain, and start it, on trial.
+    Upgrade(upgrade::Arguments),
+    /// The appliance only: drain, and start the version before.
+    Rollback(upgrade::Back),
 }
 
 /// Why the tool did not succeed; the number is the exit code.
@@ -148,10 +157,25 @@ async fn run(arguments: Arguments) -> Result<(), Failure> {
         (None, Some(file)) => check::socket_of(file)?,
         (None, None) => std::env::var_os("POSTERN_SOCKET").map_or_else(|| SOCKET.into(), PathBuf::from),
     };
-    let client = Client::open(&socket)?;
     let json = arguments.json;
+    match &arguments.command {
+        // A daemon that is down is no reason to keep its version.
+        Command::Upgrade(wanted) => {
+            return upgrade::run(&upgrade::Machine::default(), Client::open(&socket).ok().as_ref(), wanted, json).await;
+        }
+        Command::Rollback(wanted) => {
+            return upgrade::back(&upgrade::Machine::default(), Client::open(&socket).ok().as_ref(), wanted, json)
+                .await;
+        }
+        _ => {}
+    }
+    let client = Client::open(&socket)?;
     match arguments.command {
-        Command::Check { .. } | Command::Doctor | Command::SupportBundle(_) => unreachable!("done above"),
+        Command::Check { .. }
+        | Command::Doctor
+        | Command::SupportBundle(_)
+        | Command::Upgrade(_)
+        | Command::Rollback(_) => unreachable!("done above"),
         Command::Status => {
             let status = client.get("/v1/status").await?;
             print(json, &status, show::status)
@@ -183,6 +207,7 @@ async fn run(arguments: Arguments) -> Result<(), Failure> {
             let done = client.post("/v1/reload").await?;
             print(json, &done, show::reloaded)
         }
+        Command::Drain(wanted) => drain::run(&client, &wanted, json).await,
     }
 }
 

@@ -30,6 +30,9 @@ pub(crate) fn status(s: &Value) -> String {
         "calls      {} live in {} legs; {} since start, {} legs answered",
         s["calls"], s["legs"], s["calls_total"], s["answered_total"]
     );
+    if s["draining"] == true {
+        out.push_str("draining   new calls are refused; `postern drain --off` takes them again\n");
+    }
     if n(&s["poor_total"]) > 0 {
         _ = writeln!(out, "quality    {} of {} legs with a MOS below 3.6", s["poor_total"], s["measured_total"]);
     }

@@ -21,7 +21,9 @@ use std::{collections::VecDeque, net::SocketAddr, sync::Arc, time::Instant};
 
 use postern_config::Config;
 use postern_events::{Sequencer, Way};
-use postern_facts::{ApplianceStopping, CallRecord, ConfigApplied, Event, Fact, Happened, RecordingRecord, Subject};
+use postern_facts::{
+    ApplianceDraining, ApplianceStopping, CallRecord, ConfigApplied, Event, Fact, Happened, RecordingRecord, Subject,
+};
 use postern_locate::{Answer, Question};
 use postern_router::{HttpFailure, HttpRequest, HttpResponse, PromptKey, PromptSource, Router};
 use postern_signaling::{ConnectionCommand, ConnectionEvent, Signaling};
@@ -331,6 +333,18 @@ impl Switch {
                 } else {
                     Reply::NotLive
                 }
+            }
+            Request::Drain { on } => {
+                if self.router.is_draining() != on {
+                    self.router.set_draining(on);
+                    self.signaling.set_draining(on);
+                    let calls = self.router.counters().calls;
+                    self.tell(
+                        now,
+                        Happened { subject: Subject::default(), fact: ApplianceDraining { on, calls }.into() },
+                    );
+                }
+                Reply::Done
             }
             Request::Trace(TraceOf::Call(call)) => Reply::Trace(Box::new(self.tracer.call(call))),
             Request::Trace(TraceOf::Since(after)) => Reply::Trace(Box::new(self.tracer.since(after))),

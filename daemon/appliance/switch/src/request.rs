@@ -64,6 +64,11 @@ pub enum Request {
         /// Any leg.
         sid: CallSid,
     },
+    /// Refuse new calls, or take them again; live ones go on. Answered by `Done`.
+    Drain {
+        /// Refuse.
+        on: bool,
+    },
     /// How the box is. Answered by `Status`.
     Status,
     /// The SIP messages of a call, or all after a number. Answered by `Trace`.
@@ -149,6 +154,9 @@ pub struct Status {
     pub version: String,
     /// Seconds since start.
     pub uptime_s: u64,
+    /// Whether new calls are refused: `postern drain`.
+    #[serde(default)]
+    pub draining: bool,
     /// Live calls.
     pub calls: u64,
     /// Live legs.

@@ -37,6 +37,7 @@ impl Switch {
             name: self.config.appliance.name.clone(),
             version: env!("CARGO_PKG_VERSION").into(),
             uptime_s: now.wall.since(self.started.wall).as_secs(),
+            draining: self.router.is_draining(),
             calls: calls.calls,
             legs: calls.legs,
             calls_total: calls.calls_total,

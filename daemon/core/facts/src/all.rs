@@ -28,6 +28,14 @@ facts! {
         /// Live legs that are ended.
         legs: u64,
     }
+    /// New calls are refused from now on, or taken again; live ones go on.
+    ApplianceDraining = "appliance.draining", "5c0b9f6e27d34a6ab1c8b7b64e1f9d35", Notice,
+        advice "Somebody is about to stop or upgrade this box (`postern drain`, `postern upgrade`). If that was given up, `postern drain --off` takes calls again; so does a restart." {
+        /// Whether new calls are refused.
+        on: bool,
+        /// Live calls at that moment.
+        calls: u64,
+    }
     /// A new configuration was applied; calls go on.
     ConfigApplied = "config.applied", "94d900d3c9c4712f5bc33d196c3f4ebf", Notice {
         /// The file.

@@ -26,6 +26,10 @@ fn worded(fact: &Fact) -> String {
         }
         Fact::ApplianceStarted(f) => format!("{} {} is up", f.name, f.version),
         Fact::ApplianceStopping(f) => format!("stopping ({}), ending {}", f.why, count(f.legs, "leg")),
+        Fact::ApplianceDraining(f) if f.on => {
+            format!("draining: new calls are refused, {} live", count(f.calls, "call"))
+        }
+        Fact::ApplianceDraining(f) => format!("draining no more: new calls are taken, {} live", count(f.calls, "call")),
         Fact::ConfigApplied(f) => format!("configuration {} applied by {}", f.file, f.by),
         Fact::ConfigRefused(f) => {
             format!("configuration {} refused: {}, first {}", f.file, count(f.mistakes, "mistake"), f.first)

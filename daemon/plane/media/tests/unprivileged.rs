@@ -23,7 +23,7 @@ fn without_the_right_to_it_all_is_as_ever() {
     config.media.fast_path = FastPath::Auto;
     let mut house = House::new(&config);
     let part = house.plane.poll_kernel().cloned().expect("it is told");
-    assert!(!part.on && part.why.contains("CAP_BPF and CAP_NET_ADMIN are needed"), "{part:?}");
+    assert!(!part.on && part.why.contains("CAP_BPF, CAP_PERFMON and CAP_NET_ADMIN are needed"), "{part:?}");
     let (one, other) = (house.leg(false, |_| ()), house.leg(false, |_| ()));
     house.command(MediaCommand::Bridge { a: one.id, b: other.id });
     one.send(&rtp(8, 1, &[1; 160]));

@@ -107,6 +107,9 @@ impl Signaling {
                     self.register(now.instant, key, &request, flow, &user);
                 }
             }
+            (Method::Options, trunk) if self.draining && (trunk.is_some() || device) => {
+                self.reply(now.instant, key, &request, 503, tag);
+            }
             (Method::Options, trunk) if trunk.is_some() || device => {
                 self.options(now.instant, key, &request, tag);
             }

@@ -92,6 +92,8 @@ pub struct Signaling {
     connections: Connections,
     challenger: Challenger,
     registrar: Registrar,
+    /// OPTIONS are answered 503, so that trunks which probe us send their calls elsewhere.
+    draining: bool,
     targets: Targets,
     legs: Legs,
     sides: HashMap<Tag, Side>,
@@ -161,6 +163,7 @@ impl Signaling {
             challenger: Challenger::new(admission::DIGEST_REALM, &[Algorithm::Sha256, Algorithm::Md5], rng.random()),
             places: Places::new(config),
             registrar: Registrar::default(),
+            draining: false,
             targets,
             legs: Legs::default(),
             sides: HashMap::new(),
@@ -186,6 +189,11 @@ impl Signaling {
         plane.arm_probes(now);
         plane.arm_names(now);
         plane
+    }
+
+    /// From now on OPTIONS outside of dialogs are answered 503, or 200 again. What becomes of calls is the router's.
+    pub fn set_draining(&mut self, draining: bool) {
+        self.draining = draining;
     }
 
     /// Takes a new configuration. Calls go on, also those of trunks and users that are gone; a user that is gone loses its devices.

@@ -495,6 +495,26 @@ fn silence_no_ports_and_full_trunks_end_calls() {
 }
 
 #[test]
+fn row_43_who_drains_takes_no_new_call_and_keeps_the_live_ones() {
+    let mut world = World::new();
+    let caller = world.invite(trunk_party(), "+15551000001", Some(stream(1, &g711())));
+    let dial = world.dialed();
+    world.router.set_draining(true);
+    // One that rings yet is answered and goes on.
+    world.answer(dial.leg, stream(2, &g711()));
+    assert_eq!(bridged(&world), 1);
+    world.said();
+    world.invite(trunk_party(), "+15551000001", Some(stream(1, &g711())));
+    assert_eq!(world.said(), ["hangup 503"]);
+    assert_eq!((world.router.counters().calls, world.router.counters().refused_total), (1, 1));
+    world.bye(caller);
+    world.assert_empty();
+    world.router.set_draining(false);
+    world.invite(trunk_party(), "+15551000001", Some(stream(1, &g711())));
+    world.dialed();
+}
+
+#[test]
 fn an_operator_and_a_shutdown_end_whole_calls() {
     let mut world = World::new();
     world.invite(trunk_party(), "+15551000001", Some(stream(1, &g711())));

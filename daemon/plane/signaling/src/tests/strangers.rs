@@ -105,6 +105,16 @@ fn options_are_answered_to_who_is_known() {
     world.register("alice", PHONE, "");
     world.recv(PHONE, &options.replace("z9hG4bK-o1-1", "z9hG4bK-o2"));
     assert!(world.one().starts_with("SIP/2.0 200"));
+    // A probing carrier shall send its calls elsewhere while we drain; a stranger hears nothing of it.
+    world.signaling.set_draining(true);
+    world.recv(CARRIER, &options.replace("z9hG4bK-o1-1", "z9hG4bK-o3"));
+    let answer = world.one();
+    assert!(answer.starts_with("SIP/2.0 503") && header(&answer, "Retry-After") == "5", "{answer}");
+    world.recv_at(INNER, STRANGER, &options.replace("z9hG4bK-o1-1", "z9hG4bK-o4"));
+    assert!(world.is_quiet());
+    world.signaling.set_draining(false);
+    world.recv(CARRIER, &options.replace("z9hG4bK-o1-1", "z9hG4bK-o5"));
+    assert!(world.one().starts_with("SIP/2.0 200"));
 }
 
 #[test]
