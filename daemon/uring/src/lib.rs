@@ -12,6 +12,7 @@
 
 pub mod bell;
 pub mod buffer;
+pub mod prefetch;
 pub mod ring;
 pub mod setup;
 pub mod socket;
@@ -19,6 +20,7 @@ pub mod switch;
 
 pub use bell::Bell;
 pub use buffer::Buffer;
+pub use prefetch::prefetch;
 pub use ring::{Completion, Counters, Ring, SocketId};
 pub use setup::Options;
 pub use socket::{SocketOptions, bind, bind_patiently};

@@ -383,6 +383,12 @@ impl Ring {
         }
     }
 
+    /// The index of the socket whose datagram [`Ring::next`] will bring after `ahead` others, as far as that is known yet.
+    pub fn coming(&self, ahead: usize) -> Option<u32> {
+        let entry = self.batch.get(ahead)?;
+        (entry.user_data() >> 56 == Kind::Receive as u64).then_some(entry.user_data() as u32)
+    }
+
     fn refill(&mut self) -> Option<cqueue::Entry> {
         // Within capacity, so this does not allocate.
         self.batch.extend(self.uring.completion().take(BATCH));

@@ -104,15 +104,13 @@ impl Relay {
         self.counts.forwarded += packets;
         let last = now.zip(figures.since_last).and_then(|(now, since)| now.checked_sub(since));
         if let Some(leg) = leg_mut(&mut self.legs, slot) {
-            leg.ear.pass_by();
-            leg.figures.packets_received += packets;
-            leg.figures.bytes_received += bytes;
+            leg.pass_by();
+            leg.received.add(packets, bytes);
             leg.reception.add(figures.highest, packets, figures.jitter);
             leg.heard = last.map_or(leg.heard, |last| leg.heard.max(last));
         }
         if let Some(leg) = leg_mut(&mut self.legs, installed.to) {
-            leg.figures.packets_sent += packets;
-            leg.figures.bytes_sent += bytes;
+            leg.sent_tally.add(packets, bytes);
             // Only plain headers are forwarded: all of the same length.
             let payload = bytes.saturating_sub(packets * HEADER_LEN as u64);
             leg.sent.add(packets, payload, last.map(|at| (figures.timestamp, at)));
@@ -213,15 +211,15 @@ impl Relay {
         let is_silent = from.player.is_none() && to.player.is_none() && from.ways.is_none();
         let is_tapped = from.taps.is_some() || to.taps.is_some();
         let is_bare = is_silent && !is_tapped && !to.mark_next;
-        if !is_bare || !from.sends() || source.is_ipv4() != destination.is_ipv4() {
+        if !is_bare || !from.sends || source.is_ipv4() != destination.is_ipv4() {
             return None;
         }
         let in_use = usize::from(from.setup.as_ref()?.format.payload_type);
-        let Kind::Audio(clock) = *from.kinds.get(in_use)? else { return None };
+        let Kind::Audio(clock) = from.types.get(in_use)?.kind else { return None };
         let clock_hz = clock.hz()?;
-        let is_as_it_is = |at: usize| from.map[at] == at as u8 && from.map[at] != UNMAPPED;
+        let is_as_it_is = |at: usize| from.types[at].mapped == at as u8 && from.types[at].mapped != UNMAPPED;
         let payload_types = (0..128)
-            .filter(|at| !RTCP_TYPES.contains(at) && is_as_it_is(*at) && from.kinds[*at] == Kind::Audio(clock))
+            .filter(|at| !RTCP_TYPES.contains(at) && is_as_it_is(*at) && from.types[*at].kind == Kind::Audio(clock))
             .fold(0u128, |mask, at| mask | 1 << at);
         let (ssrc, highest, jitter) = from.reception.so_far()?;
         let nowhere = |peer: SocketAddr| Ends { local: peer, peer };

@@ -17,12 +17,13 @@ use std::{
     time::{Duration, Instant},
 };
 
-/// The state of one leg's latch.
+/// The state of one leg's latch. First what every packet is compared with: see [`crate::leg::Leg`].
 #[derive(Debug, Clone, Default)]
+#[repr(C)]
 pub struct Latch {
+    source: Option<SocketAddr>,
     described: Option<SocketAddr>,
     open_until: Option<Instant>,
-    source: Option<SocketAddr>,
     /// The source that the last change of description forgot.
     former: Option<SocketAddr>,
 }

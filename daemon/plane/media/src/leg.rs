@@ -22,15 +22,28 @@ use crate::{
     proof::{Early, Proof},
     tap::Taps,
     transcode::Ways,
-    unheard::Ear,
+    unheard::{Attention, Ear},
     voice::Voice,
 };
+
+/// Lines of the cache at the beginning of [`Leg`] that a relayed packet touches; the last one and the first two also of the leg that it goes to.
+pub(crate) const HOT_LINES: usize = 5;
 
 /// Foreign packets of a leg are told at most this often.
 pub(crate) const FOREIGN_EVERY: Duration = Duration::from_secs(1);
 
-/// Payload type that stands for "none" in [`Leg::map`].
+/// Payload type that stands for "none" in [`Typed::mapped`].
 pub(crate) const UNMAPPED: u8 = 0xff;
+
+/// What becomes of a payload type of a peer.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Typed {
+    pub(crate) kind: Kind,
+    /// By the partner's numbers; [`UNMAPPED`]: it has none for it.
+    pub(crate) mapped: u8,
+}
+
+const UNTYPED: Typed = Typed { kind: Kind::Unknown, mapped: UNMAPPED };
 
 /// What a payload type of a peer is. One byte with its clock, for each leg has a table of all types.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -94,46 +107,88 @@ impl Clock {
     }
 }
 
+/// Packets and their bytes, of one way.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct Tally {
+    pub(crate) packets: u64,
+    /// RTP headers and payloads.
+    pub(crate) bytes: u64,
+}
+
+impl Tally {
+    pub(crate) fn add(&mut self, packets: u64, bytes: u64) {
+        self.packets += packets;
+        self.bytes += bytes;
+    }
+}
+
+/// What is seldom counted: see [`StreamReport`] for the words.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct Figures {
+    pub(crate) rtcp_received: u64,
+    pub(crate) dropped_foreign: u64,
+    pub(crate) dropped_bad: u64,
+    pub(crate) checks_received: u64,
+    pub(crate) proofs_refused: u64,
+    pub(crate) first_packet_ms: Option<u64>,
+    pub(crate) recent_loss_percent: f32,
+}
+
 /// The stream of one leg. Worker and simulated world own it through [`crate::Relay`].
+///
+/// With some thousand legs each packet finds its two out of the caches, and what it waits for is memory: a line of 64 bytes at a time.
+/// So the fields lie in the order of their use: first what every packet touches, whole lines of it, then the rest.
+#[repr(C, align(64))]
 pub struct Leg {
+    // One line: ways out of the ordinary, nearly always none.
+    pub(crate) crypto: Crypto,
+    /// Who gets copies.
+    pub(crate) taps: Option<Box<Taps>>,
+    /// Its part of a transcoded pair.
+    pub(crate) ways: Option<Box<Ways>>,
+    pub(crate) received: Tally,
+    // One line: what goes out.
+    pub(crate) sent: Sent,
+    pub(crate) sent_tally: Tally,
+    pub(crate) player: Option<Box<Player>>,
+    // Two lines.
+    pub(crate) reception: Reception,
+    // One line, with the latch's first half: whom it listens to, who hears it.
+    /// Since when silence counts: the last packet, or the description that began to expect some.
+    pub(crate) heard: Instant,
+    /// The leg that hears this one.
+    pub(crate) partner: Option<u32>,
+    /// Described, and by that description the party sends; and it receives, at an address where it can.
+    is_described: bool,
+    pub(crate) sends: bool,
+    receives: bool,
+    /// The next packet relayed to this leg starts a talk spurt: another source was heard before.
+    pub(crate) mark_next: bool,
+    pub(crate) attention: Attention,
+    pub(crate) latch: Latch,
+    /// By payload type of the peer.
+    pub(crate) types: [Typed; 128],
+    // From here on nothing that a relayed packet needs.
     pub(crate) id: CallSid,
     pub(crate) opened: Instant,
     pub(crate) setup: Option<Box<StreamSetup>>,
-    pub(crate) latch: Latch,
     /// Where the latched party sends RTCP from, when that is not where it described.
     pub(crate) rtcp_source: Option<SocketAddr>,
-    pub(crate) crypto: Crypto,
     /// How the peer proves itself, if by ICE or DTLS.
     pub(crate) proof: Option<Box<Proof>>,
     /// A ClientHello that came before the description: who answers a call often begins the handshake in the same moment.
     pub(crate) early: Option<Box<Early>>,
-    /// By payload type of the peer.
-    pub(crate) kinds: [Kind; 128],
-    /// The leg that hears this one, and by payload type of ours, theirs.
-    pub(crate) partner: Option<u32>,
-    pub(crate) map: [u8; 128],
-    /// The next packet relayed to this leg starts a talk spurt: another source was heard before.
-    pub(crate) mark_next: bool,
-    pub(crate) player: Option<Player>,
     pub(crate) own: OwnStream,
     pub(crate) play_format: Option<PlayFormat>,
     /// What we speak to it by, once we speak anything but G.711 prompts.
     pub(crate) voice: Option<Box<Voice>>,
     /// The peer sent what the other leg lacks, though there was something in common.
     pub(crate) strays: bool,
-    /// Its part of a transcoded pair.
-    pub(crate) ways: Option<Box<Ways>>,
-    /// Who gets copies.
-    pub(crate) taps: Option<Box<Taps>>,
-    pub(crate) reception: Reception,
-    pub(crate) sent: Sent,
     /// Our side of RTCP.
     pub(crate) control: Box<Control>,
     pub(crate) ear: Ear,
     pub(crate) digits: Digits,
-    pub(crate) figures: StreamReport,
-    /// Since when silence counts: the last packet, or the description that began to expect some.
-    pub(crate) heard: Instant,
+    pub(crate) figures: Figures,
     pub(crate) silence_told: Option<Instant>,
     pub(crate) foreign: Foreign,
     /// Packets counted at the last second's turn, to know who is silent and whose report is news.
@@ -160,32 +215,37 @@ pub(crate) struct Foreign {
 impl Leg {
     pub(crate) fn new(now: Instant, id: CallSid, random: u64) -> Self {
         Self {
+            crypto: Crypto::default(),
+            taps: None,
+            ways: None,
+            received: Tally::default(),
+            sent: Sent::default(),
+            sent_tally: Tally::default(),
+            player: None,
+            reception: Reception::default(),
+            heard: now,
+            partner: None,
+            is_described: false,
+            sends: false,
+            receives: false,
+            mark_next: false,
+            attention: Attention::default(),
+            latch: Latch::default(),
+            types: [UNTYPED; 128],
             id,
             opened: now,
             setup: None,
-            latch: Latch::default(),
             rtcp_source: None,
-            crypto: Crypto::default(),
             proof: None,
             early: None,
-            kinds: [Kind::Unknown; 128],
-            partner: None,
-            map: [UNMAPPED; 128],
-            mark_next: false,
-            player: None,
             own: OwnStream::new(random),
             play_format: None,
             voice: None,
             strays: false,
-            ways: None,
-            taps: None,
-            reception: Reception::default(),
-            sent: Sent::default(),
             control: Box::new(Control::new(random.rotate_left(32))),
             ear: Ear::new(now),
             digits: Digits::default(),
-            figures: StreamReport::default(),
-            heard: now,
+            figures: Figures::default(),
             silence_told: None,
             foreign: Foreign::default(),
             received_before: 0,
@@ -209,16 +269,16 @@ impl Leg {
         if setup.ice.is_none() && self.latch.describe(now, setup.remote_rtp, window) {
             self.rtcp_source = None;
         }
-        self.kinds = [Kind::Unknown; 128];
+        self.types.iter_mut().for_each(|typed| typed.kind = Kind::Unknown);
         // Comfort noise has a static type that descriptions often leave out (RFC 3389 4).
-        self.kinds[13] = Kind::Audio(Clock::Hz8000);
+        self.types[13].kind = Kind::Audio(Clock::Hz8000);
         for format in setup.formats.iter().chain([&setup.format]) {
-            if let Some(kind) = self.kinds.get_mut(usize::from(format.payload_type)) {
-                *kind = Kind::Audio(Clock::of(format.clock_hz));
+            if let Some(typed) = self.types.get_mut(usize::from(format.payload_type)) {
+                typed.kind = Kind::Audio(Clock::of(format.clock_hz));
             }
         }
-        if let Some(kind) = setup.telephone_event.and_then(|pt| self.kinds.get_mut(usize::from(pt))) {
-            *kind = Kind::Event;
+        if let Some(typed) = setup.telephone_event.and_then(|pt| self.types.get_mut(usize::from(pt))) {
+            typed.kind = Kind::Event;
         }
         let is_rekeyed = Proof::configure(&mut self.proof, &setup, identity);
         if setup.dtls.is_none() {
@@ -231,6 +291,9 @@ impl Leg {
         self.voice.take_if(|voice| !voice.fits(&setup));
         self.heard = now;
         self.silence_told = None;
+        let is_there = is_usable(&setup.remote_rtp) || setup.ice.is_some();
+        (self.is_described, self.sends) = (true, setup.direction.sends());
+        self.receives = is_there && setup.direction.receives();
         self.setup = Some(setup);
         self.expect_audio(now);
     }
@@ -260,8 +323,7 @@ impl Leg {
 
     /// Where RTP to this leg goes; none: nowhere, or it does not want any.
     pub(crate) fn rtp_destination(&self) -> Option<SocketAddr> {
-        let setup = self.setup.as_ref().filter(|setup| is_usable(&setup.remote_rtp) || setup.ice.is_some())?;
-        self.latch.destination().filter(|_| setup.direction.receives())
+        self.latch.destination().filter(|_| self.receives)
     }
 
     /// Where RTCP to this leg goes, and whether it goes out of the RTP port.
@@ -282,9 +344,14 @@ impl Leg {
         self.rtcp_source.filter(|source| Some(*source) == described || Some(source.ip()) == host)
     }
 
-    /// Whether the peer should be sending.
-    pub(crate) fn sends(&self) -> bool {
-        self.setup.as_ref().is_some_and(|setup| setup.direction.sends())
+    /// Whether anything was negotiated yet.
+    pub(crate) fn is_described(&self) -> bool {
+        self.is_described
+    }
+
+    /// Takes the table of [`Leg::map_to`].
+    pub(crate) fn map(&mut self, map: &[u8; 128]) {
+        self.types.iter_mut().zip(map).for_each(|(typed, mapped)| typed.mapped = *mapped);
     }
 
     /// Whether silence of the peer means that it is gone. One that holds the other may send music or nothing.
@@ -336,11 +403,24 @@ impl Leg {
 
     /// The figures so far.
     pub(crate) fn report(&self) -> StreamReport {
-        let mut report = self.figures.clone();
-        report.packets_lost = self.reception.lost();
-        report.jitter_ms = self.reception.jitter_ms();
-        report.source = self.latch.source();
-        report.rtcp_sent = self.control.written();
+        let mut report = StreamReport {
+            packets_received: self.received.packets,
+            bytes_received: self.received.bytes,
+            packets_sent: self.sent_tally.packets,
+            bytes_sent: self.sent_tally.bytes,
+            rtcp_received: self.figures.rtcp_received,
+            packets_lost: self.reception.lost(),
+            dropped_foreign: self.figures.dropped_foreign,
+            dropped_bad: self.figures.dropped_bad,
+            jitter_ms: self.reception.jitter_ms(),
+            recent_loss_percent: self.figures.recent_loss_percent,
+            first_packet_ms: self.figures.first_packet_ms,
+            source: self.latch.source(),
+            checks_received: self.figures.checks_received,
+            proofs_refused: self.figures.proofs_refused,
+            rtcp_sent: self.control.written(),
+            ..StreamReport::default()
+        };
         self.measure(&mut report);
         report
     }
@@ -348,6 +428,8 @@ impl Leg {
 
 #[cfg(test)]
 mod tests {
+    use std::mem::offset_of;
+
     use super::*;
 
     #[test]
@@ -357,6 +439,21 @@ mod tests {
         }
         assert_eq!(Clock::of(0).hz(), None);
         // Two of these and their sockets are what a call takes: see docs/PERFORMANCE.md.
-        assert!(size_of::<Leg>() <= 1408, "{}", size_of::<Leg>());
+        assert!(size_of::<Leg>() <= 1280, "{}", size_of::<Leg>());
+    }
+
+    #[test]
+    fn what_every_packet_touches_lies_in_whole_lines_in_front() {
+        const LINE: usize = 64;
+        let end_of_hot = offset_of!(Leg, latch) + size_of::<SocketAddr>();
+        let starts = [
+            ("sent", offset_of!(Leg, sent), LINE),
+            ("reception", offset_of!(Leg, reception), 2 * LINE),
+            ("heard", offset_of!(Leg, heard), (HOT_LINES - 1) * LINE),
+            ("the latch's source ends", end_of_hot, HOT_LINES * LINE),
+        ];
+        for (what, is, wanted) in starts {
+            assert_eq!(is, wanted, "{what}");
+        }
     }
 }

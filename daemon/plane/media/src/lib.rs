@@ -36,4 +36,4 @@ pub mod voice;
 mod worker;
 
 pub use plane::{KernelPart, MediaPlane, Status};
-pub use relay::{Port, Relay, Verdict};
+pub use relay::{Limits, Port, Relay, Verdict};

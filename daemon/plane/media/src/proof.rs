@@ -198,6 +198,12 @@ impl Leg {
         keying.is_some_and(Keying::is_awaited) && waited < AWAIT_MAX
     }
 
+    /// Counts a packet that could not be read. One that overtook the end of the handshake is none: its sender has keys, and we not yet.
+    pub(crate) fn unreadable(&mut self) {
+        let keying = self.proof.as_ref().and_then(|proof| proof.keying.as_ref());
+        self.figures.dropped_bad += u64::from(!keying.is_some_and(Keying::is_awaited));
+    }
+
     /// Begins the handshake if that is ours to do and there is somewhere to begin it with.
     fn connect(&mut self, now: Instant) {
         let is_ice = self.proof.as_ref().is_some_and(|proof| proof.ice.is_some());

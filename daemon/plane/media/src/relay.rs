@@ -19,11 +19,12 @@ use postern_types::{
     media::{MediaEvent, PlayId, Prompt, StreamSetup},
     recording::{TapId, Tapped, Track},
 };
+use postern_uring::prefetch;
 
 use crate::{
     fast::Kernel,
     latch::Judgement,
-    leg::{Kind, Leg, UNMAPPED},
+    leg::{HOT_LINES, Kind, Leg, UNMAPPED},
     play::{Player, SAMPLE_RATE},
     proof::Budget,
     transcode::{TICK, Transcoding},
@@ -289,7 +290,7 @@ impl Relay {
             };
             let map = from.map_to(to);
             if let Some(leg) = leg(&mut self.legs, one) {
-                leg.map = map;
+                leg.map(&map);
             }
         }
         self.settle_ways(a, b);
@@ -301,7 +302,7 @@ impl Relay {
         let Some(leg) = leg(&mut self.legs, slot) else { return };
         let player = Player::new(now, play, prompt, times, &mut leg.own);
         self.plays.push(Reverse((player.next_at, slot)));
-        leg.player = Some(player);
+        leg.player = Some(Box::new(player));
     }
 
     /// Stops what plays.
@@ -346,6 +347,25 @@ impl Relay {
     pub fn close(&mut self, slot: u32) -> Option<MediaEvent> {
         let leg = self.take(slot)?;
         Some(MediaEvent::Closed { leg: leg.id, report: Box::new(leg.report()) })
+    }
+
+    /// A packet of this leg comes soon: asks for the memory that [`Relay::handle_input`] will want.
+    #[inline]
+    pub fn prefetch(&self, slot: u32) {
+        if let Some(Some(leg)) = self.legs.get(slot as usize) {
+            prefetch(&**leg, 0..HOT_LINES);
+        }
+    }
+
+    /// The same for the leg that hears this one. Later than that, for its name is in that memory.
+    #[inline]
+    pub fn prefetch_partner(&self, slot: u32) {
+        if let Some(Some(leg)) = self.legs.get(slot as usize)
+            && let Some(Some(partner)) = leg.partner.and_then(|partner| self.legs.get(partner as usize))
+        {
+            prefetch(&**partner, 0..2);
+            prefetch(&**partner, HOT_LINES - 1..HOT_LINES);
+        }
     }
 
     /// Decides about a packet that came to a leg's port. `room` holds `len` bytes of it, and space behind for an SRTP
@@ -405,7 +425,7 @@ impl Relay {
         if self.flows() > 0 {
             self.before_packet(now, slot, source, room.get(..len)?);
         }
-        let Some(leg) = leg(&mut self.legs, slot).filter(|leg| leg.setup.is_some()) else {
+        let Some(leg) = leg(&mut self.legs, slot).filter(|leg| leg.is_described()) else {
             self.counts.dropped += 1;
             return None;
         };
@@ -418,7 +438,7 @@ impl Relay {
         }
         // A stranger may not latch with a key that it does not have, so SRTP is opened before anything is believed.
         let read = Header::parse(room.get(..len)?).ok().and_then(|header| {
-            let kind = leg.kinds[usize::from(header.payload_type)];
+            let kind = leg.types[usize::from(header.payload_type)].kind;
             if judgement == Judgement::Candidate && kind == Kind::Unknown {
                 return None;
             }
@@ -428,7 +448,7 @@ impl Relay {
         });
         let Some((header, kind, len)) = read else {
             self.counts.dropped += 1;
-            leg.figures.dropped_bad += 1;
+            leg.unreadable();
             return None;
         };
         if judgement == Judgement::Candidate {
@@ -436,18 +456,20 @@ impl Relay {
             let latched = MediaEvent::Latched { leg: leg.id, source, as_described };
             tell(&mut self.events, &mut self.counts, latched);
         }
-        if leg.figures.packets_received == 0 {
+        if leg.received.packets == 0 {
             leg.figures.first_packet_ms = Some(now.saturating_duration_since(leg.opened).as_millis() as u64);
         }
-        leg.figures.packets_received += 1;
-        leg.figures.bytes_received += len as u64;
+        leg.received.add(1, len as u64);
         leg.heard = now;
         let timing = match kind {
             Kind::Audio(clock) => clock.hz().map(|hz| (header.timestamp, hz)),
             Kind::Event | Kind::Unknown => None,
         };
         leg.reception.update(header.ssrc, header.sequence, timing, now);
-        leg.ear.hear(now, &header, room.get(header.payload_start..len).unwrap_or_default());
+        let payload = room.get(header.payload_start..len).unwrap_or_default();
+        if leg.attention.hear(&header, payload) {
+            leg.listen(now, header.payload_type, payload);
+        }
         if kind == Kind::Event {
             let was_pending = leg.digits.next_deadline().is_some();
             let payload = header.payload(&room[..len]).unwrap_or_default();
@@ -458,14 +480,14 @@ impl Relay {
             }
             told.into_iter().flatten().for_each(|p| tell(&mut self.events, &mut self.counts, digit(id, p)));
         }
-        if !leg.sends() {
+        if !leg.sends {
             self.counts.dropped += 1;
             return None;
         }
         if let Some(taps) = &mut leg.taps {
             taps.copy(now, (slot, Track::Inbound), leg.setup.as_deref(), &room[..len], &mut self.tapped);
         }
-        let (to_slot, mapped) = (leg.partner?, leg.map[usize::from(header.payload_type)]);
+        let (to_slot, mapped) = (leg.partner?, leg.types[usize::from(header.payload_type)].mapped);
         let is_audio = matches!(kind, Kind::Audio(_));
         if leg.ways.is_some() || mapped == UNMAPPED && is_audio && self.follow_stray(slot, to_slot, header.payload_type)
         {
@@ -504,8 +526,7 @@ impl Relay {
         };
         leg.mark_next = false;
         leg.sent.update(now, header.ssrc, len - header.payload_start, timing);
-        leg.figures.packets_sent += 1;
-        leg.figures.bytes_sent += len as u64;
+        leg.sent_tally.add(1, len as u64);
         Some(Verdict::Send { slot, port: Port::Rtp, to, len: protected })
     }
 
@@ -584,8 +605,7 @@ impl Relay {
             let (ssrc, timestamp, payload) = leg.own.latest(len);
             let Ok(protected) = leg.crypto.protect(room, len, false) else { continue };
             leg.sent.update(now, ssrc, payload, Some((timestamp, SAMPLE_RATE)));
-            leg.figures.packets_sent += 1;
-            leg.figures.bytes_sent += len as u64;
+            leg.sent_tally.add(1, len as u64);
             self.counts.packets_out += 1;
             return Some(Verdict::Send { slot, port: Port::Rtp, to, len: protected });
         }
@@ -654,7 +674,7 @@ impl Relay {
                 leg.silence_told = Some(now);
                 tell(events, counts, MediaEvent::TimedOut { leg: leg.id, silent });
             }
-            let (received, sent) = (leg.figures.packets_received, leg.figures.packets_sent);
+            let (received, sent) = (leg.received.packets, leg.sent_tally.packets);
             // A leg that falls silent is unbound, so that whoever sends instead is seen and told of. With ICE the peer may move at
             // any time, and says so from its new address.
             let peer = leg.latch.settled().filter(|_| received != leg.received_before && !is_ice);

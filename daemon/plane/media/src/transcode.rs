@@ -89,7 +89,7 @@ impl Leg {
             return true;
         }
         let sent = self.setup.as_ref().map(|setup| usize::from(setup.format.payload_type));
-        sent.and_then(|pt| self.map.get(pt)).is_some_and(|mapped| *mapped == UNMAPPED)
+        sent.and_then(|pt| self.types.get(pt)).is_some_and(|typed| typed.mapped == UNMAPPED)
     }
 
     /// Gives the leg what it needs for an exchange at this rate; false when its codec is none of ours.
@@ -160,7 +160,7 @@ impl Relay {
         let (from, to) = slots;
         let leg = leg_at(&mut self.legs, from)?;
         if is_event {
-            let mapped = leg.map[usize::from(header.payload_type)];
+            let mapped = leg.types[usize::from(header.payload_type)].mapped;
             if mapped == UNMAPPED {
                 self.counts.dropped += 1;
                 self.counts.unmapped += 1;
@@ -219,8 +219,7 @@ impl Relay {
         let len = HEADER_LEN + payload;
         let protected = leg.crypto.protect(room, len, false).ok()?;
         leg.sent.update(now, head.ssrc, payload, None);
-        leg.figures.packets_sent += 1;
-        leg.figures.bytes_sent += len as u64;
+        leg.sent_tally.add(1, len as u64);
         Some(Verdict::Send { slot, port: Port::Rtp, to, len: protected })
     }
 
@@ -292,8 +291,7 @@ impl Relay {
         }
         let protected = leg.crypto.protect(room, len, false).ok()?;
         leg.sent.update(now, head.ssrc, len - HEADER_LEN, Some((head.timestamp, clock_hz)));
-        leg.figures.packets_sent += 1;
-        leg.figures.bytes_sent += len as u64;
+        leg.sent_tally.add(1, len as u64);
         self.counts.packets_out += 1;
         Some(Verdict::Send { slot, port: Port::Rtp, to, len: protected })
     }

@@ -33,10 +33,6 @@ pub(crate) struct Ear {
     audible: Instant,
     /// Packets by then.
     received: u64,
-    /// The last packet said that silence follows.
-    is_resting: bool,
-    /// Look into the next payload.
-    listens: bool,
     /// Since when all payloads looked at were silent.
     muted: Option<Instant>,
     /// Something else than silence came since the description.
@@ -57,8 +53,6 @@ impl Ear {
         Self {
             audible: now,
             received: 0,
-            is_resting: false,
-            listens: false,
             muted: None,
             sounded: false,
             foreign: 0,
@@ -69,23 +63,35 @@ impl Ear {
             tellings: 0,
         }
     }
+}
 
-    /// A packet was accepted.
+/// What each accepted packet is asked, apart from the rest for the sake of the caches: see [`Leg`].
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct Attention {
+    /// The last packet said that silence follows.
+    is_resting: bool,
+    /// Look into the next payload.
+    listens: bool,
+}
+
+impl Attention {
+    /// A packet was accepted. Says whether it is worth [`Leg::listen`].
     #[inline]
-    pub(crate) fn hear(&mut self, now: Instant, header: &Header, payload: &[u8]) {
+    pub(crate) fn hear(&mut self, header: &Header, payload: &[u8]) -> bool {
         self.is_resting = header.payload_type == COMFORT_NOISE || payload.len() <= DTX_MAX;
-        if self.listens {
-            self.listen(now, header.payload_type, payload);
-        }
+        self.listens
     }
+}
 
+impl Leg {
     /// Packets went by without passing here: what was heard before says nothing of them.
     pub(crate) fn pass_by(&mut self) {
-        (self.is_resting, self.muted) = (false, None);
+        (self.attention.is_resting, self.ear.muted) = (false, None);
     }
 
+    /// Looks into a payload.
     #[cold]
-    fn listen(&mut self, now: Instant, payload_type: u8, payload: &[u8]) {
+    pub(crate) fn listen(&mut self, now: Instant, payload_type: u8, payload: &[u8]) {
         // G.711's codes for nothing, of either sign: RFC 3551's static types tell the law, or these bytes do.
         let is_silent = |byte: &u8| match payload_type {
             0 => matches!(byte, 0xff | 0x7f),
@@ -93,31 +99,30 @@ impl Ear {
             _ => false,
         };
         if payload.iter().all(is_silent) {
-            self.muted.get_or_insert(now);
+            self.ear.muted.get_or_insert(now);
         } else {
-            (self.muted, self.sounded, self.listens) = (None, true, false);
+            (self.ear.muted, self.ear.sounded, self.attention.listens) = (None, true, false);
         }
     }
-}
 
-impl Leg {
     /// A new description: what was told holds no more, and waiting begins anew.
     pub(crate) fn expect_audio(&mut self, now: Instant) {
         let (tellings, owes) = (self.ear.tellings, self.ear.owes || self.ear.told.is_some());
-        self.ear = Ear { received: self.figures.packets_received, tellings, owes, ..Ear::new(now) };
+        self.ear = Ear { received: self.received.packets, tellings, owes, ..Ear::new(now) };
+        self.attention = Attention::default();
         (self.ear.foreign, self.ear.bad) = (self.figures.dropped_foreign, self.figures.dropped_bad);
     }
 
     /// Looks whether the party is heard.
     pub(crate) fn look(&mut self, now: Instant) -> Option<MediaEvent> {
         let setup = self.setup.as_ref()?;
-        let received = self.figures.packets_received;
+        let received = self.received.packets;
         let came = received != self.ear.received;
         if came {
             (self.ear.audible, self.ear.received) = (now, received);
             (self.ear.foreign, self.ear.bad) = (self.figures.dropped_foreign, self.figures.dropped_bad);
         }
-        self.ear.listens |= matches!(setup.format.codec, Codec::Pcmu | Codec::Pcma);
+        self.attention.listens |= matches!(setup.format.codec, Codec::Pcmu | Codec::Pcma);
         let silent = now.saturating_duration_since(self.ear.audible);
         let muted = self.ear.muted.map(|since| now.saturating_duration_since(since));
         let muted_after = if self.ear.sounded { MUTED_AFTER } else { TOLD_AFTER };
@@ -125,7 +130,7 @@ impl Leg {
             Direction::RecvOnly | Direction::Inactive => (silent >= TOLD_AFTER).then_some(Unheard::Held),
             // It holds the other: music or nothing, as it likes.
             Direction::SendOnly => None,
-            Direction::SendRecv if silent >= TOLD_AFTER && !self.ear.is_resting => Some(self.cause()),
+            Direction::SendRecv if silent >= TOLD_AFTER && !self.attention.is_resting => Some(self.cause()),
             Direction::SendRecv => muted.filter(|muted| came && *muted >= muted_after).map(|_| Unheard::Silence),
         };
         match why {
@@ -152,7 +157,7 @@ impl Leg {
             _ if keying.is_some_and(Keying::is_awaited) => Unheard::Unkeyed,
             _ if bad > 0 => Unheard::Unreadable { packets: bad },
             Some(source) if foreign > 0 => Unheard::Elsewhere { source },
-            _ if self.figures.packets_received == 0 => Unheard::Nothing,
+            _ if self.received.packets == 0 => Unheard::Nothing,
             _ => Unheard::Stopped,
         }
     }

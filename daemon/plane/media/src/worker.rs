@@ -48,6 +48,9 @@ const GATHER_FROM: f64 = 2.0;
 /// Packets that end a gathering early.
 const GATHER_MAX: usize = 128;
 
+/// How many packets before its turn a leg's memory is asked for: some microseconds, which is much longer than memory takes.
+const PREFETCH_AHEAD: usize = 4;
+
 /// The sockets of a leg.
 pub(crate) struct Sockets {
     pub rtp: UdpSocket,
@@ -290,6 +293,8 @@ struct Worker {
     /// What did not fit into `events`. Bounded: one per leg, for only ends of legs come here.
     backlog: VecDeque<Up>,
     held: Option<Up>,
+    /// Commands were left for the next turn.
+    more_commands: bool,
     wake: Bell,
     shared: Arc<Shared>,
     began: Instant,
@@ -320,6 +325,7 @@ impl Worker {
             events,
             backlog: VecDeque::with_capacity(64),
             held: None,
+            more_commands: false,
             wake: start.wake,
             shared,
             began,
@@ -339,6 +345,9 @@ impl Worker {
             if self.held.is_some() {
                 deadline = deadline.min(clock() + RETRY);
             }
+            if self.more_commands {
+                deadline = clock();
+            }
             let (want, min_wait) = self.gather.plan();
             if self.ring.wait(want, min_wait, Some(deadline)).is_err() {
                 // The ring itself is broken. The plane notices that this thread has ended, and tells each leg here.
@@ -346,6 +355,9 @@ impl Worker {
             }
             let now = clock();
             let packets = self.turn(now);
+            if std::mem::take(&mut self.more_commands) {
+                self.commands(now);
+            }
             self.gather.learn(now, packets);
             self.relay.handle_timeout(now);
             if now >= part_at {
@@ -382,6 +394,7 @@ impl Worker {
             match completion {
                 Completion::Datagram { socket, source, buffer } => {
                     packets += 1;
+                    self.look_ahead();
                     self.packet(now, socket, source, buffer);
                 }
                 // In its place among the packets: what was commanded before a packet came holds for it.
@@ -398,6 +411,18 @@ impl Worker {
             }
         }
         packets
+    }
+
+    /// Asks for the memory of packets that are next: it comes while others are handled.
+    #[inline]
+    fn look_ahead(&self) {
+        let owner = |ahead| self.owners.get(self.ring.coming(ahead)? as usize).copied().flatten();
+        if let Some((slot, _)) = owner(PREFETCH_AHEAD) {
+            self.relay.prefetch(slot);
+        }
+        if let Some((slot, _)) = owner(PREFETCH_AHEAD / 2) {
+            self.relay.prefetch_partner(slot);
+        }
     }
 
     fn packet(&mut self, now: Instant, socket: SocketId, source: SocketAddr, mut buffer: Buffer) {
@@ -429,10 +454,14 @@ impl Worker {
         // Before looking, so that what is queued later rings again.
         self.shared.rung.store(false, Ordering::SeqCst);
         let mut taken = 0;
-        while let Ok(command) = self.commands.try_recv() {
+        // As many as there can be at once and no more: whoever sends them as fast as they are taken would keep the packets waiting.
+        while taken < COMMANDS_MAX
+            && let Ok(command) = self.commands.try_recv()
+        {
             taken += 1;
             self.command(now, command);
         }
+        self.more_commands = taken == COMMANDS_MAX;
         // The switch may hold commands back because the queue was full: tell it that there is room.
         if taken >= COMMANDS_MAX / 2 {
             self.wake.ring();

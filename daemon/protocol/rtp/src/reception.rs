@@ -11,7 +11,7 @@ const MISORDER_MAX: u16 = 100;
 
 /// Figures of one direction of one leg. A new SSRC starts the count of sequence numbers afresh; sums go on.
 ///
-/// Unlike A.1 there is no probation: who sends was settled before, by address.
+/// Unlike A.1 there is no probation: who sends was settled before, by address. Two lines of the cache, for each packet comes here.
 #[derive(Debug, Clone, Default)]
 pub struct Reception {
     source: Option<Source>,
@@ -44,11 +44,13 @@ struct Source {
     ssrc: u32,
     base: u16,
     highest: u16,
-    cycles: u64,
+    /// How often the numbers began again.
+    cycles: u32,
     received: u64,
     /// After a large jump: the number that would confirm it as a restart.
     suspect: Option<u16>,
-    transit: Option<i64>,
+    /// Modulo 2^32, as the timestamps are.
+    transit: Option<u32>,
 }
 
 impl Reception {
@@ -85,11 +87,9 @@ impl Reception {
         }
         let micros = arrival.saturating_duration_since(began).as_micros() as u64;
         let ticks = micros.wrapping_mul(u64::from(clock_hz)) / 1_000_000;
-        let transit = ticks as u32;
-        let transit = i64::from(transit.wrapping_sub(timestamp));
+        let transit = (ticks as u32).wrapping_sub(timestamp);
         if let Some(last) = source.transit.replace(transit) {
-            // Modulo 2^32 like the timestamps themselves.
-            let distance = u64::from(((transit - last) as i32).unsigned_abs());
+            let distance = u64::from((transit.wrapping_sub(last) as i32).unsigned_abs());
             self.jitter = self.jitter + distance - ((self.jitter + 8) >> 4);
         }
     }
@@ -97,7 +97,7 @@ impl Reception {
     /// What whoever goes on counting this source has to know: its SSRC, the highest sequence number with the cycles of 2^16 before
     /// it, and the jitter in timestamp units, times 16.
     pub fn so_far(&self) -> Option<(u32, u64, u64)> {
-        self.source.map(|source| (source.ssrc, source.cycles + u64::from(source.highest), self.jitter))
+        self.source.map(|source| (source.ssrc, source.extended(), self.jitter))
     }
 
     /// Adds packets of the source that were counted elsewhere, going on from [`Reception::so_far`]: how many, and what that says now.
@@ -105,7 +105,7 @@ impl Reception {
         let Some(source) = &mut self.source else { return };
         self.received += packets;
         source.received += packets;
-        let moved = highest.saturating_sub(source.cycles + u64::from(source.highest));
+        let moved = highest.saturating_sub(source.extended());
         if moved > 0 {
             // Which of them were lost is not known: they are taken as spread evenly.
             let came = packets.min(moved);
@@ -115,7 +115,7 @@ impl Reception {
                 self.bursts.advance(u16::try_from(before + 1).unwrap_or(DROPOUT_MAX));
             }
             source.highest = highest as u16;
-            source.cycles = highest & !u64::from(u16::MAX);
+            source.cycles = (highest >> 16) as u32;
         }
         source.suspect = None;
         // The last packet that was seen here was not the last.
@@ -159,7 +159,7 @@ impl Reception {
         let source = self.source?;
         Some(Counted {
             ssrc: source.ssrc,
-            highest: (source.cycles + u64::from(source.highest)) as u32,
+            highest: source.extended() as u32,
             expected: source.expected(),
             received: source.received,
             jitter: (self.jitter >> 4) as u32,
@@ -184,7 +184,7 @@ impl Source {
             // The first of a source is none ahead of itself, and one more all the same.
             bursts.advance(if self.received == 0 { 1 } else { ahead });
             if sequence < self.highest {
-                self.cycles += 1 << 16;
+                self.cycles = self.cycles.wrapping_add(1);
             }
             self.highest = sequence;
             self.suspect = None;
@@ -201,8 +201,13 @@ impl Source {
         true
     }
 
+    /// The highest sequence number with the cycles of 2^16 before it.
+    fn extended(&self) -> u64 {
+        (u64::from(self.cycles) << 16) + u64::from(self.highest)
+    }
+
     fn expected(&self) -> u64 {
-        (self.cycles + u64::from(self.highest) + 1).saturating_sub(u64::from(self.base))
+        (self.extended() + 1).saturating_sub(u64::from(self.base))
     }
 
     fn lost(&self) -> u64 {
@@ -221,6 +226,11 @@ mod tests {
         let now = crate::fuzz::any_instant();
         sequences.into_iter().for_each(|sequence| reception.update(1, sequence, None, now));
         reception
+    }
+
+    #[test]
+    fn it_takes_two_lines_of_the_cache() {
+        assert_eq!(size_of::<Reception>(), 128);
     }
 
     #[test]

@@ -46,7 +46,7 @@ impl Relay {
         let opened = leg.crypto.open(room, len, true).ok();
         let Some(compound) = opened.and_then(|len| room.get(..len)).filter(|bytes| rtcp::check(bytes).is_ok()) else {
             self.counts.dropped += 1;
-            leg.figures.dropped_bad += 1;
+            leg.unreadable();
             return;
         };
         leg.figures.rtcp_received += 1;
