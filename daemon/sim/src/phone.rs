@@ -527,7 +527,8 @@ impl Phone {
         let credentials = digest::Credentials { username: &self.name, password: &password };
         let cnonce = self.rng.random();
         let uri = request.uri_str().to_owned();
-        let proofs = digest::answer(response, request.method.as_str(), &uri, credentials, cnonce, false).ok()?;
+        let proofs =
+            digest::answer(response, request.method.as_str(), &uri, credentials, cnonce, &request.headers).ok()?;
         let cseq = request.headers.cseq().map(|cseq| cseq.number).unwrap_or(1) + 1;
         let branch = self.branch();
         let mut next = RequestBuilder::retry(request, self.sent_by(), &branch, cseq, &[]);

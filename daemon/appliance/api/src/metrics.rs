@@ -139,6 +139,12 @@ impl Collector for Snapshot {
                 let up = u64::from(trunk.state != "down");
                 ConstGauge::new(up).encode(family.encode_family(&[("trunk", trunk.name.as_str())])?)?;
             }
+            let help = "Whether we are registered with a trunk that wants it";
+            let mut family = to.encode_descriptor("trunk_registered", help, None, MetricType::Gauge)?;
+            for (trunk, of) in s.trunks.iter().filter_map(|trunk| Some((trunk, trunk.registration.as_ref()?))) {
+                let holds = u64::from(of.registered);
+                ConstGauge::new(holds).encode(family.encode_family(&[("trunk", trunk.name.as_str())])?)?;
+            }
         }
         let mut family = to.encode_descriptor("events", "Events by type", None, MetricType::Counter)?;
         for (name, count) in by_type {

@@ -52,6 +52,20 @@ pub(crate) fn status(s: &Value) -> String {
             let (address, state, why) = (text(target, "address"), text(target, "state"), text(target, "why"));
             _ = writeln!(out, "           {address} {state}: {why}");
         }
+        let registration = &trunk["registration"];
+        if let Some(registered) = registration["registered"].as_bool() {
+            let (registrar, why) = (text(registration, "registrar"), text(registration, "why"));
+            _ = match (registered, why.is_empty()) {
+                (true, true) => {
+                    writeln!(out, "           registered with {registrar} for {} s", registration["left_s"])
+                }
+                (true, false) => {
+                    writeln!(out, "           registered for {} s, but not again: {why}", registration["left_s"])
+                }
+                (false, true) => writeln!(out, "           not registered yet"),
+                (false, false) => writeln!(out, "           not registered: {why}"),
+            };
+        }
     }
     _ = writeln!(
         out,

@@ -188,6 +188,7 @@ impl Switch {
                 let legs = self.router.counters().legs;
                 self.tell(now, Happened { subject: Subject::default(), fact: ApplianceStopping { why, legs }.into() });
                 self.router.end_all(now, Cause::new(503, "the appliance stops"));
+                self.signaling.leave(now);
             }
         }
         self.drain(now);
@@ -214,11 +215,11 @@ impl Switch {
         ours.into_iter().flatten().min()
     }
 
-    /// Whether no call is alive, and its end was told: a daemon that stops need not wait longer.
+    /// Whether no call is alive, its end was told, and no trunk has to answer that we leave: a daemon that stops need not wait longer.
     pub fn is_idle(&self) -> bool {
         // A call outlives its legs until the last figures of their audio came.
         let router = self.router.counters();
-        router.calls == 0 && router.legs == 0 && self.signaling.counters().legs == 0
+        router.calls == 0 && router.legs == 0 && self.signaling.counters().legs == 0 && !self.signaling.is_leaving()
     }
 
     /// How many things the rooms remember for the sake of calls: what grows here while no call lives is a leak.

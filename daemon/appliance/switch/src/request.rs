@@ -220,6 +220,22 @@ pub struct TrunkStatus {
     pub state: String,
     /// Its addresses.
     pub targets: Vec<TargetStatus>,
+    /// Our registration with it, where one is configured.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub registration: Option<RegistrationStatus>,
+}
+
+/// Our registration with a trunk.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+pub struct RegistrationStatus {
+    /// Whether one holds now.
+    pub registered: bool,
+    /// The registrar that took it, or that was asked last; empty before the first.
+    pub registrar: String,
+    /// Seconds until it ends; it is refreshed before.
+    pub left_s: u64,
+    /// What came of the last try when it failed; else empty.
+    pub why: String,
 }
 
 /// An address of a trunk.

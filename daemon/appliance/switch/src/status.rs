@@ -4,12 +4,17 @@ use postern_types::Now;
 
 use crate::{
     Switch,
-    request::{Status, TargetStatus, TrunkStatus},
+    request::{RegistrationStatus, Status, TargetStatus, TrunkStatus},
 };
 
 fn target(health: postern_signaling::TargetHealth) -> TargetStatus {
     let (address, transport) = (health.remote.to_string(), health.transport.to_string());
     TargetStatus { address, transport, state: health.state.into(), why: health.why }
+}
+
+fn registration(health: postern_signaling::RegistrationHealth) -> RegistrationStatus {
+    let registrar = health.registrar.map(|address| address.to_string()).unwrap_or_default();
+    RegistrationStatus { registered: health.registered, registrar, left_s: health.left_s, why: health.why }
 }
 
 impl Switch {
@@ -31,6 +36,7 @@ impl Switch {
                 calls_max: trunk.calls_max,
                 state: state.into(),
                 targets: targets.into_iter().map(target).collect(),
+                registration: self.signaling.registration_health(now.instant, name).map(registration),
             }
         };
         Status {

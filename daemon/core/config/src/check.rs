@@ -26,8 +26,8 @@ pub(crate) struct Claims {
     pub uri_calls: Vec<(String, Span)>,
     /// Whether a realm takes registrations.
     pub registrations: bool,
-    /// Realm, source, trunk.
-    pub sources: Vec<(String, Prefix, String, Span)>,
+    /// Whose calls come from where.
+    pub sources: Vec<SourceClaim>,
     /// Realm, the trunk's numeric address.
     pub reached: Vec<(String, IpAddr, Span)>,
     /// Names of routes.
@@ -36,6 +36,26 @@ pub(crate) struct Claims {
     pub reach: Vec<(RouteFrom, String, Span)>,
     /// SIDs of accounts.
     pub sids: Vec<(AccountSid, Span)>,
+}
+
+/// A source of a trunk's calls.
+#[derive(Debug)]
+pub(crate) struct SourceClaim {
+    pub realm: String,
+    pub prefix: Prefix,
+    pub trunk: String,
+    /// What a call to us is addressed to when the trunk is registered with.
+    pub contact: Option<String>,
+    pub span: Span,
+}
+
+impl SourceClaim {
+    /// Whether nobody could tell whose of two trunks a call is. Those that are called at contacts of their own are told apart by these.
+    fn conflicts(&self, other: &Self) -> bool {
+        let overlap = other.prefix.contains(self.prefix.address) || self.prefix.contains(other.prefix.address);
+        let apart = self.contact.is_some() && other.contact.is_some() && self.contact != other.contact;
+        self.realm == other.realm && self.trunk != other.trunk && overlap && !apart
+    }
 }
 
 /// Compares them all.
@@ -113,14 +133,12 @@ fn media(r: &mut Reader<'_>, claims: &Claims) {
 }
 
 fn sources(r: &mut Reader<'_>, claims: &Claims) {
-    for (index, (realm, prefix, trunk, span)) in compared(r, &claims.sources, |(.., span)| *span).iter().enumerate() {
-        let overlapped = claims.sources[..index].iter().find(|(in_realm, other, of, _)| {
-            in_realm == realm && of != trunk && (other.contains(prefix.address) || prefix.contains(other.address))
-        });
-        if let Some((_, other, of, place)) = overlapped {
-            r.error(*span, format!("source {prefix} overlaps with {other} of trunk `{of}`"))
-                .hint("a call from there could be either trunk's: make the sources disjoint or use two realms")
-                .also(*place, "overlapped");
+    for (index, source) in compared(r, &claims.sources, |source| source.span).iter().enumerate() {
+        if let Some(other) = claims.sources[..index].iter().find(|other| source.conflicts(other)) {
+            let (prefix, of) = (other.prefix, &other.trunk);
+            r.error(source.span, format!("source {} overlaps with {prefix} of trunk `{of}`", source.prefix))
+                .hint("a call from there could be either trunk's: make the sources disjoint, use two realms, or register each with a `contact` of its own")
+                .also(other.span, "overlapped");
         }
     }
 }

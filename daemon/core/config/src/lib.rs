@@ -31,6 +31,7 @@ mod probe;
 mod reader;
 mod realm;
 mod recordings;
+mod register;
 mod route;
 mod seeing;
 mod source;
@@ -66,6 +67,7 @@ pub use self::{
     probe::Probe,
     realm::{Listener, Realm, RealmMedia, ServerTls},
     recordings::Recordings,
+    register::Register,
     route::{Route, RouteFrom},
     seeing::{Hep, Seeing, Trace},
     trunk::{Address, ClientTls, Credentials, Prefix, SrtpMode, Trunk},

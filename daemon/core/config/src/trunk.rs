@@ -11,10 +11,12 @@ use serde::{Serialize, Serializer, ser::SerializeMap};
 
 use crate::{
     certificate::{Authorities, Identity},
+    check::SourceClaim,
     dialog::{Rel100, SessionTimer},
     failover::Failover,
     probe::Probe,
     reader::{Fields, Reader},
+    register::Register,
     value::{SIP_PORT, SIPS_PORT},
     write,
 };
@@ -42,6 +44,8 @@ pub struct Trunk {
     pub failover: Failover,
     /// How its addresses are asked whether they live; none: calls find out.
     pub probe: Option<Probe>,
+    /// How we register with it; none: it knows where we are.
+    pub register: Option<Register>,
     /// Sources that are this trunk: addresses and prefixes. The numeric `address` is always one.
     pub sources: Vec<Prefix>,
     /// Credentials by which we answer its challenges.
@@ -204,6 +208,7 @@ impl Trunk {
             tls: None,
             failover: Failover::default(),
             probe: None,
+            register: None,
             sources: Vec::new(),
             credentials: None,
             demands: None,
@@ -244,6 +249,7 @@ impl Trunk {
         let numeric =
             addresses.iter().filter_map(|(address, span)| Some((address.host.parse::<IpAddr>().ok()?, *span)));
         let numeric: Vec<_> = numeric.collect();
+        let register = Register::read(r, f, addresses.first().map(|(address, _)| address.host.as_str()));
         let mut sources = f.prefixes(r, "sources");
         for (own, span) in &numeric {
             let own = Prefix::of(*own);
@@ -253,7 +259,14 @@ impl Trunk {
         }
         if let Some(realm) = &realm {
             for (prefix, span) in &sources {
-                r.claims.sources.push((realm.clone(), *prefix, name.to_owned(), *span));
+                let contact = register.as_ref().map(|register| register.contact.clone());
+                r.claims.sources.push(SourceClaim {
+                    realm: realm.clone(),
+                    prefix: *prefix,
+                    trunk: name.to_owned(),
+                    contact,
+                    span: *span,
+                });
             }
             for (own, span) in numeric {
                 r.claims.reached.push((realm.clone(), own, span));
@@ -277,6 +290,7 @@ impl Trunk {
             tls,
             failover: failover?,
             probe,
+            register,
             sources: sources.into_iter().map(|(prefix, _)| prefix).collect(),
             credentials,
             demands,

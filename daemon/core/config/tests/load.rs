@@ -195,6 +195,18 @@ fn each_mistake_is_told_at_its_place() {
             (3, 76),
             "an address that does not answer would be asked less often than one that does",
         ),
+        (
+            BASE,
+            "trunks: {t: {realm: carrier, address: 192.0.2.9, register: {user: \"a@b\"}}}",
+            (3, 67),
+            "not the user part of an address",
+        ),
+        (
+            BASE,
+            "trunks: {t: {realm: carrier, address: 192.0.2.9, register: {user: a, domain: \"a/b\"}}}",
+            (3, 78),
+            "not a domain",
+        ),
         // Files.
         (BASE, "users: {a: {password: {file: gone}}}", (3, 30), "`etc/gone` cannot be read: entity not found"),
         (
@@ -305,6 +317,23 @@ fn several_addresses_and_groups_read_back_the_same() {
     assert_eq!((config.groups["g"].trunks[0].priority, config.groups["g"].trunks[1].weight), (1, 1));
     let (again, _) = good(&config.to_yaml());
     assert_eq!((again.trunks, again.groups, again.routes), (config.trunks, config.groups, config.routes));
+}
+
+#[test]
+fn several_trunks_may_have_one_source_when_each_is_called_at_a_contact_of_its_own() {
+    let text = |contact: &str| {
+        format!(
+            "appliance: {{name: box}}\nrealms: {{r: {{signaling: 192.0.2.1}}}}\ntrunks:\n  \
+             one: {{realm: r, address: 192.0.2.9, credentials: {{username: u, password: p}}, register: {{user: one}}}}\n  \
+             two: {{realm: r, address: 192.0.2.9, credentials: {{username: u, password: p}}, register: {{user: two, contact: {contact}}}}}\n"
+        )
+    };
+    let (config, warnings) = good(&text("two"));
+    assert!(warnings.is_empty(), "{}", rendered(&warnings));
+    let register = config.trunks.values().next().unwrap().register.as_ref().unwrap();
+    assert_eq!((&*register.domain, &*register.contact), ("192.0.2.9", "one"));
+    let found = load("c.yaml", &text("one"), &NoFiles).unwrap_err();
+    assert!(rendered(&found).contains("overlaps with 192.0.2.9/32 of trunk `one`"), "{}", rendered(&found));
 }
 
 #[test]

@@ -533,6 +533,21 @@ facts! {
         /// Its addresses.
         targets: u64,
     }
+    /// We are registered with a trunk: for the first time, or again after it failed.
+    TrunkRegistered = "trunk.registered", "c81e62f5d3b94a07a9f0247be61d58c3", Notice {
+        /// The registrar's address.
+        registrar: String,
+        /// For how long, seconds; refreshed before.
+        expires_s: u64,
+    }
+    /// We could not register with a trunk, for a reason that was not told yet. Tried again and again; calls over the trunk go on.
+    TrunkRegistrationFailed = "trunk.registration_failed", "2f6a9c04be7d4d18b35c80a1e94f7d26", Error,
+        advice "Until it works, the trunk may not find us. Compare `credentials` and `register` with what the carrier wrote, and look at its answer in words." {
+        /// Why.
+        cause: Cause,
+        /// When it is tried again, seconds.
+        again_s: u64,
+    }
     /// A trunk lives again.
     TrunkUp = "trunk.up", "b4e9d27c5a0841f3bb6c7f1d39e8a250", Notice {
         /// The address that lives.

@@ -59,6 +59,8 @@ fn worded(fact: &Fact) -> String {
         Fact::TrunkTargetDown(f) => format!("{} is down after {}: {}", f.address, tries(f.fails), f.cause),
         Fact::TrunkTargetUp(f) => format!("{} is up again after {}", f.address, took(f.down_s * 1000)),
         Fact::TrunkDown(f) => format!("down: none of its {} answers; {}", count(f.targets, "target"), f.cause),
+        Fact::TrunkRegistered(f) => format!("registered with {} for {} s", f.registrar, f.expires_s),
+        Fact::TrunkRegistrationFailed(f) => format!("not registered: {}; again in {} s", f.cause, f.again_s),
         Fact::TrunkUp(f) => format!("up again by {} after {}", f.address, took(f.down_s * 1000)),
         // Never answered.
         Fact::LegEnded(f) if f.duration_ms == 0 => format!("{} by {}: {}", f.status, ended_by(f.by), f.cause),

@@ -84,7 +84,9 @@ impl Signaling {
         let Some(endpoint) = self.places.endpoint(flow).cloned() else { return };
         // A device that registered from exactly this address and port is itself, also when a trunk is at the same host.
         let device = endpoint.registrations && self.registrar.knows(flow);
-        let trunk = self.places.trunk_of(&endpoint.realm, flow).filter(|_| !device).cloned();
+        let called = request.uri();
+        let called = called.user().unwrap_or_default();
+        let trunk = self.places.trunk_called(&endpoint.realm, flow, called).filter(|_| !device).cloned();
         let tag = self.new_tag();
         match (&request.method, trunk) {
             (Method::Invite, Some(trunk)) => {

@@ -323,6 +323,7 @@ impl Signaling {
             self.lost_because = why.into();
             self.transactions.connection_lost(id);
         }
+        self.registered_over_lost(now, id);
         for user in connection.users {
             let changes = self.registrar.connection_lost(now, &user, id);
             self.tell_changes(&user, changes);
@@ -347,8 +348,9 @@ impl Signaling {
                 self.close(now, id, why);
             }
             None => {
-                let needed =
-                    !connection.users.is_empty() || self.sides.values().any(|side| side.flow.connection == Some(id));
+                let needed = !connection.users.is_empty()
+                    || self.registrations.holds_over(id)
+                    || self.sides.values().any(|side| side.flow.connection == Some(id));
                 if !needed {
                     return self.close(now, id, "idle");
                 }

@@ -165,7 +165,10 @@ impl Signaling {
     /// Sends one INVITE.
     fn launch(&mut self, now: Instant, dial: &Dial, mut way: Way) {
         let tag = self.new_tag();
-        let host = way.endpoint.advertised.ip().to_string();
+        // Where we are registered we are known by an address of the registrar's domain.
+        let registered = way.trunk.as_ref().and_then(|trunk| self.places.config.trunks.get(trunk)?.register.as_ref());
+        let host =
+            registered.map_or_else(|| way.endpoint.advertised.ip().to_string(), |register| register.domain.clone());
         let user = headers::tidy(&dial.from);
         // RFC 3323 4.1: a host that is nobody's.
         let shown = if user.eq_ignore_ascii_case(identity::ANONYMOUS) { "anonymous.invalid" } else { &host };
@@ -183,6 +186,9 @@ impl Signaling {
             .header(Name::Contact, &contact(way.endpoint.contact()))
             .header(Name::Allow, ALLOW)
             .header(Name::UserAgent, PRODUCT);
+        for route in way.trunk.iter().flat_map(|trunk| self.registrations.routes(trunk)) {
+            request = request.header(Name::Route, route);
+        }
         let rules = Rules::of(&self.places.config, way.trunk.as_ref(), &way.endpoint.realm);
         if !rules.supported().is_empty() {
             request = request.header(Name::Supported, rules.supported());
@@ -408,14 +414,12 @@ impl Signaling {
         if calling.tries >= TRIES_MAX {
             return false;
         }
-        let again = calling.tries > 0;
         let Some(invite) = authorized(
             &calling.invite,
             response,
             credentials,
             (side.advertised, &branch, cnonce),
             calling.invite.headers.cseq().map_or(1, |cseq| cseq.number) + 1,
-            again,
         ) else {
             return false;
         };
@@ -541,11 +545,11 @@ pub(crate) fn authorized(
     (username, password): &(Box<str>, Secret<String>),
     (advertised, branch, cnonce): (SentBy, &str, u64),
     cseq: u32,
-    again: bool,
 ) -> Option<postern_sip::Request> {
     let credentials = digest::Credentials { username, password };
     let values =
-        digest::answer(response, request.method.as_str(), request.uri_str(), credentials, cnonce, again).ok()?;
+        digest::answer(response, request.method.as_str(), request.uri_str(), credentials, cnonce, &request.headers)
+            .ok()?;
     // Each challenge replaces the credentials of its kind; those for a proxy stay when the server behind it asks.
     let replaced: Vec<Name> = values.iter().map(|(name, _)| *name).collect();
     let mut retry = RequestBuilder::retry(request, advertised, branch, cseq, &replaced);

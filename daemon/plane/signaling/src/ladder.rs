@@ -257,7 +257,7 @@ impl Signaling {
 }
 
 /// `Retry-After: 120 (maintenance);duration=60` (RFC 3261 20.33): its seconds.
-fn retry_after(response: &Response) -> Option<Duration> {
+pub(crate) fn retry_after(response: &Response) -> Option<Duration> {
     let value = response.headers.first(Name::RetryAfter)?.trim_start();
     let digits = value.find(|c: char| !c.is_ascii_digit()).unwrap_or(value.len());
     value[..digits].parse().ok().map(Duration::from_secs)

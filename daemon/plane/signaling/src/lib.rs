@@ -15,6 +15,7 @@
 //! | `dialed` | a leg that goes out, until its answer: forks, challenges, CANCEL |
 //! | `ladder` | which address of a trunk or name is tried, and when the next |
 //! | `probe` | whether an address of a trunk lives, by OPTIONS |
+//! | `registering` | our own registrations with trunks |
 //! | `names` | what names mean now, by RFC 3263 |
 //! | `targets` | what is remembered of the addresses of trunks |
 //! | `early` | what is said before the answer: reliable responses, early dialogs |
@@ -44,6 +45,7 @@ mod output;
 mod places;
 mod probe;
 mod refresh;
+mod registering;
 mod registrar;
 mod rules;
 mod session;
@@ -72,11 +74,13 @@ use postern_types::{Cause, Now, Secret, Transport, TrunkName, UserName, leg::Leg
 use rand::{RngExt, rngs::StdRng};
 
 pub use output::{Connect, ConnectionCommand, ConnectionEvent, Counters, Output, TargetHealth};
+pub use registering::RegistrationHealth;
 
 use connections::Connections;
 use legs::Legs;
 use names::Search;
 use places::Places;
+use registering::Registrations;
 use registrar::Registrar;
 use side::{Side, Tag};
 use targets::{Target, Targets};
@@ -94,6 +98,7 @@ pub struct Signaling {
     registrar: Registrar,
     /// OPTIONS are answered 503, so that trunks which probe us send their calls elsewhere.
     draining: bool,
+    registrations: Registrations,
     targets: Targets,
     legs: Legs,
     sides: HashMap<Tag, Side>,
@@ -141,9 +146,13 @@ enum Client {
     Bye(Option<Box<Retry>>),
     /// OPTIONS to an address of a trunk.
     Probe(TrunkName, Target),
+    /// REGISTER with a trunk.
+    Register(TrunkName),
+    /// The same, to take a registration back: as for a BYE.
+    Unregister(Option<Box<Retry>>),
 }
 
-/// What it takes to send a BYE again after its session is forgotten.
+/// What it takes to send a BYE, or the end of a registration, again after what it was for is forgotten.
 #[derive(Debug)]
 struct Retry {
     flow: Flow,
@@ -164,6 +173,7 @@ impl Signaling {
             places: Places::new(config),
             registrar: Registrar::default(),
             draining: false,
+            registrations: Registrations::default(),
             targets,
             legs: Legs::default(),
             sides: HashMap::new(),
@@ -188,6 +198,7 @@ impl Signaling {
         };
         plane.arm_probes(now);
         plane.arm_names(now);
+        plane.arm_registrations(now);
         plane
     }
 
@@ -202,6 +213,7 @@ impl Signaling {
         self.places = Places::new(config);
         self.arm_probes(now);
         self.arm_names(now);
+        self.arm_registrations(now);
         let users = &self.places.config.users;
         let mut gone: Vec<_> = self.registrar.users().filter(|user| !users.contains_key(*user)).cloned().collect();
         // The same inputs must give the same outputs, whatever the order of a hash table.
@@ -269,6 +281,7 @@ impl Signaling {
                 Timer::NoAnswer(leg) => self.no_answer(now.instant, leg),
                 Timer::Silent(leg, attempt) => self.on_silence(now.instant, leg, attempt),
                 Timer::Probe(trunk, target) => self.probe_due(now.instant, &trunk, target),
+                Timer::Register(trunk) => self.registration_due(now.instant, &trunk),
                 Timer::Name(trunk, host) => self.name_due(now.instant, trunk, host),
                 Timer::Rested(trunk) => self.look_at_trunk(now.instant, &trunk),
                 Timer::Answer(tag) => self.repeat_answer(now.instant, tag),
@@ -385,7 +398,7 @@ impl Signaling {
             Some(&Client::Refresh(tag)) => self.on_refresh_response(now, key, tag, &response),
             Some(Client::Bye(_)) if !response.is_provisional() => {
                 if let Some(Client::Bye(Some(retry))) = self.clients.remove(&key) {
-                    self.bye_again(now, *retry, &response);
+                    self.once_more(now, *retry, &response, Client::Bye(None));
                 }
             }
             Some(Client::Prack) if !response.is_provisional() => drop(self.clients.remove(&key)),
@@ -394,7 +407,18 @@ impl Signaling {
                     self.probe_answered(now, &trunk, target, &response);
                 }
             }
-            Some(Client::Bye(_) | Client::Prack | Client::Probe(..)) | None => {}
+            Some(Client::Register(_)) if !response.is_provisional() => {
+                if let Some(Client::Register(trunk)) = self.clients.remove(&key) {
+                    self.register_answered(now, key, &trunk, &response);
+                }
+            }
+            Some(Client::Unregister(_)) if !response.is_provisional() => {
+                if let Some(Client::Unregister(Some(retry))) = self.clients.remove(&key) {
+                    self.once_more(now, *retry, &response, Client::Unregister(None));
+                }
+            }
+            Some(Client::Bye(_) | Client::Prack | Client::Probe(..) | Client::Register(_) | Client::Unregister(_))
+            | None => {}
         }
     }
 
@@ -406,7 +430,9 @@ impl Signaling {
             Some(Client::Probe(trunk, target)) => {
                 self.probe_failed(now, &trunk, target, Cause::new(408, "no answer to OPTIONS"));
             }
-            Some(Client::Bye(_) | Client::Prack) | None => {}
+            // It was given up long before.
+            Some(Client::Register(_)) => {}
+            Some(Client::Bye(_) | Client::Prack | Client::Unregister(_)) | None => {}
         }
     }
 
@@ -420,7 +446,8 @@ impl Signaling {
                 let cause = Cause::new(503, format!("cannot be reached by {}: {why}", target.transport));
                 self.probe_failed(now, &trunk, target, cause);
             }
-            Some(Client::Bye(_) | Client::Prack) | None => {}
+            Some(Client::Register(trunk)) => self.register_failed(now, key, &trunk, &why),
+            Some(Client::Bye(_) | Client::Prack | Client::Unregister(_)) | None => {}
         }
     }
 

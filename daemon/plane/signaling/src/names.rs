@@ -104,6 +104,7 @@ impl Signaling {
             self.places.learned = self.targets.sources(&self.places.config);
         }
         self.arm_probe(now, trunk);
+        self.register_at_last(now, trunk);
     }
 
     /// Looks up the names of trunks that are new.

@@ -24,7 +24,7 @@ use crate::{
     identity::{self, Caller},
     legs::{LEGS_MAX, Leg},
     places::Endpoint,
-    refresh,
+    refresh, registering,
     rules::Rules,
     side::{OfferAnswer, OfferedSide, OurDescription, Session, Side, State, Tag, Unacked},
     timers::Timer,
@@ -78,7 +78,10 @@ impl Signaling {
             realm: endpoint.realm.clone(),
             from,
             from_name,
-            to: headers::user_of(&request.uri()),
+            to: match &who {
+                Who::Trunk(trunk) => registering::called(&self.places.config, trunk, &request),
+                Who::User(_) => headers::user_of(&request.uri()),
+            },
             identity,
             max_forwards: match request.headers.number(Name::MaxForwards) {
                 Some(Ok(left)) => left.min(FORWARDS_MAX.into()) as u8,

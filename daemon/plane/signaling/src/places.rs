@@ -107,6 +107,21 @@ impl Places {
         here.find(|e| e.transport == transport).or(any)
     }
 
+    /// The same for a call to `called`: of several trunks at one source the one that is registered with this contact.
+    pub(crate) fn trunk_called(&self, realm: &RealmName, flow: Flow, called: &str) -> Option<&TrunkName> {
+        let first = self.trunk_of(realm, flow)?;
+        let is_it = |name: &TrunkName, needs: bool| {
+            let register = self.config.trunks.get(name).and_then(|trunk| trunk.register.as_ref());
+            (flow.transport.is_secure() || !needs) && register.is_some_and(|register| register.contact == called)
+        };
+        let source = flow.remote.ip();
+        let written = self.sources.iter().filter(|s| s.realm == *realm && s.prefix.contains(source));
+        let learned = self.learned.get(&source.to_canonical()).into_iter().flatten();
+        let learned = learned.filter(|learned| learned.realm == *realm).map(|learned| (&learned.trunk, learned.secure));
+        let mut all = written.map(|source| (&source.trunk, source.secure)).chain(learned);
+        Some(all.find(|(name, needs)| is_it(name, *needs)).map_or(first, |(name, _)| name))
+    }
+
     /// The trunk that a flow's source in a realm is.
     pub(crate) fn trunk_of(&self, realm: &RealmName, flow: Flow) -> Option<&TrunkName> {
         let (source, secure) = (flow.remote.ip(), flow.transport.is_secure());

@@ -346,8 +346,7 @@ impl Signaling {
                 refresh.tries += 1;
                 side.credentials.as_ref().and_then(|credentials| {
                     let cseq = session.dialog.next_cseq();
-                    let again = refresh.tries > 1;
-                    authorized(&refresh.request, response, credentials, (advertised, &branch, cnonce), cseq, again)
+                    authorized(&refresh.request, response, credentials, (advertised, &branch, cnonce), cseq)
                 })
             }
             422 if refresh.raises < RAISES_MAX => {

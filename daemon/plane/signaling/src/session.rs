@@ -153,16 +153,16 @@ impl Signaling {
         self.request(now, to, request, Client::Bye(retry));
     }
 
-    /// A BYE was challenged: once more, with credentials.
-    pub(crate) fn bye_again(&mut self, now: Instant, retry: Retry, response: &Response) {
+    /// A BYE, or the end of a registration, was challenged: once more, with credentials.
+    pub(crate) fn once_more(&mut self, now: Instant, retry: Retry, response: &Response, what: Client) {
         if !matches!(response.status, 401 | 407) {
             return;
         }
         let (branch, cnonce) = (self.new_branch(), self.random());
         let Retry { flow, advertised, request, credentials } = retry;
         let cseq = request.headers.cseq().map_or(1, |cseq| cseq.number + 1);
-        if let Some(bye) = authorized(&request, response, &credentials, (advertised, &branch, cnonce), cseq, false) {
-            self.request(now, flow, bye, Client::Bye(None));
+        if let Some(again) = authorized(&request, response, &credentials, (advertised, &branch, cnonce), cseq) {
+            self.request(now, flow, again, what);
         }
     }
 
@@ -469,8 +469,7 @@ impl Signaling {
             return false;
         }
         let cseq = session.dialog.next_cseq();
-        let again = *tries > 0;
-        let retry = authorized(invite, response, credentials, (advertised, &branch, cnonce), cseq, again);
+        let retry = authorized(invite, response, credentials, (advertised, &branch, cnonce), cseq);
         let Some(retry) = retry else { return false };
         *tries += 1;
         *invite = retry.clone();

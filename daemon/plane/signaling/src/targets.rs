@@ -121,14 +121,15 @@ impl Targets {
         self.of.get(trunk).and_then(|of| of.names.get(host)).is_some_and(|due| *due <= now)
     }
 
-    /// The addresses that names of trunks have now: calls from them are the trunk's. Of two trunks with one address the first by name.
+    /// The addresses that names of trunks have now: calls from them are the trunk's. Of two trunks with one address the first by name, but
+    /// for calls to the contact that the other is registered with.
     pub(crate) fn sources(&self, config: &Config) -> HashMap<IpAddr, Vec<Learned>> {
         let mut sources: HashMap<IpAddr, Vec<Learned>> = HashMap::new();
         for (name, of) in &self.of {
             let Some(trunk) = config.trunks.get(name) else { continue };
             for known in of.known.iter().filter(|known| of.names.contains_key(&known.host)) {
                 let at = sources.entry(known.target.remote.ip()).or_default();
-                if !at.iter().any(|learned| learned.realm == trunk.realm) {
+                if !at.iter().any(|learned| learned.trunk == *name) {
                     let secure = trunk.transport.is_some_and(Transport::is_secure);
                     at.push(Learned { realm: trunk.realm.clone(), trunk: name.clone(), secure });
                 }
@@ -140,6 +141,12 @@ impl Targets {
     /// Whether a target is to be tried in its turn; one that nobody knows is.
     pub(crate) fn is_fit(&self, now: Instant, trunk: &TrunkName, target: Target) -> bool {
         self.get(trunk, target).is_none_or(|known| known.is_fit(now))
+    }
+
+    /// The first that is fit, or with none the first.
+    pub(crate) fn best(&self, now: Instant, trunk: &TrunkName) -> Option<Target> {
+        let known = &self.of.get(trunk)?.known;
+        known.iter().find(|known| known.is_fit(now)).or(known.first()).map(|known| known.target)
     }
 
     pub(crate) fn get(&self, trunk: &TrunkName, target: Target) -> Option<&Known> {

@@ -9,6 +9,7 @@ mod incoming;
 mod names;
 mod probing;
 mod registering;
+mod registration;
 mod sessions;
 mod strangers;
 mod streams;
@@ -34,7 +35,7 @@ use rand::{SeedableRng, rngs::StdRng};
 
 use postern_sip::transaction::Flow;
 
-use crate::{Connect, ConnectionCommand, ConnectionEvent, Output, Signaling};
+use crate::{Connect, ConnectionCommand, ConnectionEvent, Output, RegistrationHealth, Signaling};
 
 /// Our endpoint towards carriers, advertised as 203.0.113.1.
 pub(crate) const OUTER: &str = "10.0.0.1:5060";

@@ -22,6 +22,8 @@ pub(crate) enum Timer {
     Rested(TrunkName),
     /// A target of this trunk is to be asked whether it lives, or did not answer in time.
     Probe(TrunkName, Target),
+    /// A registration with this trunk is to be made or made again, or was not answered in time.
+    Register(TrunkName),
     /// A host of this trunk is to be looked up again.
     Name(TrunkName, Box<str>),
     /// Repeat a 2xx that was not acknowledged, or give up.

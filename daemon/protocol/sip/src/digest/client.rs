@@ -7,7 +7,7 @@ use postern_types::Secret;
 use super::{Algorithm, AuthHeader, Proof, header::challenges};
 use crate::{
     build::quoted,
-    message::{Name, Response},
+    message::{Headers, Name, Response},
 };
 
 /// Who we are to a server.
@@ -24,7 +24,7 @@ pub struct Credentials<'a> {
 pub enum Unanswerable {
     /// No Digest challenge with an algorithm and qop that we know.
     NoChallenge,
-    /// These credentials were refused: the request had an answer already, and the nonce is not merely stale.
+    /// These credentials were refused: the request had an answer for each realm that asks, and no nonce is merely stale.
     Refused,
 }
 
@@ -40,14 +40,14 @@ impl fmt::Display for Unanswerable {
 impl std::error::Error for Unanswerable {}
 
 /// Headers to put into the next try of a request that got 401 or 407: Authorization or Proxy-Authorization for each realm.
-/// `uri` is its Request-URI; `cnonce` must be random; `again` says that the request carried an answer of ours already.
+/// `uri` is its Request-URI and `sent` its headers, which may carry answers of ours already; `cnonce` must be random.
 pub fn answer(
     response: &Response,
     method: &str,
     uri: &str,
     credentials: Credentials<'_>,
     cnonce: u64,
-    again: bool,
+    sent: &Headers,
 ) -> Result<Vec<(Name, String)>, Unanswerable> {
     // The strongest of each realm; RFC 8760 2.4 has the server's order, but a weak one first is a downgrade.
     let mut best: Vec<(Name, String, Algorithm, AuthHeader<'_>)> = Vec::new();
@@ -65,7 +65,9 @@ pub fn answer(
         return Err(Unanswerable::NoChallenge);
     }
     let stale = |c: &AuthHeader<'_>| c.param("stale").is_some_and(|stale| stale.eq_ignore_ascii_case("true"));
-    if again && !best.iter().any(|(.., challenge)| stale(challenge)) {
+    // A proxy that let the request pass and the server behind it ask one after the other, each for the first time.
+    let is_new = |name: Name, realm: &str| !sent.all(answering(name)).any(|value| is_for(value, realm));
+    if !best.iter().any(|(name, realm, _, challenge)| stale(challenge) || is_new(*name, realm)) {
         return Err(Unanswerable::Refused);
     }
     let cnonce = format!("{cnonce:016x}");
@@ -97,10 +99,18 @@ pub fn answer(
         if let Some(opaque) = challenge.param("opaque") {
             value.push_str(&format!(", opaque={}", quoted(&opaque)));
         }
-        let header = if name == Name::ProxyAuthenticate { Name::ProxyAuthorization } else { Name::Authorization };
-        (header, value)
+        (answering(name), value)
     };
     Ok(best.into_iter().map(authorize).collect())
+}
+
+/// The header that answers a challenge.
+fn answering(challenge: Name) -> Name {
+    if challenge == Name::ProxyAuthenticate { Name::ProxyAuthorization } else { Name::Authorization }
+}
+
+fn is_for(authorization: &str, realm: &str) -> bool {
+    AuthHeader::parse(authorization).is_ok_and(|sent| sent.param("realm").is_some_and(|of| of == realm))
 }
 
 fn knows_qop(challenge: &AuthHeader<'_>) -> bool {

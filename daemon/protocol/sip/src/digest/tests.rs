@@ -89,7 +89,7 @@ fn challenged(values: &[String]) -> Response {
 fn authorize(values: &[String], password: &str) -> Vec<(Name, String)> {
     let password = Secret::new(password.to_owned());
     let credentials = Credentials { username: "alice", password: &password };
-    answer(&challenged(values), "REGISTER", "sip:example.com", credentials, 5, false).unwrap()
+    answer(&challenged(values), "REGISTER", "sip:example.com", credentials, 5, &register(&[]).headers).unwrap()
 }
 
 fn check(server: &mut Challenger, now: UnixMicros, headers: &[(Name, String)]) -> Verdict {
@@ -209,15 +209,23 @@ fn each_realm_gets_an_answer_and_what_is_unknown_none() {
         .build();
     let password = Secret::new("x".to_owned());
     let credentials = Credentials { username: "al\"ice", password: &password };
-    let headers = answer(&response, "REGISTER", "sip:h", credentials, 1, false).unwrap();
+    let headers = answer(&response, "REGISTER", "sip:h", credentials, 1, &request.headers).unwrap();
     assert_eq!(headers.len(), 2);
     assert!(headers.iter().all(|(name, _)| *name == Name::ProxyAuthorization));
     assert!(headers[0].1.contains("opaque=\"o\"") && headers[0].1.contains("username=\"al\\\"ice\""));
     assert!(!headers[1].1.contains("qop"), "RFC 2069");
-    let again = answer(&response, "REGISTER", "sip:h", credentials, 1, true);
+    let sent = register(&headers).headers;
+    let again = answer(&response, "REGISTER", "sip:h", credentials, 1, &sent);
     assert_eq!(again, Err(Unanswerable::Refused));
+    let server = challenged(&["Digest realm=\"p\", nonce=\"4\"".to_owned()]);
+    let behind = answer(&server, "REGISTER", "sip:h", credentials, 1, &sent).unwrap();
+    assert_eq!(behind[0].0, Name::Authorization, "the proxy let it pass, and now the server asks for the first time");
+    let stale = challenged(&["Digest realm=\"p\", nonce=\"5\", stale=TRUE".to_owned()]);
+    assert!(answer(&stale, "REGISTER", "sip:h", credentials, 1, &register(&behind).headers).is_ok());
+    let refused = answer(&server, "REGISTER", "sip:h", credentials, 1, &register(&behind).headers);
+    assert_eq!(refused, Err(Unanswerable::Refused));
     let unknown = challenged(&["Digest realm=\"z\", nonce=\"3\", qop=\"auth-int\"".to_owned()]);
-    assert_eq!(answer(&unknown, "REGISTER", "sip:h", credentials, 1, false), Err(Unanswerable::NoChallenge));
+    assert_eq!(answer(&unknown, "REGISTER", "sip:h", credentials, 1, &request.headers), Err(Unanswerable::NoChallenge));
     Message::parse(&register(&headers).wire()).unwrap();
 }
 

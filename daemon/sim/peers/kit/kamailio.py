@@ -1,0 +1,79 @@
+"""A real registrar: Kamailio, its locations in memory, which calls whoever is registered."""
+
+import shutil
+import subprocess
+from pathlib import Path
+
+from .process import Child
+from .wait import until
+
+REALM, USER, PASSWORD = "carrier.test", "customer-17", "kamailio-secret-8"
+
+SCORE = """
+listen=udp:{address}:5060
+children=2
+auto_aliases=no
+log_stderror=yes
+debug=1
+mpath="{modules}"
+loadmodule "tm.so"
+loadmodule "sl.so"
+loadmodule "pv.so"
+loadmodule "textops.so"
+loadmodule "siputils.so"
+loadmodule "usrloc.so"
+loadmodule "registrar.so"
+loadmodule "auth.so"
+loadmodule "ctl.so"
+modparam("usrloc", "db_mode", 0)
+modparam("registrar", "max_expires", 90)
+modparam("auth", "nonce_count", 1)
+modparam("auth", "qop", "auth")
+modparam("ctl", "binrpc", "unix:{socket}")
+request_route {{
+    if (is_method("REGISTER")) {{
+        if (!pv_www_authenticate("{realm}", "{password}", "0") || $au != "{user}") {{
+            www_challenge("{realm}", "1");
+            exit;
+        }}
+        consume_credentials();
+        save("location");
+        exit;
+    }}
+    if (is_method("INVITE") && !has_totag()) {{
+        # Whatever was dialed is this customer's.
+        $ru = "sip:{user}@{realm}";
+        if (!lookup("location")) {{
+            sl_send_reply("480", "Not registered");
+            exit;
+        }}
+    }}
+    t_relay();
+}}
+"""
+
+
+class Kamailio:
+    def __init__(self, folder, address):
+        self.folder = Path(folder) / "kamailio"
+        self.folder.mkdir()
+        self.socket = self.folder / "ctl"
+        binary = shutil.which("kamailio") or "/usr/sbin/kamailio"
+        modules = next(Path("/usr/lib").glob("*/kamailio/modules"))
+        score = SCORE.format(address=address, modules=modules, socket=self.socket, realm=REALM, user=USER, password=PASSWORD)
+        file = self.folder / "kamailio.cfg"
+        file.write_text(score)
+        self.child = Child("kamailio", [binary, "-f", file, "-DD", "-E", "-m", "16", "-M", "8", "-Y", self.folder, "-P", self.folder / "pid", "-w", self.folder], self.folder)
+        until("kamailio to answer", lambda: self.socket.exists() and "kamailio" in self._ask("core.version").lower())
+
+    def _ask(self, *words):
+        command = [shutil.which("kamcmd") or "/usr/sbin/kamcmd", "-s", f"unix:{self.socket}", *words]
+        done = subprocess.run(command, capture_output=True, text=True, timeout=10, stdin=subprocess.DEVNULL)
+        return done.stdout + done.stderr
+
+    def locations(self):
+        """What is registered, as Kamailio tells it."""
+        return self._ask("ul.dump")
+
+    def stop(self):
+        self.child.stop()
