@@ -2,6 +2,7 @@
 
 use std::net::SocketAddr;
 
+use postern_config::Dtmf;
 use postern_facts as facts;
 use postern_types::{
     CallSid, Cause, EndedBy, Now,
@@ -142,7 +143,9 @@ impl Call {
     pub fn join(&mut self, cx: &mut Context, now: Now, child: CallSid, status: u16) -> Result<(), Cause> {
         let Some(other) = self.leg(child) else { return Err(Cause::NORMAL) };
         let wanted = other.agreed.clone();
-        let events = other.theirs.as_ref().is_some_and(|theirs| theirs.telephone_event.is_some());
+        // To one that is told by INFO digits of the stream go on, converted.
+        let events = other.policy.dtmf == Dtmf::Info
+            || other.theirs.as_ref().is_some_and(|theirs| theirs.telephone_event.is_some());
         let first = self.sid;
         let Some(leg) = self.leg_mut(first) else { return Err(Cause::NORMAL) };
         let told = leg.answered.is_some();

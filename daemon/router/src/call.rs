@@ -17,6 +17,7 @@ use crate::{
     context::Context,
     cookies::Jar,
     dial::{Dialing, own_number},
+    digits::{Digits, Via},
     keys::Keys,
     leg::{End, Leg, Origin, Stream},
     negotiate::Policy,
@@ -33,18 +34,6 @@ const CLOSING_MAX: Duration = Duration::from_secs(3);
 pub const OPENING_MAX: Duration = Duration::from_secs(5);
 /// How long signaling may take to end a leg that we hung up: more than its slowest timer (RFC 3261 Timer B, 32 s).
 const HANGUP_MAX: Duration = Duration::from_secs(40);
-/// A digit that comes by RFC 4733 and by INFO within this time was pressed once.
-const SAME_DIGIT: Duration = Duration::from_millis(500);
-
-/// How a digit travelled.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Via {
-    /// In the stream.
-    Rtp,
-    /// In signaling.
-    Info,
-}
-
 /// One call.
 pub struct Call {
     /// Its first leg.
@@ -76,7 +65,7 @@ pub struct Call {
     pub ended: bool,
     /// Where the router's timer table has it.
     pub timer: Option<Instant>,
-    last_digit: Option<(char, Via, Instant)>,
+    pub digits: Digits,
 }
 
 impl Call {
@@ -161,7 +150,7 @@ impl Call {
             released: None,
             ended: false,
             timer: None,
-            last_digit: None,
+            digits: Digits::default(),
         }
     }
 
@@ -227,7 +216,7 @@ impl Call {
             LegEvent::ReofferAnswered { answer, .. } => self.on_reoffer_answered(cx, now, sid, *answer),
             LegEvent::ReofferFailed { cause, .. } => self.on_reoffer_failed(cx, now, sid, cause),
             LegEvent::Refreshed { theirs, .. } => self.on_refreshed(cx, sid, &theirs),
-            LegEvent::Digit { digit, .. } => self.on_digit(cx, now, sid, digit, Via::Info, 0),
+            LegEvent::Digit { digit, duration_ms, .. } => self.on_digit(cx, now, sid, digit, Via::Info, duration_ms),
         }
     }
 
@@ -334,6 +323,7 @@ impl Call {
         for sid in unopened {
             self.on_open_failed(cx, now, sid, "the media plane did not answer".into());
         }
+        self.digit_timeout(cx, now);
         self.dial_timeout(cx, now);
         self.session_timeout(cx, now);
         self.callback_timeout(cx, now);
@@ -354,6 +344,7 @@ impl Call {
             self.session.as_ref().and_then(|session| session.deadline()),
             self.callbacks.next_deadline(),
             self.recording_deadline(),
+            self.digits.next_deadline(),
         ];
         legs.chain(plans).flatten().min()
     }
@@ -452,29 +443,6 @@ impl Call {
             }
         } else {
             self.branch_ended(cx, now, sid, by, cause);
-        }
-    }
-
-    fn on_digit(&mut self, cx: &mut Context, now: Now, sid: CallSid, digit: char, via: Via, duration_ms: u32) {
-        if !self.leg(sid).is_some_and(Leg::is_live) {
-            return;
-        }
-        if sid == self.sid {
-            let doubled = self.last_digit.is_some_and(|(last, by, at)| {
-                last == digit && by != via && now.instant.saturating_duration_since(at) < SAME_DIGIT
-            });
-            if doubled {
-                // Told once more by the other way; a third one would be a new press.
-                self.last_digit = None;
-                return;
-            }
-            self.last_digit = Some((digit, via, now.instant));
-        }
-        let word = if via == Via::Rtp { "rfc4733" } else { "info" };
-        self.tell(cx, sid, facts::DigitReceived { via: word.into(), duration_ms });
-        if sid == self.sid {
-            self.dial_digit(cx, now, digit);
-            self.session_digit(cx, now, digit);
         }
     }
 

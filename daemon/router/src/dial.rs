@@ -7,7 +7,7 @@
 
 use std::time::{Duration, Instant};
 
-use postern_config::Config;
+use postern_config::{Config, Dtmf};
 use postern_facts as facts;
 use postern_types::{
     CallSid, Cause, EndedBy, Now, RecordingSid, Sid,
@@ -252,12 +252,17 @@ impl Call {
         }
         // What the first leg has is offered first; if the other has none of it, the media plane converts.
         let theirs = if formats.is_empty() { first.candidates() } else { formats };
-        let formats = negotiate::offer(&policy, &theirs, first.telephone_event());
+        let telephone_event = match (policy.dtmf, first.policy.dtmf) {
+            (Dtmf::Info, _) => None,
+            // Its digits by INFO are said to the other party in the stream.
+            (Dtmf::Rfc4733, Dtmf::Info) => negotiate::event_beside(&theirs),
+            (Dtmf::Rfc4733, Dtmf::Rfc4733) => first.telephone_event(),
+        };
+        let formats = negotiate::offer(&policy, &theirs, telephone_event);
         if formats.is_empty() {
             return Err(refuse(488, "the two parties have no codec in common"));
         }
         let sid = CallSid::random(&mut cx.rng);
-        let telephone_event = first.telephone_event();
         let ptime_ms = first.theirs.as_ref().map_or(20, |theirs| theirs.ptime_ms);
         let direction = first.theirs.as_ref().map_or(Direction::SendRecv, |theirs| theirs.direction);
         let (account, parent) = (first.account, first.sid);

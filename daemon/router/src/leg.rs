@@ -2,6 +2,7 @@
 
 use std::{net::SocketAddr, time::Instant};
 
+use postern_config::Dtmf;
 use postern_facts::{CallRecord, Subject};
 use postern_types::{
     AccountSid, CallSid, Cause, EndedBy, Now, RealmName, UnixMicros,
@@ -195,9 +196,10 @@ impl Leg {
         self.theirs.as_ref().map(|theirs| self.policy.allow(&theirs.formats)).unwrap_or_default()
     }
 
-    /// Its telephone-event payload type; ours when it described nothing yet.
+    /// Its telephone-event payload type; ours when it described nothing yet. None for one that is told by INFO.
     pub fn telephone_event(&self) -> Option<u8> {
         match &self.theirs {
+            _ if self.policy.dtmf == Dtmf::Info => None,
             Some(theirs) => theirs.telephone_event,
             None => Some(negotiate::TELEPHONE_EVENT),
         }

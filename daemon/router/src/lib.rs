@@ -16,6 +16,7 @@ mod callback;
 mod context;
 mod cookies;
 mod dial;
+mod digits;
 mod keys;
 mod leg;
 mod negotiate;

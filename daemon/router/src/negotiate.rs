@@ -2,7 +2,7 @@
 
 use std::net::{IpAddr, SocketAddr};
 
-use postern_config::{Config, SrtpMode};
+use postern_config::{Config, Dtmf, SrtpMode};
 use postern_types::{
     Cause, RealmName, Secret,
     leg::{Party, Target},
@@ -25,18 +25,22 @@ pub struct Policy {
     pub srtp: SrtpMode,
     /// Whose audio is taken for the party's.
     pub latching: Latching,
+    /// How digits are told.
+    pub dtmf: Dtmf,
 }
 
 impl Policy {
     /// That of a trunk, a user, or the default for anybody else.
     pub fn of(config: &Config, party: &Party) -> Self {
         let found = match party {
-            Party::Trunk { trunk } => config.trunks.get(trunk).map(|t| (t.codecs.clone(), t.srtp, t.latching)),
-            Party::User { user } => config.users.get(user).map(|u| (u.codecs.clone(), u.srtp, Latching::Window)),
+            Party::Trunk { trunk } => config.trunks.get(trunk).map(|t| (t.codecs.clone(), t.srtp, t.latching, t.dtmf)),
+            Party::User { user } => {
+                config.users.get(user).map(|u| (u.codecs.clone(), u.srtp, Latching::Window, u.dtmf))
+            }
             Party::Uri { .. } => None,
         };
-        let (codecs, srtp, latching) = found.unwrap_or_default();
-        Self { codecs, srtp, latching }
+        let (codecs, srtp, latching, dtmf) = found.unwrap_or_default();
+        Self { codecs, srtp, latching, dtmf }
     }
 
     /// The formats that are allowed, the preferred first.
@@ -148,6 +152,12 @@ pub fn offer(policy: &Policy, theirs: &[Format], telephone_event: Option<u8>) ->
         formats.push(format);
     }
     formats
+}
+
+/// A payload type for telephone-event beside these formats.
+pub fn event_beside(formats: &[Format]) -> Option<u8> {
+    let is_free = |pt: &u8| !formats.iter().any(|format| format.payload_type == *pt);
+    std::iter::once(TELEPHONE_EVENT).chain(96..=127).find(is_free)
 }
 
 /// The format in which a party that has `theirs` talks with one that has only `wanted`, none of them in common: the media plane converts. The first that

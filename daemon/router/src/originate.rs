@@ -76,7 +76,7 @@ pub fn create(cx: &mut Context, now: Now, account: AccountSid, wanted: CreateCal
     leg.origin = Origin::Api;
     leg.from = wanted.from.clone();
     leg.keys.make_offer(&leg.policy, &mut cx.rng);
-    let offer = Call::describe(&leg, formats, Some(negotiate::TELEPHONE_EVENT), Direction::SendRecv);
+    let offer = Call::describe(&leg, formats, leg.telephone_event(), Direction::SendRecv);
     let (from_name, headers) = ("".into(), vec![]);
     // An account vouches for the caller that it names.
     let identity = CallerIdentity { asserted: from.clone(), ..CallerIdentity::default() };

@@ -1,7 +1,10 @@
 """Dialogs as carriers and PBXs keep them, each test after its row of what a border controller is held to."""
 
+import re
+
 from kit import sip, sipp
-from kit.talk import description, reply
+from kit.talk import Voice, description, reply
+from kit.wait import until
 
 OFFER = sipp.sdp()
 TIMER = "Supported: timer"
@@ -129,3 +132,63 @@ def test_row_1_a_trunk_that_is_not_trusted_is_not_believed(world):
     invite, _ = identified(world, "zeta")
     assert "+15550111" not in invite and "+15550122" not in invite
     assert sip.header(invite, "P-Asserted-Identity") is None and sip.header(invite, "Diversion") is None
+
+
+def events_in(found):
+    """(code, end) of the telephone-event packets among what a socket got, each event's end once."""
+    ends = {(packet[4:8], packet[12]) for packet in found if packet[1] & 0x7F == 101 and packet[13] & 0x80}
+    return sorted(code for _, code in ends)
+
+
+def test_row_26_digits_by_info_and_in_the_stream_are_converted_to_each_other(world):
+    daemon = world.start(lambda config: config["trunks"]["acme"].update(dtmf="info"))
+    far = sip.Raw(world.net.other_carrier, 5060)
+    near, box = sip.Raw(world.net.carrier, 5060), world.net.box_carrier
+    ear = Voice(far.local, 7000, 1)
+    events = "a=rtpmap:101 telephone-event/8000\r\na=fmtp:101 0-15\r\n"
+    invite = near.request("INVITE", f"sip:+991@{box}", ("Content-Type: application/sdp",), description(near.local, 6000))
+    near.send(invite, box)
+    offered = far.receive(10)
+    assert "telephone-event/8000" in offered
+    far.send(reply(offered, 200, contact=f"sip:far@{far.local}:5060", body=description(far.local, 7000).replace("AVP 0", "AVP 0 101") + events), box)
+    answer = near.final()
+    assert sip.status(answer) == 200 and "telephone-event" not in answer
+    contact = re.search(r"<(.*?)>", sip.header(answer, "Contact")).group(1)
+
+    def in_dialog(method, cseq, headers=(), body=""):
+        text = near.request(method, contact, headers, body, cseq=cseq, call_id=sip.header(answer, "Call-ID"))
+        text = re.sub(r"(?m)^From: .*?\r$", lambda _: f"From: {sip.header(answer, 'From')}\r", text)
+        return re.sub(r"(?m)^To: .*?\r$", lambda _: f"To: {sip.header(answer, 'To')}\r", text)
+
+    near.send(in_dialog("ACK", 1), box)
+    assert far.receive(5).startswith("ACK")
+    # By INFO, and heard in the stream.
+    for cseq, digit in ((2, "5"), (3, "#")):
+        info = in_dialog("INFO", cseq, ("Content-Type: application/dtmf-relay",), f"Signal={digit}\r\nDuration=120\r\n")
+        assert sip.status(near.ask(info, box)) == 200
+    found = []
+
+    def heard():
+        try:
+            found.append(ear.socket.recv(2048))
+        except TimeoutError:
+            pass
+        return events_in(found) == [5, 11]
+
+    until("both digits as telephone-event", heard)
+    # In the stream, and told by INFO.
+    rtp = (re.search(r"(?m)^c=IN IP4 (\S+)\r$", offered).group(1), int(re.search(r"(?m)^m=audio (\d+)", offered).group(1)))
+    for sequence, (end, duration) in enumerate(((0, 160), (0, 320), (0x80, 480), (0x80, 480), (0x80, 480))):
+        head = b"\x80\x65" + (sequence + 1).to_bytes(2, "big") + (1000).to_bytes(4, "big") + (77).to_bytes(4, "big")
+        ear.socket.sendto(head + bytes([9, end | 10]) + duration.to_bytes(2, "big"), rtp)
+    info = near.receive(5)
+    assert info.startswith("INFO ") and info.endswith("Signal=9\r\nDuration=60\r\n"), info
+    near.send(reply(info, 200), box)
+    assert sip.status(near.ask(in_dialog("INFO", 4, ("Content-Type: application/dtmf-relay", "Info-Package: nobody"), "Signal=1"), box)) == 469
+    near.send(in_dialog("BYE", 5), box)
+    bye = far.receive(5)
+    assert bye.startswith("BYE")
+    far.send(reply(bye, 200), box)
+    daemon.idle()
+    assert len(daemon.events(type="leg.digit")) == 3
+    ear.end()

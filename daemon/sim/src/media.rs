@@ -70,7 +70,7 @@ impl Media {
                 stream.play = Some((play, now.instant + lasts));
             }
             // No audio is simulated.
-            MediaCommand::Tap { .. } | MediaCommand::Untap { .. } => {}
+            MediaCommand::Tap { .. } | MediaCommand::Untap { .. } | MediaCommand::Press { .. } => {}
             MediaCommand::StopPlay { leg } => {
                 if let Some(stream) = self.streams.get_mut(&leg) {
                     stream.play = None;

@@ -52,6 +52,21 @@ impl Rel100 {
     pub(crate) const ALL: [Self; 3] = [Self::Off, Self::Supported, Self::Required];
 }
 
+/// How one peer tells digits and is told them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Dtmf {
+    /// In the stream (RFC 4733), where both sides describe it; an INFO of the peer's counts as well.
+    #[default]
+    Rfc4733,
+    /// By INFO alone.
+    Info,
+}
+
+impl Dtmf {
+    pub(crate) const ALL: [Self; 2] = [Self::Rfc4733, Self::Info];
+}
+
 impl Default for SessionTimer {
     fn default() -> Self {
         // RFC 4028 4 recommends 30 minutes, and allows no less than 90 s.

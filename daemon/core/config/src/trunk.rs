@@ -12,7 +12,7 @@ use serde::{Serialize, Serializer, ser::SerializeMap};
 use crate::{
     certificate::{Authorities, Identity},
     check::SourceClaim,
-    dialog::{Rel100, SessionTimer},
+    dialog::{Dtmf, Rel100, SessionTimer},
     failover::Failover,
     probe::Probe,
     reader::{Fields, Reader},
@@ -59,6 +59,8 @@ pub struct Trunk {
     pub srtp: SrtpMode,
     /// Whose audio is taken for its.
     pub latching: Latching,
+    /// How digits are told.
+    pub dtmf: Dtmf,
     /// Calls at once at most; none: no limit.
     pub calls_max: Option<u32>,
     /// Whether what it says of a caller is believed, and it is told (RFC 3325).
@@ -215,6 +217,7 @@ impl Trunk {
             codecs: Vec::new(),
             srtp: SrtpMode::default(),
             latching: Latching::default(),
+            dtmf: Dtmf::default(),
             calls_max: None,
             trusted: false,
             session_timer: SessionTimer::default(),
@@ -278,6 +281,7 @@ impl Trunk {
         let codecs = f.codecs(r, "codecs");
         let srtp = f.choice(r, "srtp", &SrtpMode::ALL);
         let latching = f.choice(r, "latching", &[Latching::Window, Latching::Strict]);
+        let dtmf = f.choice(r, "dtmf", &Dtmf::ALL);
         let calls_max = f.integer(r, "calls_max").map(|n| n as u32);
         let trusted = f.flag(r, "trusted");
         let session_timer = SessionTimer::read(r, f, "trunks.*.session_timer");
@@ -297,6 +301,7 @@ impl Trunk {
             codecs,
             srtp: srtp?,
             latching: latching?,
+            dtmf: dtmf?,
             calls_max,
             trusted: trusted?,
             session_timer: session_timer?,

@@ -4,6 +4,7 @@ use postern_types::{E164, Secret, Transport, stream::Codec};
 use serde::Serialize;
 
 use crate::{
+    dialog::Dtmf,
     reader::{Fields, Reader},
     trunk::SrtpMode,
     write,
@@ -23,6 +24,8 @@ pub struct User {
     pub codecs: Vec<Codec>,
     /// SRTP.
     pub srtp: SrtpMode,
+    /// How digits are told.
+    pub dtmf: Dtmf,
     /// What its devices may come by; empty: anything.
     pub transports: Vec<Transport>,
 }
@@ -33,7 +36,16 @@ impl User {
         let devices_max = f.integer(r, "devices_max").map(|n| n as u32);
         let (caller_id, codecs) = (f.e164(r, "caller_id"), f.codecs(r, "codecs"));
         let srtp = f.choice(r, "srtp", &SrtpMode::ALL);
+        let dtmf = f.choice(r, "dtmf", &Dtmf::ALL);
         let transports = f.choices(r, "transports", &Transport::ALL);
-        Some(Self { password: password?, devices_max: devices_max?, caller_id, codecs, srtp: srtp?, transports })
+        Some(Self {
+            password: password?,
+            devices_max: devices_max?,
+            caller_id,
+            codecs,
+            srtp: srtp?,
+            dtmf: dtmf?,
+            transports,
+        })
     }
 }

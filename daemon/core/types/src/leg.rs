@@ -183,6 +183,8 @@ pub enum LegEvent {
         leg: CallSid,
         /// 0-9 * # A-D.
         digit: char,
+        /// How long it was pressed; 0: not said.
+        duration_ms: u32,
     },
     /// The leg ended: BYE, CANCEL, or our side gave up. Also follows a [`LegCommand::Hangup`].
     Ended {
@@ -296,6 +298,15 @@ pub enum LegCommand {
         by: EndedBy,
         /// Why; its status is the failure sent to a caller that was not answered.
         cause: Cause,
+    },
+    /// Tell an answered leg a digit by INFO (application/dtmf-relay).
+    Digit {
+        /// Which.
+        leg: CallSid,
+        /// 0-9 * # A-D.
+        digit: char,
+        /// How long it was pressed.
+        duration_ms: u32,
     },
     /// Send a re-INVITE with this description (hold, resume, new address).
     Reoffer {

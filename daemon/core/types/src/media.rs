@@ -150,6 +150,16 @@ pub enum MediaCommand {
         /// Whose.
         leg: CallSid,
     },
+    /// Say a digit to a leg by RFC 4733, for one that came by another way than its partner's stream. Nothing is said when the leg did not describe
+    /// telephone-event, while it hears a prompt, or when the partner's stream said a digit just now: it passed already.
+    Press {
+        /// To whom.
+        leg: CallSid,
+        /// 0-9 * # A-D; another is ignored.
+        digit: char,
+        /// For how long.
+        duration_ms: u32,
+    },
     /// Copy what the leg says and hears to whoever listens to taps, until [`MediaCommand::Untap`] or the leg's end. A leg has
     /// few: see `TAPS_MAX` of the media plane; one too many is ignored.
     Tap {

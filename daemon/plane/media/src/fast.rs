@@ -208,7 +208,7 @@ impl Relay {
         let source = from.plain_source()?;
         // Where packets go is where they come from: the latch has both.
         let destination = to.rtp_destination().filter(|to_destination| to.plain_source() == Some(*to_destination))?;
-        let is_silent = from.player.is_none() && to.player.is_none() && from.ways.is_none();
+        let is_silent = !from.hears_us() && !to.hears_us() && from.ways.is_none();
         let is_tapped = from.taps.is_some() || to.taps.is_some();
         let is_bare = is_silent && !is_tapped && !to.mark_next;
         if !is_bare || !from.sends || source.is_ipv4() != destination.is_ipv4() {

@@ -19,6 +19,7 @@ use crate::{
     fast::Installed,
     latch::{Latch, is_usable},
     play::{OwnStream, PlayFormat, Player},
+    press::Pressing,
     proof::{Early, Proof},
     tap::Taps,
     transcode::Ways,
@@ -164,6 +165,8 @@ pub struct Leg {
     receives: bool,
     /// The next packet relayed to this leg starts a talk spurt: another source was heard before.
     pub(crate) mark_next: bool,
+    /// There is something in `pressing`.
+    pub(crate) is_pressing: bool,
     pub(crate) attention: Attention,
     pub(crate) latch: Latch,
     /// By payload type of the peer.
@@ -178,6 +181,8 @@ pub struct Leg {
     pub(crate) proof: Option<Box<Proof>>,
     /// A ClientHello that came before the description: who answers a call often begins the handshake in the same moment.
     pub(crate) early: Option<Box<Early>>,
+    /// Digits that we say.
+    pub(crate) pressing: Option<Box<Pressing>>,
     pub(crate) own: OwnStream,
     pub(crate) play_format: Option<PlayFormat>,
     /// What we speak to it by, once we speak anything but G.711 prompts.
@@ -229,6 +234,7 @@ impl Leg {
             sends: false,
             receives: false,
             mark_next: false,
+            is_pressing: false,
             attention: Attention::default(),
             latch: Latch::default(),
             types: [UNTYPED; 128],
@@ -238,6 +244,7 @@ impl Leg {
             rtcp_source: None,
             proof: None,
             early: None,
+            pressing: None,
             own: OwnStream::new(random),
             play_format: None,
             voice: None,

@@ -26,6 +26,7 @@ pub mod leg;
 pub mod plane;
 pub mod play;
 pub mod ports;
+mod press;
 mod proof;
 mod quality;
 pub mod relay;

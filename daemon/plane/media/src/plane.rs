@@ -309,6 +309,11 @@ impl MediaPlane {
                 self.say(leg, |slot| Command::Play { slot, play, prompt, times });
             }
             MediaCommand::StopPlay { leg } => self.say(leg, |slot| Command::StopPlay { slot }),
+            MediaCommand::Press { leg, digit, duration_ms } => {
+                if let Some(code) = postern_rtp::event::code_of(digit) {
+                    self.say(leg, |slot| Command::Press { slot, code, duration_ms });
+                }
+            }
             MediaCommand::Tap { leg, tap, inbound, outbound } => {
                 self.say(leg, |slot| Command::Tap { slot, tap, inbound, outbound });
             }

@@ -199,6 +199,9 @@ impl Relay {
             if let Some(player) = &leg.player {
                 self.plays.push(Reverse((player.next_at, slot)));
             }
+            if let Some(pressing) = &leg.pressing {
+                self.plays.push(Reverse((pressing.next_at, slot)));
+            }
             if leg.digits.next_deadline().is_some() {
                 self.pressed.push(slot);
             }
@@ -303,6 +306,11 @@ impl Relay {
         let player = Player::new(now, play, prompt, times, &mut leg.own);
         self.plays.push(Reverse((player.next_at, slot)));
         leg.player = Some(Box::new(player));
+    }
+
+    /// A leg has something of ours due at that time.
+    pub(crate) fn plan_play(&mut self, at: Instant, slot: u32) {
+        self.plays.push(Reverse((at, slot)));
     }
 
     /// Stops what plays.
@@ -512,7 +520,7 @@ impl Relay {
         len: usize,
     ) -> Option<Verdict> {
         let leg = leg(&mut self.legs, slot)?;
-        let to = leg.rtp_destination().filter(|_| leg.player.is_none());
+        let to = leg.rtp_destination().filter(|_| !leg.hears_us());
         let sent = to.and_then(|to| {
             set_type(room, mapped, header.marker || leg.mark_next);
             if let Some(taps) = &mut leg.taps {
@@ -565,6 +573,9 @@ impl Relay {
             }
             let &Reverse((at, slot)) = self.plays.peek().filter(|Reverse((at, _))| *at <= now)?;
             self.plays.pop();
+            if let Some(digit) = self.poll_press(now, at, slot, room) {
+                return Some(digit);
+            }
             let Some(leg) = leg(&mut self.legs, slot) else { continue };
             let awaits_keys = leg.awaits_keys(now);
             let Some(player) = leg.player.as_mut().filter(|player| player.next_at == at) else { continue };

@@ -191,7 +191,7 @@ impl Relay {
         len: usize,
     ) -> Option<Verdict> {
         let leg = leg_at(&mut self.legs, slot)?;
-        let destination = leg.rtp_destination().filter(|_| leg.player.is_none());
+        let destination = leg.rtp_destination().filter(|_| !leg.hears_us());
         let now_at = leg.own.timestamp();
         let ways = leg.ways.as_mut()?;
         let ended = TelephoneEvent::parse(header.payload(&room[..len]).ok()?).is_some_and(|event| event.end);
@@ -253,7 +253,8 @@ impl Relay {
         });
         let Some(leg) = leg_at(legs, slot) else { return };
         let awaits_keys = leg.awaits_keys(now);
-        let can_hear = leg.player.is_none() && leg.rtp_destination().is_some() && !awaits_keys;
+        let hears_us = leg.hears_us();
+        let can_hear = !hears_us && leg.rtp_destination().is_some() && !awaits_keys;
         let (Some(ways), Some(voice)) = (leg.ways.as_mut(), leg.voice.as_mut()) else { return };
         let Some((_, len)) = heard.filter(|(heard, _)| *heard != Heard::Nothing) else {
             ways.tick = None;
@@ -265,8 +266,8 @@ impl Relay {
         transcoding.ticks.push(Reverse((next, slot)));
         let in_event = ways.event.is_some_and(|event| now < event.until);
         if !can_hear || in_event {
-            // A prompt keeps the stream's time itself.
-            if leg.player.is_none() {
+            // A prompt, or a digit of ours, keeps the stream's time itself.
+            if !hears_us {
                 voice.rest(&mut leg.own);
             }
             return;

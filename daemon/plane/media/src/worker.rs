@@ -84,6 +84,11 @@ pub(crate) enum Command {
     StopPlay {
         slot: u32,
     },
+    Press {
+        slot: u32,
+        code: u8,
+        duration_ms: u32,
+    },
     Tap {
         slot: u32,
         tap: TapId,
@@ -483,6 +488,7 @@ impl Worker {
             Command::Unbridge { slot } => self.relay.unbridge(slot),
             Command::Play { slot, play, prompt, times } => self.relay.play(now, slot, play, prompt, times),
             Command::StopPlay { slot } => self.relay.stop_play(slot),
+            Command::Press { slot, code, duration_ms } => self.relay.press(now, slot, code, duration_ms),
             Command::Tap { slot, tap, inbound, outbound } => self.relay.tap(slot, tap, inbound, outbound),
             Command::Untap { slot, tap } => self.relay.untap(slot, tap),
             Command::Reopen { slot, leg } => {

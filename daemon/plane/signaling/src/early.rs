@@ -125,7 +125,7 @@ impl Signaling {
                 .header(Name::UserAgent, PRODUCT)
                 .build();
             let to = crate::dialed::hop(&early.dialog, flow, keeps_flow);
-            self.request(now, to, prack, Client::Prack);
+            self.request(now, to, prack, Client::Told);
         }
         Heard::Progress(told)
     }

@@ -110,6 +110,7 @@ fn config(local: SocketAddr, trunk: SocketAddr) -> Config {
         caller_id: None,
         codecs: vec![],
         srtp: SrtpMode::Off,
+        dtmf: Default::default(),
         transports: vec![],
     };
     Config {

@@ -107,31 +107,6 @@ pub(crate) fn accepts_sdp(headers: &Headers) -> bool {
     kinds.peek().is_none() || kinds.any(takes)
 }
 
-/// A digit in an INFO (application/dtmf-relay or application/dtmf).
-pub(crate) fn digit_of(headers: &Headers, body: &[u8]) -> Option<char> {
-    let text = std::str::from_utf8(body).ok()?;
-    let word = if headers.is_content("application/dtmf-relay") {
-        text.lines().find_map(|line| {
-            let (name, value) = line.split_once('=')?;
-            name.trim().eq_ignore_ascii_case("signal").then(|| value.trim())
-        })?
-    } else if headers.is_content("application/dtmf") {
-        text.trim()
-    } else {
-        return None;
-    };
-    match word {
-        // RFC 2833 event numbers for * and # are sent by some.
-        "10" => Some('*'),
-        "11" => Some('#'),
-        _ => {
-            let mut chars = word.chars();
-            let digit = chars.next()?.to_ascii_uppercase();
-            (chars.next().is_none() && matches!(digit, '0'..='9' | '*' | '#' | 'A'..='D')).then_some(digit)
-        }
-    }
-}
-
 /// What Require names and is not served here (RFC 3261 8.2.2.3).
 pub(crate) fn unsupported(headers: &Headers, supported: &str) -> Option<String> {
     let served = |tag: &&str| supported.split(", ").any(|served| served.eq_ignore_ascii_case(tag));

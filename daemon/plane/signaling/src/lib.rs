@@ -19,7 +19,8 @@
 //! | `names` | what names mean now, by RFC 3263 |
 //! | `targets` | what is remembered of the addresses of trunks |
 //! | `early` | what is said before the answer: reliable responses, early dialogs |
-//! | `session` | an answered leg: ACK, BYE, new offers, INFO |
+//! | `session` | an answered leg: ACK, BYE, new offers |
+//! | `info` | INFO: digits, and what is no digit |
 //! | `refresh` | session timers |
 //! | `rules` | what the configuration wants of a dialog |
 //! | `identity` | who calls, and who sent the call on: what is believed, and who is told |
@@ -37,6 +38,7 @@ mod early;
 pub mod fuzz;
 mod headers;
 mod identity;
+mod info;
 mod ladder;
 mod legs;
 mod names;
@@ -138,8 +140,8 @@ enum Client {
     Invite(Tag),
     /// A later INVITE of a session.
     Reinvite(Tag),
-    /// A PRACK: nobody waits for its answer.
-    Prack,
+    /// A PRACK or INFO: nobody waits for its answer.
+    Told,
     /// An UPDATE or OPTIONS that refreshes a session.
     Refresh(Tag),
     /// A BYE: nobody waits for its answer, but a challenge is answered once when there are credentials.
@@ -263,6 +265,7 @@ impl Signaling {
             LegCommand::Ring { leg, status, early } => self.ring(at, leg, status, early.as_deref()),
             LegCommand::Answer { leg, answer } => self.answer(at, leg, &answer),
             LegCommand::Hangup { leg, by, cause } => self.hang_up(at, leg, by, cause),
+            LegCommand::Digit { leg, digit, duration_ms } => self.say_digit(at, leg, digit, duration_ms),
             LegCommand::Reoffer { leg, offer } => self.reoffer(at, leg, &offer),
             LegCommand::AnswerReoffer { leg, answer } => self.answer_reoffer(at, leg, &answer),
             LegCommand::RejectReoffer { leg, cause } => self.reject_reoffer(at, leg, &cause),
@@ -401,7 +404,7 @@ impl Signaling {
                     self.once_more(now, *retry, &response, Client::Bye(None));
                 }
             }
-            Some(Client::Prack) if !response.is_provisional() => drop(self.clients.remove(&key)),
+            Some(Client::Told) if !response.is_provisional() => drop(self.clients.remove(&key)),
             Some(Client::Probe(..)) if !response.is_provisional() => {
                 if let Some(Client::Probe(trunk, target)) = self.clients.remove(&key) {
                     self.probe_answered(now, &trunk, target, &response);
@@ -417,7 +420,7 @@ impl Signaling {
                     self.once_more(now, *retry, &response, Client::Unregister(None));
                 }
             }
-            Some(Client::Bye(_) | Client::Prack | Client::Probe(..) | Client::Register(_) | Client::Unregister(_))
+            Some(Client::Bye(_) | Client::Told | Client::Probe(..) | Client::Register(_) | Client::Unregister(_))
             | None => {}
         }
     }
@@ -432,7 +435,7 @@ impl Signaling {
             }
             // It was given up long before.
             Some(Client::Register(_)) => {}
-            Some(Client::Bye(_) | Client::Prack | Client::Unregister(_)) | None => {}
+            Some(Client::Bye(_) | Client::Told | Client::Unregister(_)) | None => {}
         }
     }
 
@@ -447,7 +450,7 @@ impl Signaling {
                 self.probe_failed(now, &trunk, target, cause);
             }
             Some(Client::Register(trunk)) => self.register_failed(now, key, &trunk, &why),
-            Some(Client::Bye(_) | Client::Prack | Client::Unregister(_)) | None => {}
+            Some(Client::Bye(_) | Client::Told | Client::Unregister(_)) | None => {}
         }
     }
 

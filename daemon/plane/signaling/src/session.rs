@@ -1,4 +1,4 @@
-//! An answered leg: ACK, BYE from either side, new offers from either side, INFO.
+//! An answered leg: ACK, BYE from either side, new offers from either side.
 //!
 //! One offer is open at a time (RFC 3264 4). Theirs while ours is open: 491; while theirs is: 500 (RFC 3261 14.2, RFC 3311 5.2). Ours that
 //! is refused with 491 goes out again after the time that RFC 3261 14.1 says.
@@ -519,32 +519,6 @@ impl Signaling {
         }
         if let Some(leg) = side.leg {
             self.tell(LegEvent::ReofferFailed { leg, cause });
-        }
-    }
-
-    // ---- INFO ----
-
-    pub(crate) fn on_info(&mut self, now: Instant, key: ServerKey, request: &Request, tag: Tag) {
-        if request.body.is_empty() {
-            // Some probe a session with it.
-            return self.reply(now, key, request, 200, tag);
-        }
-        let dtmf = ["application/dtmf-relay", "application/dtmf"];
-        if !dtmf.iter().any(|kind| request.headers.is_content(kind)) {
-            let text = tag.to_string();
-            let response = ResponseBuilder::to(request, 415)
-                .to_tag(&text)
-                .header(Name::Accept, "application/dtmf-relay, application/dtmf")
-                .header(Name::Server, PRODUCT)
-                .build();
-            self.transactions.respond(now, key, &response);
-            return;
-        }
-        // A signal that is no digit (flash) is taken and has no meaning here.
-        self.reply(now, key, request, 200, tag);
-        let leg = self.sides.get(&tag).and_then(|side| side.leg);
-        if let (Some(leg), Some(digit)) = (leg, headers::digit_of(&request.headers, &request.body)) {
-            self.tell(LegEvent::Digit { leg, digit });
         }
     }
 }

@@ -88,6 +88,7 @@ pub(crate) fn config() -> Config {
         caller_id: None,
         codecs: vec![],
         srtp: SrtpMode::Off,
+        dtmf: Default::default(),
         transports: vec![],
     };
     Config {

@@ -126,6 +126,11 @@ impl Digits {
         current.tell()
     }
 
+    /// The code of the latest digit, and when its latest packet came.
+    pub fn latest(&self) -> Option<(u8, Instant)> {
+        self.current.map(|current| (current.code, current.seen))
+    }
+
     /// When [`Digits::handle_timeout`] has something to look at.
     pub fn next_deadline(&self) -> Option<Instant> {
         self.current.filter(|current| !current.told).map(|current| current.seen + END_LOST_AFTER)

@@ -104,11 +104,11 @@ fn gather_takes_digits_once_and_asks_the_action() {
     assert_eq!(heard(&world), 0);
     // Pressed once, told twice: in the stream and by INFO.
     world.event(MediaEvent::Digit { leg, digit: '1', duration_ms: 80 });
-    world.leg(LegEvent::Digit { leg, digit: '1' });
+    world.leg(LegEvent::Digit { leg, digit: '1', duration_ms: 0 });
     assert_eq!(heard(&world), 1, "barge-in stops the prompt, once");
     world.pass(Duration::from_secs(1));
     world.event(MediaEvent::Digit { leg, digit: '1', duration_ms: 80 });
-    world.leg(LegEvent::Digit { leg, digit: '4' });
+    world.leg(LegEvent::Digit { leg, digit: '4', duration_ms: 0 });
     let request = world.request();
     assert_eq!((&*request.url, field(&request, "Digits")), ("http://app.example.net/menu", Some("114")));
     assert_eq!(request.purpose, Purpose::Action);

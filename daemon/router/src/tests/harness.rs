@@ -70,6 +70,7 @@ pub fn config() -> Config {
         caller_id: caller_id.map(|n| n.parse().unwrap()),
         codecs: vec![],
         srtp: SrtpMode::Off,
+        dtmf: Default::default(),
         transports: vec![],
     };
     let trunk = Trunk::at("outside", "192.0.2.1", 5060);
@@ -423,6 +424,7 @@ impl World {
             LegCommand::Ring { status, .. } => format!("ring {status}"),
             LegCommand::Answer { .. } => "answer".to_owned(),
             LegCommand::Hangup { cause, .. } => format!("hangup {}", cause.status),
+            LegCommand::Digit { digit, duration_ms, .. } => format!("info {digit} {duration_ms}"),
             LegCommand::Reoffer { .. } => "reoffer".to_owned(),
             LegCommand::AnswerReoffer { .. } => "answer reoffer".to_owned(),
             LegCommand::RejectReoffer { cause, .. } => format!("reject reoffer {}", cause.status),

@@ -569,3 +569,107 @@ fn row_1_what_is_known_of_a_caller_goes_with_its_call() {
     assert!(own.starts_with('+'));
     assert_eq!((&dial.identity.asserted, dial.identity.withheld), (&own, false));
 }
+
+/// A call that talks, its two parties taking digits in the stream or not: the caller's leg and the callee's.
+fn talking(caller: Option<u8>, callee: Option<u8>) -> (World, postern_types::CallSid, postern_types::CallSid) {
+    let mut world = World::new();
+    let describe = |host, telephone_event| AudioStream { telephone_event, ..stream(host, &g711()) };
+    let leg = world.invite(trunk_party(), "+15551000001", Some(describe(1, caller)));
+    let other = world.dialed().leg;
+    world.answer(other, describe(2, callee));
+    world.media.clear();
+    (world, leg, other)
+}
+
+fn pressed(world: &mut World) -> Vec<(postern_types::CallSid, char, u32)> {
+    let found = world.media.drain(..).filter_map(|command| match command {
+        MediaCommand::Press { leg, digit, duration_ms } => Some((leg, digit, duration_ms)),
+        _ => None,
+    });
+    found.collect()
+}
+
+#[test]
+fn row_26_a_digit_by_info_is_said_to_the_other_party_once() {
+    // Without telephone-event of its own the party has no other way: at once.
+    let (mut world, leg, other) = talking(None, Some(101));
+    world.leg(LegEvent::Digit { leg, digit: '5', duration_ms: 250 });
+    world.leg(LegEvent::Digit { leg, digit: '5', duration_ms: 0 });
+    assert_eq!(pressed(&mut world), [(other, '5', 250), (other, '5', 160)]);
+    assert_eq!(world.count("leg.digit"), 2);
+    // The callee's as well; what it becomes is for the media plane, which knows what the caller described.
+    world.leg(LegEvent::Digit { leg: other, digit: '#', duration_ms: 0 });
+    world.pass(Duration::from_secs(1));
+    assert_eq!(pressed(&mut world), [(leg, '#', 160)]);
+    // Both ways, whichever comes first: the stream's is relayed, and nothing is said besides.
+    for info_first in [true, false] {
+        let (mut world, leg, _) = talking(Some(101), Some(101));
+        let stream = |world: &mut World| world.event(MediaEvent::Digit { leg, digit: '1', duration_ms: 80 });
+        if !info_first {
+            stream(&mut world);
+        }
+        world.leg(LegEvent::Digit { leg, digit: '1', duration_ms: 0 });
+        world.pass(Duration::from_millis(100));
+        if info_first {
+            stream(&mut world);
+        }
+        world.pass(Duration::from_secs(1));
+        assert_eq!((pressed(&mut world), world.count("leg.digit")), (vec![], 1), "{info_first}");
+    }
+    // It describes telephone-event and never uses it.
+    let (mut world, leg, other) = talking(Some(101), Some(101));
+    (0..100).for_each(|_| world.leg(LegEvent::Digit { leg, digit: '9', duration_ms: 0 }));
+    assert_eq!(pressed(&mut world), []);
+    world.pass(Duration::from_secs(1));
+    let said = pressed(&mut world);
+    assert_eq!((said.len(), said[0]), (32, (other, '9', 160)));
+}
+
+#[test]
+fn row_26_who_is_told_by_info_and_who_in_the_stream_are_converted_to_each_other() {
+    use postern_config::Dtmf;
+    let with = |carrier, alice| {
+        let mut config = config();
+        config.trunks.values_mut().for_each(|trunk| trunk.dtmf = carrier);
+        config.users.get_mut("alice").unwrap().dtmf = alice;
+        World::with(config)
+    };
+    // A caller by INFO, who describes telephone-event all the same: neither used nor answered, but offered to the callee.
+    for theirs in [None, Some(97)] {
+        let mut world = with(Dtmf::Info, Dtmf::Rfc4733);
+        let offer = AudioStream { telephone_event: theirs, ..stream(1, &g711()) };
+        let leg = world.invite(trunk_party(), "+15551000001", Some(offer));
+        let dial = world.dialed();
+        assert_eq!(dial.offer.telephone_event, Some(101));
+        world.answer(dial.leg, stream(2, &g711()));
+        let answers: Vec<_> = world.commands.drain(..).collect();
+        assert!(matches!(&answers[..], [LegCommand::Answer { answer, .. }] if answer.telephone_event.is_none()));
+        world.media.clear();
+        world.leg(LegEvent::Digit { leg, digit: '7', duration_ms: 0 });
+        assert_eq!(pressed(&mut world), [(dial.leg, '7', 160)]);
+        world.event(MediaEvent::Digit { leg: dial.leg, digit: '8', duration_ms: 90 });
+        assert_eq!(world.said(), ["info 8 90"]);
+    }
+    // A callee by INFO: the caller's stream is taken, and told so.
+    let mut world = with(Dtmf::Rfc4733, Dtmf::Info);
+    let leg = world.invite(trunk_party(), "+15551000001", Some(stream(1, &g711())));
+    let dial = world.dialed();
+    assert_eq!(dial.offer.telephone_event, None);
+    world.answer(dial.leg, AudioStream { telephone_event: None, ..stream(2, &g711()) });
+    let answers: Vec<_> = world.commands.drain(..).collect();
+    assert!(matches!(&answers[..], [LegCommand::Answer { answer, .. }] if answer.telephone_event == Some(101)));
+    world.event(MediaEvent::Digit { leg, digit: '1', duration_ms: 90 });
+    world.leg(LegEvent::Digit { leg, digit: '1', duration_ms: 90 });
+    assert_eq!(world.said(), ["info 1 90"], "once");
+    world.leg(LegEvent::Digit { leg: dial.leg, digit: '2', duration_ms: 90 });
+    assert_eq!(pressed(&mut world), [(leg, '2', 90)]);
+    // Both.
+    let mut world = with(Dtmf::Info, Dtmf::Info);
+    let leg = world.invite(trunk_party(), "+15551000001", Some(stream(1, &g711())));
+    let dial = world.dialed();
+    assert_eq!(dial.offer.telephone_event, None);
+    world.answer(dial.leg, AudioStream { telephone_event: None, ..stream(2, &g711()) });
+    world.said();
+    world.leg(LegEvent::Digit { leg, digit: '*', duration_ms: 0 });
+    assert_eq!(world.said(), ["info * 160"]);
+}

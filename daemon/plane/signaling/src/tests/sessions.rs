@@ -178,15 +178,20 @@ fn a_cancelled_reinvite_gets_the_other_partys_answer_all_the_same() {
 }
 
 #[test]
-fn info_brings_digits_and_other_bodies_are_refused() {
+fn row_26_info_brings_digits_and_other_bodies_are_refused() {
     let table = [
-        ("application/dtmf-relay", "Signal=5\nDuration=160\n", Some('5'), "200"),
-        ("application/dtmf-relay", "Signal= #\n", Some('#'), "200"),
-        ("application/dtmf-relay", "Signal=11\n", Some('#'), "200"),
+        ("application/dtmf-relay", "Signal=5\nDuration=160\n", Some(('5', 160)), "200"),
+        ("application/dtmf-relay", "Signal= #\n", Some(('#', 0)), "200"),
+        ("application/dtmf-relay", "Signal=11\n", Some(('#', 0)), "200"),
         ("application/dtmf-relay", "Signal=hook\n", None, "200"),
-        ("application/dtmf", "*", Some('*'), "200"),
-        ("application/dtmf", "d", Some('D'), "200"),
+        ("application/dtmf", "*", Some(('*', 0)), "200"),
+        ("application/dtmf", "d", Some(('D', 0)), "200"),
+        ("application/dtmf-relay", "signal=A\nduration=99999999999\n", Some(('A', 0)), "200"),
+        ("application/dtmf-relay", "Duration=70000\nSignal=7\n", Some(('7', 10_000)), "200"),
+        ("application/dtmf-relay", "Signal=55\n=\n==5", None, "200"),
+        ("application/dtmf", "\u{e9}", None, "200"),
         ("text/plain", "5", None, "415"),
+        ("application/dtmf\n        Info-Package: x", "5", None, "469"),
     ];
     for (kind, body, digit, status) in table {
         let mut world = World::new();
@@ -194,7 +199,11 @@ fn info_brings_digits_and_other_bodies_are_refused() {
         world.recv(CARRIER, &in_dialog("INFO", "c1", 2, &tag, &format!("Content-Type: {kind}\n\n{body}")));
         assert!(world.one().starts_with(&format!("SIP/2.0 {status}")), "{kind} {body}");
         let told = world.events.pop();
-        assert_eq!(told, digit.map(|digit| LegEvent::Digit { leg, digit }), "{kind} {body}");
+        assert_eq!(
+            told,
+            digit.map(|(digit, duration_ms)| LegEvent::Digit { leg, digit, duration_ms }),
+            "{kind} {body}"
+        );
     }
 }
 
@@ -243,4 +252,20 @@ fn nothing_of_a_changed_session_is_remembered() {
     assert!(world.signaling.remembered() > 0);
     world.pass(Duration::from_secs(70));
     assert_eq!(world.signaling.remembered(), 0);
+}
+
+#[test]
+fn row_26_a_digit_is_told_by_info_in_its_dialog() {
+    let mut world = World::new();
+    let (leg, tag) = world.established();
+    world.command(LegCommand::Digit { leg, digit: '#', duration_ms: 120 });
+    let info = world.one();
+    assert!(info.starts_with("INFO sip:gw@198.51.100.10:5060 SIP/2.0\r\n"), "{info}");
+    assert_eq!((tag_of(&info, "From"), tag_of(&info, "To").as_str()), (tag, "ct-c1"));
+    assert_eq!(header(&info, "Content-Type"), "application/dtmf-relay");
+    assert!(info.ends_with("\r\n\r\nSignal=#\r\nDuration=120\r\n"), "{info}");
+    // Whatever it says, the call goes on.
+    world.recv(CARRIER, &response(&info, "415 Unsupported Media Type", "ct-c1", ""));
+    world.command(LegCommand::Digit { leg: CallSid(9), digit: '1', duration_ms: 120 });
+    assert!(world.is_quiet() && world.signaling.clients.is_empty());
 }
