@@ -100,6 +100,14 @@ impl World {
         self.now
     }
 
+    /// Has a datagram of anybody come in.
+    pub fn datagram(&mut self, local: &str, source: &str, text: &str) {
+        let parse = |text: &str| text.parse().expect("a socket address");
+        let input = Input::Datagram { local: parse(local), source: parse(source), bytes: text.as_bytes() };
+        self.switch.handle_input(self.now, input);
+        self.settle();
+    }
+
     /// Has a phone do something now.
     pub fn with<T>(&mut self, phone: usize, act: impl FnOnce(&mut Phone, Instant) -> T) -> T {
         let value = act(&mut self.phones[phone], self.now.instant);

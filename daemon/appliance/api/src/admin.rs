@@ -32,6 +32,8 @@ pub(crate) fn routes() -> Router<App> {
         .route("/v1/calls/{call}", get(call))
         .route("/v1/calls/{call}/hangup", post(hangup))
         .route("/v1/drain", post(drain))
+        .route("/v1/bans", get(bans))
+        .route("/v1/bans/lift", post(lift_ban))
         .route("/v1/reload", post(reload))
 }
 
@@ -113,6 +115,28 @@ async fn drain(State(app): State<App>, RawQuery(query): RawQuery) -> Answer {
     match app.context.switch.ask(Request::Drain { on }).await? {
         Reply::Done => status(State(app)).await,
         Reply::Refused(error) => Err(error.into()),
+        _ => Err(unexpected()),
+    }
+}
+
+async fn bans(State(app): State<App>) -> Answer {
+    match app.context.switch.ask(Request::Bans).await? {
+        Reply::Bans(bans) => Ok(Json(json!({ "bans": bans })).into_response()),
+        _ => Err(unexpected()),
+    }
+}
+
+/// `?source=ADDRESS`, or a network as `GET /v1/bans` names it.
+async fn lift_ban(State(app): State<App>, RawQuery(query): RawQuery) -> Answer {
+    let given = Parameters::parse(query.unwrap_or_default().as_bytes())?;
+    let named = given.one("source").unwrap_or_default();
+    let address = named.split_once('/').map_or(named, |(address, _)| address);
+    let source = address
+        .parse()
+        .map_err(|_| Refusal::parameter(20001, "source", "want an address, or a network as the list of bans has it"))?;
+    match app.context.switch.ask(Request::LiftBan { source, by: "postern bans".into() }).await? {
+        Reply::Done => Ok(Json(json!({ "lifted": named })).into_response()),
+        Reply::NotLive => Err(Refusal::new(StatusCode::NOT_FOUND, 20404, format!("{source} is not banned"))),
         _ => Err(unexpected()),
     }
 }

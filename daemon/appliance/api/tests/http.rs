@@ -325,6 +325,23 @@ async fn a_trace_is_for_the_tools_socket_and_its_secrets_are_for_root() {
 }
 
 #[tokio::test]
+async fn bans_are_listed_and_lifted_by_the_tools_socket() {
+    let fake = Fake::start().await;
+    assert_eq!(json(ask(Method::GET, &format!("{}/v1/bans", fake.url))).await.0, 404, "not over TCP");
+    let path = std::env::temp_dir().join(format!("postern-api-bans-{}.sock", std::process::id()));
+    let socket = postern_api::bind_unix(&path).unwrap();
+    tokio::spawn(postern_api::serve_unix(socket, fake.context.clone(), fake.stop.subscribe()));
+    let client = Client::builder().unix_socket(path.clone()).build().unwrap();
+    let (status, told) = json(client.get("http://postern/v1/bans")).await;
+    assert_eq!((status, told["bans"][0]["source"].as_str()), (200, Some("2001:db8::/64")));
+    for (source, status) in [("2001:db8::/64", 200), ("203.0.113.9", 404), ("nobody", 400), ("", 400)] {
+        let lift = client.post(format!("http://postern/v1/bans/lift?source={source}"));
+        assert_eq!(json(lift).await.0, status, "{source}");
+    }
+    std::fs::remove_file(path).unwrap();
+}
+
+#[tokio::test]
 async fn a_recording_is_begun_paused_stopped_listed_heard_and_deleted() {
     let fake = Fake::start().await;
     fake.world().live.push(record(7, 1_600_000_000, "in-progress"));

@@ -5,6 +5,7 @@
 
 #![forbid(unsafe_code)]
 
+mod bans;
 mod bundle;
 mod check;
 mod client;
@@ -103,6 +104,12 @@ enum Command {
     Hangup {
         /// As for `explain`.
         call: String,
+    },
+    /// The sources that are banned, why and for how long.
+    Bans {
+        /// End the ban of this one, and forget what it did.
+        #[arg(long, value_name = "SOURCE")]
+        lift: Option<String>,
     },
     /// Read the configuration file again.
     Reload,
@@ -203,6 +210,7 @@ async fn run(arguments: Arguments) -> Result<(), Failure> {
             let done = client.post(&format!("/v1/calls/{sid}/hangup")).await?;
             print(json, &done, |_| format!("{sid} is ended\n"))
         }
+        Command::Bans { lift } => bans::run(&client, json, lift.as_deref()).await,
         Command::Reload => {
             let done = client.post("/v1/reload").await?;
             print(json, &done, show::reloaded)

@@ -72,6 +72,13 @@ pub(crate) fn status(s: &Value) -> String {
         "sip        {} received, {} sent; {} from strangers, {} unreadable",
         s["sip_received"], s["sip_sent"], s["strangers"], s["malformed"]
     );
+    if ["throttled", "banned", "denied", "bans"].iter().any(|key| n(&s[*key]) > 0) {
+        _ = writeln!(
+            out,
+            "guard      {} sources banned; dropped {} of them, {} over the rate, {} not allowed",
+            s["bans"], s["banned"], s["throttled"], s["denied"]
+        );
+    }
     let ended = ["connections_refused", "connections_broken", "connections_expired", "connections_slow"];
     if n(&s["connections"]) > 0 || ended.iter().any(|key| n(&s[*key]) > 0) {
         _ = writeln!(

@@ -11,6 +11,7 @@
 
 #![forbid(unsafe_code)]
 
+mod bans;
 mod certificates;
 mod hep;
 pub mod request;
@@ -349,6 +350,8 @@ impl Switch {
             }
             Request::Trace(TraceOf::Call(call)) => Reply::Trace(Box::new(self.tracer.call(call))),
             Request::Trace(TraceOf::Since(after)) => Reply::Trace(Box::new(self.tracer.since(after))),
+            Request::Bans => Reply::Bans(self.bans(now)),
+            Request::LiftBan { source, by } => self.lift_ban(now, source, by),
             Request::Status => Reply::Status(Box::new(self.status(now))),
         }
     }

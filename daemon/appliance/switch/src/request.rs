@@ -1,6 +1,6 @@
 //! What the REST API, the tool and the control plane ask of the switch, and what it answers.
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 
 use postern_events::Way;
 use postern_facts::{CallRecord, RecordingRecord};
@@ -71,6 +71,15 @@ pub enum Request {
     },
     /// How the box is. Answered by `Status`.
     Status,
+    /// Who is banned. Answered by `Bans`.
+    Bans,
+    /// End the ban of the source that this address belongs to. Answered by `Done` or `NotLive`.
+    LiftBan {
+        /// Any address of it.
+        source: IpAddr,
+        /// Who asks, for the fact.
+        by: String,
+    },
     /// The SIP messages of a call, or all after a number. Answered by `Trace`.
     Trace(TraceOf),
 }
@@ -101,6 +110,8 @@ pub enum Reply {
     Refused(RestError),
     /// The box.
     Status(Box<Status>),
+    /// Bans, by source.
+    Bans(Vec<BanStatus>),
     /// SIP messages.
     Trace(Box<Tracing>),
 }
@@ -187,6 +198,18 @@ pub struct Status {
     pub strangers: u64,
     /// SIP messages that could not be read.
     pub malformed: u64,
+    /// SIP messages dropped because their source sent too many.
+    #[serde(default)]
+    pub throttled: u64,
+    /// SIP messages dropped because their source is banned.
+    #[serde(default)]
+    pub banned: u64,
+    /// SIP messages dropped because the realm's access list does not have their source.
+    #[serde(default)]
+    pub denied: u64,
+    /// Sources that are banned now.
+    #[serde(default)]
+    pub bans: u64,
     /// SIP connections open now.
     pub connections: u64,
     /// SIP connections refused since start: as many as are allowed.
@@ -205,6 +228,23 @@ pub struct Status {
     pub media: MediaStatus,
     /// Spool, store and link, filled in by the drivers.
     pub delivery: DeliveryStatus,
+}
+
+/// One ban.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct BanStatus {
+    /// The address, or the network of an IPv6 address.
+    pub source: String,
+    /// Seconds that it lasts yet.
+    pub left_s: u64,
+    /// The how manieth of this source.
+    pub times: u32,
+    /// What it did.
+    pub why: String,
+    /// Whether it is only slowed down: it has a registered device, or is at a trunk's address.
+    pub slowed: bool,
+    /// Messages dropped since it began.
+    pub dropped: u64,
 }
 
 /// One trunk.

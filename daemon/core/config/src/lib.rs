@@ -28,6 +28,7 @@ mod media;
 mod node;
 mod number;
 mod probe;
+mod protection;
 mod reader;
 mod realm;
 mod recordings;
@@ -65,6 +66,7 @@ pub use self::{
     media::{FastPath, Media},
     number::{Destination, NumberRoute},
     probe::Probe,
+    protection::{Access, AccessTable, Protection},
     realm::{Listener, Realm, RealmMedia, ServerTls},
     recordings::Recordings,
     register::Register,
@@ -112,6 +114,8 @@ pub struct Config {
     pub dns: Dns,
     /// `log:`
     pub log: Log,
+    /// `protection:`
+    pub protection: Protection,
     /// `trace:` and `hep:`
     #[serde(flatten)]
     pub seeing: Seeing,
@@ -189,6 +193,7 @@ fn read(r: &mut Reader<'_>, root: &Node) -> Option<Config> {
     let control_plane = top.section(r, "control_plane", "control_plane").and_then(|f| ControlPlane::read(r, &f));
     let dns = top.section_or_defaults(r, "dns", "dns").and_then(|f| Dns::read(r, &f));
     let log = top.section_or_defaults(r, "log", "log").and_then(|f| Log::read(r, &f));
+    let protection = top.section_or_defaults(r, "protection", "protection").and_then(|f| Protection::read(r, &f));
     let seeing = Seeing::read(r, &top);
     if !users.is_empty() && !r.claims.registrations {
         r.warning(top.span_of("users"), "no user can register").hint("write `registrations: true` in a realm");
@@ -209,6 +214,7 @@ fn read(r: &mut Reader<'_>, root: &Node) -> Option<Config> {
         control_plane,
         dns: dns?,
         log: log?,
+        protection: protection?,
         seeing: seeing?,
     })
 }

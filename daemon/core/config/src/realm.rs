@@ -15,6 +15,7 @@ use crate::{
     certificate::{Authorities, Identity},
     dialog::SessionTimer,
     node::{Span, Value},
+    protection::Access,
     reader::{Fields, Reader},
     value,
 };
@@ -36,6 +37,8 @@ pub struct Realm {
     pub uri_calls: bool,
     /// Session timers with devices and free addresses.
     pub session_timer: SessionTimer,
+    /// Who may come in, besides its trunks.
+    pub access: Access,
 }
 
 /// Where connections are accepted.
@@ -95,6 +98,7 @@ impl Realm {
             r.claims.uri_calls.push((name.to_owned(), f.span_of("uri_calls")));
         }
         let session_timer = SessionTimer::read(r, f, "realms.*.session_timer");
+        let access = Access::read(r, f);
         if registrations == Some(true) {
             r.claims.registrations = true;
         }
@@ -109,6 +113,7 @@ impl Realm {
             registrations: registrations?,
             uri_calls: uri_calls?,
             session_timer: session_timer?,
+            access,
         })
     }
 
@@ -170,7 +175,7 @@ impl Realm {
 /// As it is written: the short form where there is UDP only.
 impl Serialize for Realm {
     fn serialize<S: Serializer>(&self, to: S) -> Result<S::Ok, S::Error> {
-        let mut map = to.serialize_struct("Realm", 6)?;
+        let mut map = to.serialize_struct("Realm", 8)?;
         match self.listeners.is_empty() {
             true => map.serialize_field("signaling", &self.signaling)?,
             false => map.serialize_field("signaling", &Written(self))?,
@@ -180,6 +185,8 @@ impl Serialize for Realm {
         map.serialize_field("registrations", &self.registrations)?;
         map.serialize_field("uri_calls", &self.uri_calls)?;
         map.serialize_field("session_timer", &self.session_timer)?;
+        map.serialize_field("allow", &self.access.allow)?;
+        map.serialize_field("deny", &self.access.deny)?;
         map.end()
     }
 }

@@ -186,6 +186,8 @@ pub(crate) const ROWS: &[Row] = &[
     one("realms.*.advertised", Ipv4, Words("none: local addresses are told"), "203.0.113.7", "The IPv4 address under which the outside knows this realm (static NAT): written into SIP and SDP in place of the local IPv4 addresses."),
     one("realms.*.registrations", Flag, Value("false"), "true", "Whether users may register and call from here."),
     one("realms.*.uri_calls", Flag, Value("false"), "true", "Whether calls to free SIP addresses (`<Dial><Sip>`) leave here. At most one realm."),
+    many("realms.*.allow", Prefix, Words("everybody who is not denied"), "[10.0.0.0/8, \"2001:db8::/32\"]", "Who may speak here besides its trunks: when it is written, nobody else. Of several prefixes of `allow` and `deny` that a source lies in, the longest decides. What others send is dropped unread."),
+    many("realms.*.deny", Prefix, Words("nobody"), "[203.0.113.0/24]", "Who may not. Its trunks always may."),
     one("realms.*.session_timer", Section, Words("as below"), "", "Session timers (RFC 4028) with devices and free addresses, which have no trunk: how a call is noticed whose other end is gone without a word."),
     one("realms.*.session_timer.mode", Choice(SESSION_TIMERS), Value("supported"), "always", "`off`; `supported`: asked for and agreed to, and a peer that does not know them has none; or `always`: such a peer, too, is asked in the same rhythm whether it still has the call."),
     one("realms.*.session_timer.expires", SESSION_INTERVAL, Value("30m"), "30m", "The interval that we ask for, and the longest that we agree to. We refresh at half of it wherever the peer leaves that to us."),
@@ -312,6 +314,14 @@ pub(crate) const ROWS: &[Row] = &[
     one("log", Section, Words("as below"), "", "What is written to the journal."),
     one("log.level", Choice(LEVELS), Value("info"), "notice", "The least that is written: `debug`, `info`, `notice`, `warning`, `error`."),
     one("log.to", Choice(TARGETS_OF_LOG), Value("auto"), "stderr", "`journal`, `stderr`, or `auto`: the journal when the service manager connected it, else stderr."),
+
+    one("protection", Section, Words("as below"), "", "What every source that is no trunk is held to. A source is an IPv4 address, or an IPv6 network of 64 bits."),
+    one("protection.rate", Integer { min: 1, max: 1_000_000 }, Value("200"), "500", "SIP messages a second that one source may send for long; what is beyond is dropped and counted. An office of a thousand phones behind one address needs about 50."),
+    one("protection.burst", Integer { min: 1, max: 1_000_000 }, Value("1000"), "4000", "How many it may send at once after a rest: when power is back, every phone of an office registers in the same second."),
+    one("protection.bans", Flag, Value("true"), "false", "Whether sources are banned that guess names or passwords, scan, or send what is no SIP. A trunk's address never is; a source with a registered device is only slowed down."),
+    one("protection.ban", Duration { min_ms: SECOND, max_ms: 24 * 60 * MINUTE }, Value("10m"), "1h", "How long a first ban lasts. Each further one is twice as long."),
+    one("protection.ban_max", Duration { min_ms: SECOND, max_ms: 30 * 24 * 60 * MINUTE }, Value("24h"), "72h", "How long a ban lasts at most. Who was not banned for as long starts anew."),
+    many("protection.trusted", Prefix, Words("nobody"), "[10.0.0.0/8]", "Sources that are neither held up nor banned: a registrar's front, a test bench."),
 
     one("trace", Section, Words("as below"), "", "SIP messages of the last calls, kept in memory for `postern trace`."),
     one("trace.calls", Integer { min: 0, max: 100_000 }, Value("1000"), "1000", "Calls whose messages are kept, live and finished; the oldest leaves first. 0: none are kept."),

@@ -583,3 +583,30 @@ fn a_trunk_is_reached_by_its_transport() {
     let (_, warnings) = read("transport: tls, tls: {verify: no}").unwrap();
     assert!(rendered(&warnings).contains("anybody on the way can pretend"), "{}", rendered(&warnings));
 }
+
+#[test]
+fn protection_and_access_lists_are_read_and_contradictions_told() {
+    let text = format!(
+        "{}\nprotection: {{rate: 50, ban: 5m, ban_max: 1h, trusted: [10.0.0.0/8]}}\n",
+        BASE.replacen("signaling:", "allow: 10.0.0.0/8, deny: [10.9.0.0/16, \"2001:db8::/32\"], signaling:", 1)
+    );
+    let (config, _) =
+        load("etc/postern.yaml", &text, &certificates()).unwrap_or_else(|found| panic!("{}", rendered(&found)));
+    let realm = config.realms.values().find(|realm| !realm.access.allow.is_empty()).unwrap();
+    assert_eq!((realm.access.allow.len(), realm.access.deny.len()), (1, 2));
+    let protection = &config.protection;
+    assert_eq!((protection.rate, protection.burst, protection.bans, protection.trusted.len()), (50, 1000, true, 1));
+    let again = config.to_yaml();
+    assert!(again.contains("ban_max: 1h") && again.contains("- 10.9.0.0/16"), "{again}");
+    for (keys, want) in [
+        ("protection: {ban: 2h, ban_max: 1h}", "`ban` is 2h, more than `ban_max`, which is 1h"),
+        ("protection: {rate: 0}", "out of range"),
+        ("protection: {trusted: here}", "not an address or prefix"),
+    ] {
+        let found = load("etc/postern.yaml", &format!("{BASE}\n{keys}\n"), &certificates()).expect_err(keys);
+        assert!(rendered(&found).contains(want), "{keys}:\n{}", rendered(&found));
+    }
+    let both = BASE.replacen("signaling:", "allow: 10.0.0.0/8, deny: 10.0.0.0/8, signaling:", 1);
+    let found = load("etc/postern.yaml", &both, &certificates()).expect_err("a contradiction");
+    assert!(rendered(&found).contains("10.0.0.0/8 is both allowed and denied"), "{}", rendered(&found));
+}

@@ -470,7 +470,7 @@ facts! {
         /// How many devices are left.
         devices: u32,
     }
-    /// A known user failed to prove itself, or may not do what it asked.
+    /// A known user failed to prove itself, or may not do what it asked. Whoever fails again and again is banned (`source.banned`).
     AuthenticationFailed = "auth.failed", "d915e15645c2fc8d489cd0c9843cf682", Warning,
         advice "If the user complains: compare its password with the configuration. If not: somebody guesses; look at the source address." {
         /// From where.
@@ -495,6 +495,37 @@ facts! {
         messages: u64,
         /// What was wrong with the latest.
         why: String,
+    }
+
+    /// A source guessed names or passwords, scanned, or sent what is no SIP, and is banned for a while: what it sends is dropped unread.
+    /// A source with a registered device, or at a trunk's address, is only slowed down. At most ten such facts a second; `postern bans` has all.
+    SourceBanned = "source.banned", "8a5e0c7d41b94f0f9d26b3e7c81f5a60", Notice,
+        advice "Nothing, mostly. If it is a customer: mend its passwords, then `postern bans --lift SOURCE`; or write its network under `protection.trusted`." {
+        /// The address, or the network of an IPv6 address.
+        source: String,
+        /// For how long, seconds.
+        for_s: u64,
+        /// The how manieth ban of this source.
+        times: u32,
+        /// What it did.
+        why: String,
+        /// Whether it is only slowed down.
+        slowed: bool,
+    }
+    /// A ban was lifted by hand.
+    BanLifted = "source.ban_lifted", "3b9d62f07e1c4c58a4d0f17b95e2c863", Notice {
+        /// The source.
+        source: String,
+        /// Who asked.
+        by: String,
+    }
+    /// Messages were dropped because their sources sent more than `protection.rate` allows. At most one such fact a minute.
+    SourcesThrottled = "source.throttled", "f17c3a5e9b8042d6b0e94d7a26c1835f", Notice,
+        advice "If the source is a customer with many phones behind one address, raise `protection.rate` and `protection.burst`, or write its network under `protection.trusted`." {
+        /// The latest source.
+        source: SocketAddr,
+        /// How many messages since the last such fact.
+        messages: u64,
     }
 
     // ---- trunks ----

@@ -171,6 +171,15 @@ fn worded(fact: &Fact) -> String {
         Fact::MalformedDropped(f) => {
             format!("{} dropped, the latest from {}: {}", count(f.messages, "unreadable message"), f.source, f.why)
         }
+        Fact::SourceBanned(f) => {
+            let what = if f.slowed { "slowed down" } else { "banned" };
+            let times = if f.times > 1 { format!(", {} times now", f.times) } else { String::new() };
+            format!("{} {what} for {}{times}: {}", f.source, took(f.for_s * 1000), f.why)
+        }
+        Fact::BanLifted(f) => format!("ban of {} lifted by {}", f.source, f.by),
+        Fact::SourcesThrottled(f) => {
+            format!("{} over the rate dropped, the latest from {}", count(f.messages, "message"), f.source)
+        }
         Fact::PresenceChanged(f) => {
             let (devices, calls) = (count(f.devices.into(), "device"), count(f.calls.into(), "call"));
             format!("{}: {devices}, {calls}", f.status)

@@ -153,6 +153,7 @@ fn config() -> Config {
         registrations: true,
         uri_calls: false,
         session_timer: Default::default(),
+        access: Default::default(),
     };
     let trunk = |host: &str| Trunk::at("r", host, 5060);
     Config {

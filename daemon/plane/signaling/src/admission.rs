@@ -15,6 +15,7 @@ use postern_types::{Now, Secret, TrunkName, UserName};
 
 use crate::{
     Output, Signaling,
+    guard::Misdeed,
     headers::{self, ALLOW, PRODUCT, SDP},
     known_method,
     offered::Who,
@@ -57,6 +58,11 @@ impl Signaling {
     /// Whether a request from an unknown source may reach the transactions. When not, it was dropped or challenged.
     pub(crate) fn let_in(&mut self, now: Now, flow: Flow, request: &Request) -> bool {
         let to_tag = request.headers.to().ok().and_then(|to| to.tag()).map(Tag::read);
+        if Self::is_scanner(request) {
+            self.refuse_stranger(now, flow);
+            self.blame(now, flow, Misdeed::Scanner);
+            return false;
+        }
         match (&request.method, to_tag) {
             // An ACK is never answered.
             (Method::Ack, _) => return true,
@@ -69,13 +75,14 @@ impl Signaling {
                 }
                 if request.check().is_ok() && !request.headers.has(Name::Authorization) {
                     self.counters.challenged += 1;
+                    self.blame(now, flow, Misdeed::Challenged);
                     self.challenge_without_state(now, flow, request);
                     return false;
                 }
             }
             _ => {}
         }
-        self.refuse_stranger(flow);
+        self.refuse_stranger(now, flow);
         false
     }
 
@@ -96,7 +103,7 @@ impl Signaling {
             }
             (Method::Invite | Method::Register, None) if !endpoint.registrations => {
                 self.transactions.discard(key);
-                self.refuse_stranger(flow);
+                self.refuse_stranger(now, flow);
             }
             (Method::Invite, None) => {
                 if let Some(user) = self.user_proves(now, key, &request, flow) {
@@ -120,7 +127,7 @@ impl Signaling {
             }
             (Method::Options, _) => {
                 self.transactions.discard(key);
-                self.refuse_stranger(flow);
+                self.refuse_stranger(now, flow);
             }
             (method, _) => {
                 let status = if known_method(method) { 405 } else { 501 };
@@ -133,9 +140,11 @@ impl Signaling {
         self.places.endpoint(flow).is_some_and(|endpoint: &Endpoint| endpoint.registrations)
     }
 
-    fn refuse_stranger(&mut self, flow: Flow) {
+    fn refuse_stranger(&mut self, now: Now, flow: Flow) {
         self.counters.strangers += 1;
         self.strangers.note(flow.remote);
+        let what = if self.admits_users(flow) { Misdeed::Uninvited } else { Misdeed::Stranger };
+        self.blame(now, flow, what);
     }
 
     /// 200 that says what we speak: a trunk's or device's way of asking whether we are there.
@@ -175,7 +184,9 @@ impl Signaling {
         let password = |user: &str| config.users.get(user).map(|u| u.password.clone());
         let verdict = self.challenger.check(now.wall, request.method.as_str(), &request.headers, password);
         let claimed = match &verdict {
-            Verdict::Granted { user } | Verdict::Refused { user } => config.users.get_key_value(user.as_str()),
+            Verdict::Granted { user } | Verdict::Refused { user } | Verdict::Replayed { user } => {
+                config.users.get_key_value(user.as_str())
+            }
             _ => None,
         };
         let known = claimed.is_some();
@@ -209,19 +220,31 @@ impl Signaling {
     ) -> Option<String> {
         let mut stale = false;
         match verdict {
-            Verdict::Granted { user } => return Some(user),
+            Verdict::Granted { user } => {
+                self.guard.forgive(now.instant, flow.remote.ip());
+                return Some(user);
+            }
             Verdict::Missing => self.counters.challenged += 1,
             Verdict::Stale => stale = true,
+            Verdict::Replayed { user } => {
+                stale = true;
+                self.blame(now, flow, Misdeed::Uninvited);
+                self.authentication_failed(now.instant, subject, flow, &user, "an authorization used twice");
+            }
             Verdict::Malformed => {
+                self.blame(now, flow, Misdeed::Unreadable);
                 let tag = self.new_tag();
                 self.reply(now.instant, key, request, 400, tag);
                 return None;
             }
             Verdict::Refused { user } if known => {
-                let why = "wrong password, or an authorization used twice";
-                self.authentication_failed(now.instant, subject, flow, &user, why);
+                self.blame(now, flow, Misdeed::WrongPassword);
+                self.authentication_failed(now.instant, subject, flow, &user, "wrong password");
             }
-            Verdict::Refused { .. } => self.refuse_stranger(flow),
+            Verdict::Refused { .. } => {
+                self.refuse_stranger(now, flow);
+                self.blame(now, flow, Misdeed::UnknownUser);
+            }
         }
         let random = self.random();
         let tag = self.new_tag().to_string();

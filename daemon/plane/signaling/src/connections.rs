@@ -22,6 +22,7 @@ use postern_types::{ConnectionId, Now, Transport, TrunkName, UserName};
 use crate::{
     Output, Signaling,
     admission::Meter,
+    guard::Misdeed,
     output::{Connect, ConnectionCommand, ConnectionEvent},
     registrar::Binding,
     side::{self, Side, Tag},
@@ -247,7 +248,19 @@ impl Signaling {
             return self.command(id, ConnectionCommand::Close);
         };
         let proven = self.places.trunk_of(&endpoint.realm, flow).is_some();
-        match self.connections.admit(now, id, flow, proven) {
+        let source = flow.remote.ip();
+        let admitted = match proven {
+            false if !endpoint.access.admits(source) => {
+                self.counters.denied += 1;
+                Err("the realm's access list does not have this source")
+            }
+            false if self.guard.bans(now, source) && !self.is_spared(source) => {
+                self.counters.banned += 1;
+                Err("the source is banned")
+            }
+            _ => self.connections.admit(now, id, flow, proven),
+        };
+        match admitted {
             Ok(()) => {
                 self.command(id, ConnectionCommand::Admit);
                 self.arm(now, id);
@@ -298,6 +311,7 @@ impl Signaling {
                 Some(Err(broken)) => {
                     self.counters.connections_broken += 1;
                     self.refused_connections.note((flow.remote, broken.to_string().into()));
+                    self.blame(now, flow, Misdeed::Unreadable);
                     return self.close(now.instant, id, "what came is no SIP");
                 }
             }
@@ -314,6 +328,21 @@ impl Signaling {
     pub(crate) fn close(&mut self, now: Instant, id: ConnectionId, why: &str) {
         self.command(id, ConnectionCommand::Close);
         self.connection_closed(now, id, why);
+    }
+
+    /// A source is banned: what it has open and proved nothing over is closed.
+    pub(crate) fn close_unproven_of(&mut self, now: Instant, source: IpAddr) {
+        if self.connections.sources.get(&source).is_none_or(|of| of.unproven == 0) {
+            return;
+        }
+        let its = |(id, connection): (&ConnectionId, &Connection)| {
+            (!connection.proven && connection.flow.remote.ip() == source).then_some(*id)
+        };
+        let mut all: Vec<_> = self.connections.all.iter().filter_map(its).collect();
+        all.sort();
+        for id in all {
+            self.close(now, id, "its source is banned");
+        }
     }
 
     /// It is gone: so are the requests that nobody answered yet, and the devices that were reached over it.

@@ -102,6 +102,7 @@ fn config(local: SocketAddr, trunk: SocketAddr) -> Config {
         registrations: true,
         uri_calls: true,
         session_timer: Default::default(),
+        access: Default::default(),
     };
     let trunk = Trunk { calls_max: Some(8), ..Trunk::at("r", &trunk.ip().to_string(), trunk.port()) };
     let user = User {

@@ -7,6 +7,7 @@
 //! | module | what it decides |
 //! |---|---|
 //! | `places` | which endpoint, realm and trunk a source belongs to |
+//! | `guard`, `protect` | what a source may send; who is banned |
 //! | `connections` | who may have a connection, what comes and goes over it, when it is closed |
 //! | `admission` | who a request is from; challenges; strangers; OPTIONS and REGISTER |
 //! | `registrar` | where a user's devices are |
@@ -36,6 +37,7 @@ mod connections;
 mod dialed;
 mod early;
 pub mod fuzz;
+mod guard;
 mod headers;
 mod identity;
 mod info;
@@ -46,6 +48,7 @@ mod offered;
 mod output;
 mod places;
 mod probe;
+mod protect;
 mod refresh;
 mod registering;
 mod registrar;
@@ -75,13 +78,16 @@ use postern_sip::{
 use postern_types::{Cause, Now, Secret, Transport, TrunkName, UserName, leg::LegCommand};
 use rand::{RngExt, rngs::StdRng};
 
+pub use guard::Ban;
 pub use output::{Connect, ConnectionCommand, ConnectionEvent, Counters, Output, TargetHealth};
 pub use registering::RegistrationHealth;
 
 use connections::Connections;
+use guard::{Guard, Misdeed};
 use legs::Legs;
 use names::Search;
 use places::Places;
+use protect::Passage;
 use registering::Registrations;
 use registrar::Registrar;
 use side::{Side, Tag};
@@ -121,6 +127,10 @@ pub struct Signaling {
     unproven: admission::Meter,
     /// Failed proofs that were told.
     failures: admission::Meter,
+    guard: Guard,
+    /// Bans that were told.
+    bans_told: admission::Meter,
+    throttled: OnceAMinute<SocketAddr>,
     strangers: OnceAMinute<SocketAddr>,
     malformed: OnceAMinute<(SocketAddr, String)>,
     refused_connections: OnceAMinute<(SocketAddr, Box<str>)>,
@@ -168,6 +178,7 @@ impl Signaling {
     pub fn new(config: Arc<Config>, mut rng: StdRng, now: Instant) -> Self {
         let mut targets = Targets::default();
         targets.configure(&config);
+        let protection = config.protection.clone();
         let mut plane = Self {
             transactions: Transactions::new(rng.random(), TRANSACTIONS_MAX),
             connections: Connections::default(),
@@ -189,6 +200,9 @@ impl Signaling {
             timers: Timers::default(),
             unproven: admission::Meter::default(),
             failures: admission::Meter::default(),
+            guard: Guard::new(&protection, now),
+            bans_told: admission::Meter::default(),
+            throttled: OnceAMinute::default(),
             strangers: OnceAMinute::default(),
             malformed: OnceAMinute::default(),
             refused_connections: OnceAMinute::default(),
@@ -212,6 +226,7 @@ impl Signaling {
     /// Takes a new configuration. Calls go on, also those of trunks and users that are gone; a user that is gone loses its devices.
     pub fn reconfigure(&mut self, now: Instant, config: Arc<Config>) {
         self.targets.configure(&config);
+        self.guard.configure(&config.protection);
         self.places = Places::new(config);
         self.arm_probes(now);
         self.arm_names(now);
@@ -233,16 +248,21 @@ impl Signaling {
     }
 
     fn handle_message(&mut self, now: Now, flow: Flow, bytes: &[u8]) {
-        self.handle_parsed(now, flow, Message::parse(bytes));
+        let passage = self.passage(now, flow);
+        if passage != Passage::Shut {
+            self.handle_weighed(now, flow, passage, Message::parse(bytes));
+        }
     }
 
     fn handle_parsed(&mut self, now: Now, flow: Flow, parsed: Result<Message, ParseError>) {
-        self.counters.received += 1;
-        let Some(endpoint) = self.places.endpoint(flow) else {
-            self.counters.stray += 1;
-            return;
-        };
-        let trusted = self.places.trunk_of(&endpoint.realm, flow).is_some() || self.registrar.knows(flow);
+        let passage = self.passage(now, flow);
+        if passage != Passage::Shut {
+            self.handle_weighed(now, flow, passage, parsed);
+        }
+    }
+
+    fn handle_weighed(&mut self, now: Now, flow: Flow, passage: Passage, parsed: Result<Message, ParseError>) {
+        let trusted = matches!(passage, Passage::Trunk | Passage::Device);
         match parsed {
             Err(error) if error.defect == Defect::KeepAlive => {}
             Err(error) => {
@@ -250,7 +270,12 @@ impl Signaling {
                 self.malformed.note((flow.remote, error.to_string()));
                 if trusted {
                     self.transactions.receive_broken(flow, &error);
+                } else {
+                    self.blame(now, flow, Misdeed::Unreadable);
                 }
+            }
+            Ok(Message::Request(request)) if passage == Passage::Narrow && !self.outranks_bans(&request) => {
+                self.drop_banned(flow);
             }
             Ok(Message::Request(request)) if !trusted && !self.let_in(now, flow, &request) => {}
             Ok(message) => self.transactions.receive(now.instant, flow, message),
@@ -316,6 +341,7 @@ impl Signaling {
             self.locator.next_deadline(),
             self.timers.next(),
             self.strangers.next(),
+            self.throttled.next(),
             self.malformed.next(),
             self.refused_connections.next(),
         ];
@@ -374,6 +400,7 @@ impl Signaling {
         if let Some(((source, why), messages)) = self.malformed.due(now.instant) {
             self.fact(Subject::default(), MalformedDropped { source, messages, why });
         }
+        self.tell_throttled(now);
         self.tell_refused_connections(now.instant);
     }
 

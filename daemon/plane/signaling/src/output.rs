@@ -138,6 +138,12 @@ pub struct Counters {
     pub malformed: u64,
     /// Responses and in-dialog requests that belong to nothing here.
     pub stray: u64,
+    /// Messages dropped because their source sent too many.
+    pub throttled: u64,
+    /// Messages dropped because their source is banned.
+    pub banned: u64,
+    /// Messages dropped and connections refused because the realm's access list does not have their source.
+    pub denied: u64,
     /// Refused because a table was full.
     pub overloaded: u64,
     /// Messages that no connection could be had for.

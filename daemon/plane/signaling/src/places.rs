@@ -6,7 +6,7 @@ use std::{
     sync::Arc,
 };
 
-use postern_config::{Config, Prefix, Realm};
+use postern_config::{AccessTable, Config, Prefix, Realm};
 use postern_sip::{SentBy, transaction::Flow};
 use postern_types::{RealmName, Transport, TrunkName};
 
@@ -50,6 +50,8 @@ pub(crate) struct Endpoint {
     pub(crate) advertised: SocketAddr,
     pub(crate) realm: RealmName,
     pub(crate) registrations: bool,
+    /// Who may come in, besides the realm's trunks.
+    pub(crate) access: Arc<AccessTable>,
 }
 
 impl Endpoint {
@@ -68,6 +70,7 @@ impl Places {
     pub(crate) fn new(config: Arc<Config>) -> Self {
         let mut endpoints = Vec::new();
         for (name, realm) in &config.realms {
+            let access = Arc::new(realm.access.table());
             let streams = realm.listeners.iter().map(|listener| (listener.transport, listener.address));
             for (transport, local) in realm.signaling.iter().map(|&udp| (Transport::Udp, udp)).chain(streams) {
                 endpoints.push(Endpoint {
@@ -76,6 +79,7 @@ impl Places {
                     advertised: advertised(realm, local),
                     realm: name.clone(),
                     registrations: realm.registrations,
+                    access: access.clone(),
                 });
             }
         }
@@ -120,6 +124,11 @@ impl Places {
         let learned = learned.filter(|learned| learned.realm == *realm).map(|learned| (&learned.trunk, learned.secure));
         let mut all = written.map(|source| (&source.trunk, source.secure)).chain(learned);
         Some(all.find(|(name, needs)| is_it(name, *needs)).map_or(first, |(name, _)| name))
+    }
+
+    /// Whether a trunk, of any realm and by any transport, may be at this address.
+    pub(crate) fn is_of_trunk(&self, source: IpAddr) -> bool {
+        self.learned.contains_key(&source.to_canonical()) || self.sources.iter().any(|s| s.prefix.contains(source))
     }
 
     /// The trunk that a flow's source in a realm is.

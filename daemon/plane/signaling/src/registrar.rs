@@ -6,17 +6,21 @@
 //! refusal would lock its owner out until that binding expires.
 
 use std::{
-    collections::HashMap,
+    collections::{HashMap, hash_map::Entry},
+    hash::Hash,
     net::SocketAddr,
     time::{Duration, Instant},
 };
 
+use postern_config::Prefix;
 use postern_sip::{
     Name, Request, Uri,
     message::{Contact, NameAddr},
     transaction::Flow,
 };
 use postern_types::{ConnectionId, Transport, UserName};
+
+use crate::guard;
 
 /// Least lifetime, seconds: keeps a device from loading the registrar; a shorter wish is answered with 423.
 pub(crate) const EXPIRES_MIN_S: u32 = 60;
@@ -49,6 +53,8 @@ pub(crate) struct Registrar {
     users: HashMap<UserName, Vec<Binding>>,
     /// How many bindings have this source: tells devices from strangers.
     sources: HashMap<(Transport, SocketAddr), u32>,
+    /// How many are at this address or network.
+    hosts: HashMap<Prefix, u32>,
     count: usize,
 }
 
@@ -146,10 +152,11 @@ impl Registrar {
             heard: now,
         };
         *self.sources.entry((flow.transport, flow.remote)).or_default() += 1;
+        *self.hosts.entry(guard::network(flow.remote.ip())).or_default() += 1;
         if let Some(at) = known {
             let bindings = self.users.get_mut(user).expect("the position was found in it");
             let before = std::mem::replace(&mut bindings[at], binding);
-            forget_source(&mut self.sources, &before);
+            self.forget_source(&before);
             return;
         }
         let held = self.users.get(user).map_or(0, Vec::len);
@@ -193,6 +200,11 @@ impl Registrar {
         self.sources.contains_key(&(flow.transport, flow.remote))
     }
 
+    /// Whether a device is registered from this address or network.
+    pub(crate) fn lives_at(&self, host: Prefix) -> bool {
+        self.hosts.contains_key(&host)
+    }
+
     /// A connection is gone, and with it the devices that registered over it (RFC 5626 6): only they can make a new one, and then
     /// they register again. But one on TCP whose Contact is its own address has no NAT before it and can be connected to.
     pub(crate) fn connection_lost(&mut self, now: Instant, user: &UserName, id: ConnectionId) -> Changes {
@@ -215,6 +227,11 @@ impl Registrar {
         self.count
     }
 
+    fn forget_source(&mut self, binding: &Binding) {
+        uncount(&mut self.sources, (binding.flow.transport, binding.source));
+        uncount(&mut self.hosts, guard::network(binding.source.ip()));
+    }
+
     fn next_expiry(&self, user: &UserName) -> Option<Instant> {
         self.users.get(user)?.iter().map(|b| b.expires).min()
     }
@@ -235,7 +252,7 @@ impl Registrar {
         if bindings.is_empty() {
             self.users.remove(user);
         }
-        forget_source(&mut self.sources, &binding);
+        self.forget_source(&binding);
         self.count -= 1;
         changes.removed.push((binding.source, why));
     }
@@ -260,12 +277,11 @@ impl Binding {
     }
 }
 
-fn forget_source(sources: &mut HashMap<(Transport, SocketAddr), u32>, binding: &Binding) {
-    let source = (binding.flow.transport, binding.source);
-    if let Some(count) = sources.get_mut(&source) {
-        *count -= 1;
-        if *count == 0 {
-            sources.remove(&source);
+fn uncount<K: Hash + Eq>(counts: &mut HashMap<K, u32>, of: K) {
+    if let Entry::Occupied(mut count) = counts.entry(of) {
+        *count.get_mut() -= 1;
+        if *count.get() == 0 {
+            count.remove();
         }
     }
 }

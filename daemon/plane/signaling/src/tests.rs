@@ -8,6 +8,7 @@ mod identity;
 mod incoming;
 mod names;
 mod probing;
+mod protection;
 mod registering;
 mod registration;
 mod sessions;
@@ -70,6 +71,7 @@ pub(crate) fn config() -> Config {
         registrations,
         uri_calls: !registrations,
         session_timer: Default::default(),
+        access: Default::default(),
     };
     let trunk = |host: &str, sources: &[(&str, u8)]| Trunk {
         sources: sources.iter().map(|(a, length)| Prefix { address: a.parse().unwrap(), length: *length }).collect(),
@@ -138,6 +140,13 @@ impl World {
         let signaling = Signaling::new(Arc::new(config), StdRng::seed_from_u64(7), now.instant);
         let (sent, events, facts, devices, trunks, asked, commands) = Default::default();
         Self { signaling, now, sent, events, facts, devices, trunks, asked, commands }
+    }
+
+    /// Where no source is held up or banned: what bounds all of them together stands alone.
+    pub(crate) fn unguarded() -> Self {
+        let mut config = config();
+        (config.protection.bans, config.protection.burst) = (false, 1_000_000);
+        Self::with(config)
     }
 
     pub(crate) fn drain(&mut self) {

@@ -63,6 +63,7 @@ pub fn config() -> Config {
         registrations,
         uri_calls: registrations,
         session_timer: Default::default(),
+        access: Default::default(),
     };
     let user = |caller_id: Option<&str>| User {
         password: Secret::new("pw".into()),

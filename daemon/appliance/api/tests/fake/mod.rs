@@ -12,7 +12,7 @@ use postern_api::{
 use postern_events::{RingLimits, Way};
 use postern_facts::{CallRecord, Event, Fact, RecordingRecord, Subject, Written};
 use postern_router::rest::{RestError, UpdateCall, UpdateRecording};
-use postern_switch::{Reply, Request, Status, TraceOf, TracedMessage, Tracing};
+use postern_switch::{Reply, Request, Status, TraceOf, TracedMessage, Tracing, request::BanStatus};
 use postern_types::{AccountSid, CallSid, RecordingSid, Transport, UnixMicros, UserName, id::EventSid, leg::Party};
 use serde_json::{Value, json};
 use tokio::{
@@ -215,6 +215,15 @@ impl World {
                 }
                 false => Reply::NotLive,
             },
+            Request::Bans => Reply::Bans(vec![BanStatus {
+                source: "2001:db8::/64".into(),
+                left_s: 599,
+                times: 2,
+                why: "wrong passwords".into(),
+                ..BanStatus::default()
+            }]),
+            Request::LiftBan { source, .. } if source.is_ipv6() => Reply::Done,
+            Request::LiftBan { .. } => Reply::NotLive,
             Request::Trace(of) => Reply::Trace(Box::new(match of {
                 TraceOf::Call(call) if call == CallSid(7) => traced(call),
                 TraceOf::Call(_) => Tracing { is_on: true, ..Tracing::default() },

@@ -41,6 +41,7 @@ pub fn config(pairs: u16) -> Config {
         registrations: false,
         uri_calls: false,
         session_timer: Default::default(),
+        access: Default::default(),
     };
     Config {
         appliance: Appliance {

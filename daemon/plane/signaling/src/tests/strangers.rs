@@ -26,7 +26,7 @@ fn where_nobody_registers_a_stranger_hears_nothing() {
 
 #[test]
 fn strangers_and_noise_are_told_at_most_once_a_minute() {
-    let mut world = World::new();
+    let mut world = World::unguarded();
     for call in 0..100 {
         world.recv_at(OUTER, STRANGER, &invite(&format!("s{call}"), 1));
         world.recv_at(OUTER, STRANGER, "noise");
@@ -82,7 +82,7 @@ fn a_trunk_is_known_only_in_its_own_realm() {
 
 #[test]
 fn a_flood_of_authorizations_from_strangers_is_bounded() {
-    let mut world = World::new();
+    let mut world = World::unguarded();
     for call in 0..3000 {
         let forged = "Authorization: Digest username=\"x\", realm=\"sip\", nonce=\"n\", uri=\"sip:a\", response=\"r\", qop=auth, nc=00000001, cnonce=\"c\"";
         world.recv_at(INNER, STRANGER, &register("alice", &format!("r{call}"), 1, forged));

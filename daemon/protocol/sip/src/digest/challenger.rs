@@ -37,9 +37,14 @@ pub enum Verdict {
     },
     /// No authorization for this realm: challenge.
     Missing,
-    /// The password was right, but the nonce is too old or forgotten: challenge with `stale`.
+    /// The password was right, but the nonce is too old, forgotten, or of before a restart: challenge with `stale`.
     Stale,
-    /// Not ours, used before, wrong password or unknown user (they look alike): challenge, and count it.
+    /// The password was right, but this counter of the nonce was used before, by this peer or whoever listened: challenge with `stale`.
+    Replayed {
+        /// Who it says it is.
+        user: String,
+    },
+    /// Wrong password or unknown user (they look alike): challenge, and count it.
     Refused {
         /// Who it says it is.
         user: String,
@@ -142,9 +147,6 @@ impl Challenger {
         if !qop.eq_ignore_ascii_case("auth") {
             return None;
         }
-        let Some(nonce) = self.verify(&nonce_text) else {
-            return Some(Verdict::Refused { user: user() });
-        };
 
         let known = password_of(&username);
         let is_known = known.is_some();
@@ -163,6 +165,9 @@ impl Challenger {
         if !right || !is_known {
             return Some(Verdict::Refused { user: user() });
         }
+        // RFC 7616 3.3: stale is for a nonce that is not valid with a digest that is right for it. So phones that kept theirs over our
+        // restart try again by themselves.
+        let Some(nonce) = self.verify(&nonce_text) else { return Some(Verdict::Stale) };
         let age = now.seconds().saturating_sub(nonce.seconds);
         if age > NONCE_SECONDS || nonce.seconds > now.seconds() + NONCE_SECONDS {
             return Some(Verdict::Stale);
@@ -170,7 +175,7 @@ impl Challenger {
         Some(match self.used.get_mut(&nonce) {
             Some(window) => match window.take(counter) {
                 true => Verdict::Granted { user: user() },
-                false => Verdict::Refused { user: user() },
+                false => Verdict::Replayed { user: user() },
             },
             None if nonce.seconds <= self.forgotten => Verdict::Stale,
             None => {

@@ -101,6 +101,10 @@ fn granted() -> Verdict {
     Verdict::Granted { user: "alice".into() }
 }
 
+fn replayed() -> Verdict {
+    Verdict::Replayed { user: "alice".into() }
+}
+
 fn refused() -> Verdict {
     Verdict::Refused { user: "alice".into() }
 }
@@ -114,16 +118,16 @@ fn the_strongest_challenge_is_answered_and_grants_once() {
     assert_eq!(headers.len(), 1);
     assert!(headers[0].1.contains("algorithm=SHA-256"));
     assert_eq!(check(&mut server, NOW, &headers), granted());
-    assert_eq!(check(&mut server, NOW, &headers), refused(), "a replay");
+    assert_eq!(check(&mut server, NOW, &headers), replayed());
     let weak_first: Vec<_> = values.iter().rev().cloned().collect();
     assert!(authorize(&weak_first, "wonder")[0].1.contains("algorithm=SHA-256"), "order is no downgrade");
-    assert_eq!(check(&mut server, NOW, &authorize(&values[1..], "wonder")), refused(), "the nonce is one for both");
+    assert_eq!(check(&mut server, NOW, &authorize(&values[1..], "wonder")), replayed(), "the nonce is one for both");
     let fresh = server.challenge(NOW, 2, false);
     assert_eq!(check(&mut server, NOW, &authorize(&fresh[1..], "wonder")), granted(), "MD5");
 }
 
 #[test]
-fn wrong_passwords_strangers_forged_and_foreign_nonces_are_refused() {
+fn wrong_passwords_and_strangers_are_refused_and_a_foreign_nonce_proves_nothing() {
     let mut server = challenger();
     let values = server.challenge(NOW, 1, false);
     assert_eq!(check(&mut server, NOW, &authorize(&values, "wrong")), refused());
@@ -131,7 +135,8 @@ fn wrong_passwords_strangers_forged_and_foreign_nonces_are_refused() {
     let stranger = [(headers[0].0, headers[0].1.replace("alice", "mallory"))];
     assert_eq!(check(&mut server, NOW, &stranger), Verdict::Refused { user: "mallory".into() });
     let foreign = Challenger::new("example.com", &[Algorithm::Sha256], [8; 32]).challenge(NOW, 1, false);
-    assert_eq!(check(&mut server, NOW, &authorize(&foreign, "wonder")), refused());
+    assert_eq!(check(&mut server, NOW, &authorize(&foreign, "wonder")), Verdict::Stale, "one of before a restart");
+    assert_eq!(check(&mut server, NOW, &authorize(&foreign, "wrong")), refused());
     assert_eq!(check(&mut server, NOW, &[]), Verdict::Missing);
     let other_realm = Challenger::new("other", &[Algorithm::Sha256], [9; 32]).challenge(NOW, 1, false);
     assert_eq!(check(&mut server, NOW, &authorize(&other_realm, "wonder")), Verdict::Missing);
@@ -182,9 +187,9 @@ fn counters_may_overtake_each_other_but_not_repeat() {
     };
     assert_eq!(with_nc("00000002"), granted());
     assert_eq!(with_nc("00000001"), granted(), "overtaken on the way");
-    assert_eq!(with_nc("00000001"), refused());
+    assert_eq!(with_nc("00000001"), replayed());
     assert_eq!(with_nc("00000080"), granted());
-    assert_eq!(with_nc("00000003"), refused(), "too far behind to tell");
+    assert_eq!(with_nc("00000003"), replayed(), "too far behind to tell");
     assert_eq!(with_nc("1"), Verdict::Malformed);
 }
 
