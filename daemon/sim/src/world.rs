@@ -9,7 +9,7 @@ use std::{
 
 use postern_config::{Config, NoFiles};
 use postern_facts::{CallRecord, Event, Fact};
-use postern_signaling::{ConnectionCommand, ConnectionEvent};
+use postern_signaling::{ConnectionCommand, ConnectionEvent, Load};
 use postern_switch::{Input, Output, Reply, Request, Status, Switch, Token};
 use postern_types::{
     CallSid, Now, Transport, UnixMicros,
@@ -106,6 +106,14 @@ impl World {
         let input = Input::Datagram { local: parse(local), source: parse(source), bytes: text.as_bytes() };
         self.switch.handle_input(self.now, input);
         self.settle();
+    }
+
+    /// Has the switch told how busy it is, for this many tenths of a second.
+    pub fn load(&mut self, load: Load, tenths: u32) {
+        for _ in 0..tenths {
+            self.switch.handle_load(self.now, load);
+            self.run(Duration::from_millis(100));
+        }
     }
 
     /// Has a phone do something now.

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use postern_signaling::Load;
 use postern_sim::{World, network::Faults, phone::Stage};
 use postern_switch::{Reply, Request};
 
@@ -72,6 +73,37 @@ fn row_16_in_a_flood_of_strangers_every_call_goes_on_and_the_strangers_are_banne
         let status = world.status();
         assert!(status.banned > 10_000, "seed {seed}: {status:?}");
         assert!(world.facts("source.banned").len() as u64 <= status.bans);
+        world.assert_at_rest();
+    }
+}
+
+#[test]
+fn row_17_in_an_overload_calls_that_live_end_well_and_new_ones_are_refused_or_served_whole() {
+    for seed in 0..10 {
+        let mut world = World::new(seed, YAML, if seed == 0 { Faults::NONE } else { Faults::BAD });
+        let carrier = world.phone("+15559999", "", CARRIER, BOX_CARRIER);
+        let alice = world.phone("alice", "secret-a", ALICE, BOX_PHONES);
+        world.with(alice, |phone, now| phone.register(now, 3600));
+        assert!(world.run_until(Duration::from_secs(40), |world| world.phones[alice].registered), "seed {seed}");
+        world.phones[carrier].habits.hang_up_after = Some(Duration::from_secs(20));
+        for _ in 0..5 {
+            world.with(carrier, |phone, now| phone.call(now, "+15550001"));
+            world.run(Duration::from_secs(3));
+        }
+        let hot = Load { busy: 1000, turn: Duration::from_millis(40) };
+        for _ in 0..40 {
+            world.with(carrier, |phone, now| phone.call(now, "+15550001"));
+            world.load(hot, 5);
+        }
+        world.load(Load { busy: 400, turn: Duration::from_millis(1) }, 60);
+        assert_eq!(world.status().shedding, 0, "seed {seed}: it is over");
+        world.run(Duration::from_secs(120));
+        let ends: Vec<_> = world.phones[carrier].calls.iter().map(|call| call.stage).collect();
+        assert_eq!(ends[..5], [Stage::Over(200); 5], "seed {seed}: those that lived before");
+        let (served, refused) = (Stage::Over(200), Stage::Over(503));
+        assert!(ends.iter().all(|end| *end == served || *end == refused), "seed {seed}: {ends:?}");
+        assert!(ends.iter().filter(|end| **end == refused).count() > 20, "seed {seed}: {ends:?}");
+        assert_eq!((world.facts("appliance.overloaded").len(), world.facts("appliance.recovered").len()), (1, 1));
         world.assert_at_rest();
     }
 }

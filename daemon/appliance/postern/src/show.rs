@@ -79,6 +79,13 @@ pub(crate) fn status(s: &Value) -> String {
             s["bans"], s["banned"], s["throttled"], s["denied"]
         );
     }
+    if n(&s["shedding"]) > 0 {
+        let percent = n(&s["shedding"]).div_ceil(10);
+        _ = writeln!(out, "OVERLOAD   {percent} % of new calls and registrations are refused");
+    }
+    if n(&s["shed"]) > 0 {
+        _ = writeln!(out, "overload   {} calls and registrations refused since start", s["shed"]);
+    }
     let ended = ["connections_refused", "connections_broken", "connections_expired", "connections_slow"];
     if n(&s["connections"]) > 0 || ended.iter().any(|key| n(&s[*key]) > 0) {
         _ = writeln!(

@@ -13,5 +13,6 @@
 pub mod admin;
 pub mod daemon;
 pub mod drivers;
+mod load;
 pub mod mailbox;
 pub mod switch_thread;

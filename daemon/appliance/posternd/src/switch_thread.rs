@@ -27,6 +27,7 @@ use tokio::sync::{mpsc, oneshot};
 
 use crate::{
     drivers::{Drivers, streams::Streams},
+    load::LoadMeter,
     mailbox::Mailbox,
 };
 
@@ -99,6 +100,7 @@ struct Thread {
     unsent: u64,
     /// Ends of media workers that were told.
     workers_failed: u64,
+    load: LoadMeter,
 }
 
 type Ready = SyncSender<io::Result<(Mailbox, Vec<&'static str>, Receiver<Tapped>)>>;
@@ -124,6 +126,7 @@ impl Thread {
             copies: None,
             unsent: 0,
             workers_failed: 0,
+            load: LoadMeter::default(),
         };
         let _ = ready.send(Ok((mailbox, notices, tapped)));
         Ok((ours, waiting))
@@ -141,7 +144,9 @@ impl Thread {
         self.read(now(), letters, drivers, streams);
         loop {
             self.turns.fetch_add(1, Ordering::Relaxed);
-            let limit = Instant::now() + SLEEP_MAX;
+            let asleep = Instant::now();
+            self.load.turn_ended(asleep);
+            let limit = asleep + SLEEP_MAX;
             let deadline = self.switch.next_deadline().into_iter().chain(stop_by).fold(limit, Instant::min);
             if let Err(error) = self.ring.sleep(Some(deadline)) {
                 // The ring is this thread's only ear: without it the daemon is better restarted by systemd.
@@ -149,6 +154,10 @@ impl Thread {
                 return;
             }
             let now = now();
+            if let Some(load) = self.load.turn_begins(now.instant) {
+                self.switch.handle_load(now, load);
+                self.carry(now, drivers, streams);
+            }
             while let Some(event) = self.ring.poll() {
                 self.take(now, event);
                 self.carry(now, drivers, streams);

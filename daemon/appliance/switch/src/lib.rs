@@ -27,7 +27,7 @@ use postern_facts::{
 };
 use postern_locate::{Answer, Question};
 use postern_router::{HttpFailure, HttpRequest, HttpResponse, PromptKey, PromptSource, Router};
-use postern_signaling::{ConnectionCommand, ConnectionEvent, Signaling};
+use postern_signaling::{ConnectionCommand, ConnectionEvent, Load, Signaling};
 use postern_types::{
     Cause, ConnectionId, EndedBy, Now, RequestId,
     media::{MediaCommand, MediaEvent, Prompt},
@@ -202,6 +202,12 @@ impl Switch {
         while let Some(fact) = self.certificates.due(now) {
             self.tell(now, Happened { subject: Subject::default(), fact: fact.into() });
         }
+        self.drain(now);
+    }
+
+    /// Takes a report of how busy the thread is that calls this: about every tenth of a second.
+    pub fn handle_load(&mut self, now: Now, load: Load) {
+        self.signaling.handle_load(now, load);
         self.drain(now);
     }
 

@@ -210,6 +210,12 @@ pub struct Status {
     /// Sources that are banned now.
     #[serde(default)]
     pub bans: u64,
+    /// New calls and registrations refused because the switch had too much to do.
+    #[serde(default)]
+    pub shed: u64,
+    /// Of new calls and registrations, thousandths that are refused for that now.
+    #[serde(default)]
+    pub shedding: u64,
     /// SIP connections open now.
     pub connections: u64,
     /// SIP connections refused since start: as many as are allowed.

@@ -62,6 +62,8 @@ impl Switch {
             banned: sip.banned,
             denied: sip.denied,
             bans: self.signaling.banned(now),
+            shed: sip.shed,
+            shedding: sip.shedding.into(),
             connections: sip.connections,
             connections_refused: sip.connections_refused,
             connections_broken: sip.connections_broken,

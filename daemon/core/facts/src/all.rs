@@ -54,6 +54,21 @@ facts! {
         first: String,
     }
 
+    /// The switch has more to do than it can: a growing share of new calls and registrations is refused with 503 and Retry-After, of those of
+    /// unknown sources twice as many. Calls that live go on, and so does everything that ends them.
+    OverloadBegan = "appliance.overloaded", "6b1f0e84c27d4a3b95d8f3a1706ce429", Warning,
+        advice "`postern status` shows what comes in. Strangers: `postern bans`, and `deny` of the realm. Real calls: this box, or its share of the machine (`top -H -p $(pidof posternd)`, thread `switch`), is too small." {
+        /// Processor time of the switch, percent of a core.
+        busy_percent: u32,
+        /// Its longest turn, milliseconds: so long a message may have waited.
+        turn_ms: u64,
+    }
+    /// The switch keeps up again: nothing is refused any more.
+    OverloadEnded = "appliance.recovered", "e05c7d92a1b34f68872d4c9be316f07a", Notice {
+        /// Calls and registrations refused meanwhile.
+        refused: u64,
+    }
+
     // ---- calls and legs ----
 
     /// A call arrived from a known party and was taken.

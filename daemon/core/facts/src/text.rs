@@ -171,6 +171,12 @@ fn worded(fact: &Fact) -> String {
         Fact::MalformedDropped(f) => {
             format!("{} dropped, the latest from {}: {}", count(f.messages, "unreadable message"), f.source, f.why)
         }
+        Fact::OverloadBegan(f) => format!(
+            "too much to do (switch at {} %, longest turn {}): new calls and registrations are refused in part",
+            f.busy_percent,
+            took(f.turn_ms)
+        ),
+        Fact::OverloadEnded(f) => format!("keeps up again; {} refused meanwhile", count(f.refused, "request")),
         Fact::SourceBanned(f) => {
             let what = if f.slowed { "slowed down" } else { "banned" };
             let times = if f.times > 1 { format!(", {} times now", f.times) } else { String::new() };

@@ -8,6 +8,7 @@
 //! |---|---|
 //! | `places` | which endpoint, realm and trunk a source belongs to |
 //! | `guard`, `protect` | what a source may send; who is banned |
+//! | `overload` | what is turned away when there is too much to do |
 //! | `connections` | who may have a connection, what comes and goes over it, when it is closed |
 //! | `admission` | who a request is from; challenges; strangers; OPTIONS and REGISTER |
 //! | `registrar` | where a user's devices are |
@@ -46,6 +47,7 @@ mod legs;
 mod names;
 mod offered;
 mod output;
+mod overload;
 mod places;
 mod probe;
 mod protect;
@@ -80,12 +82,14 @@ use rand::{RngExt, rngs::StdRng};
 
 pub use guard::Ban;
 pub use output::{Connect, ConnectionCommand, ConnectionEvent, Counters, Output, TargetHealth};
+pub use overload::Load;
 pub use registering::RegistrationHealth;
 
 use connections::Connections;
 use guard::{Guard, Misdeed};
 use legs::Legs;
 use names::Search;
+use overload::Overload;
 use places::Places;
 use protect::Passage;
 use registering::Registrations;
@@ -128,6 +132,9 @@ pub struct Signaling {
     /// Failed proofs that were told.
     failures: admission::Meter,
     guard: Guard,
+    overload: Overload,
+    /// What `counters.shed` was when the overload began.
+    shed_before: u64,
     /// Bans that were told.
     bans_told: admission::Meter,
     throttled: OnceAMinute<SocketAddr>,
@@ -201,6 +208,8 @@ impl Signaling {
             unproven: admission::Meter::default(),
             failures: admission::Meter::default(),
             guard: Guard::new(&protection, now),
+            overload: Overload::default(),
+            shed_before: 0,
             bans_told: admission::Meter::default(),
             throttled: OnceAMinute::default(),
             strangers: OnceAMinute::default(),
@@ -277,6 +286,7 @@ impl Signaling {
             Ok(Message::Request(request)) if passage == Passage::Narrow && !self.outranks_bans(&request) => {
                 self.drop_banned(flow);
             }
+            Ok(Message::Request(request)) if self.overload.share() > 0 && self.shed(now, flow, trusted, &request) => {}
             Ok(Message::Request(request)) if !trusted && !self.let_in(now, flow, &request) => {}
             Ok(message) => self.transactions.receive(now.instant, flow, message),
         }
@@ -355,6 +365,7 @@ impl Signaling {
             devices: self.registrar.len() as u64,
             legs: self.legs.len() as u64,
             trunk_legs: self.legs.of_trunk.iter().map(|(trunk, legs)| (trunk.clone(), *legs)).collect(),
+            shedding: self.overload.share(),
             overloaded: self.counters.overloaded + self.transactions.counters().full,
             ..self.counters.clone()
         }

@@ -144,6 +144,10 @@ pub struct Counters {
     pub banned: u64,
     /// Messages dropped and connections refused because the realm's access list does not have their source.
     pub denied: u64,
+    /// New calls and registrations refused because the switch had too much to do.
+    pub shed: u64,
+    /// Of new calls and registrations, thousandths that are refused for that now.
+    pub shedding: u32,
     /// Refused because a table was full.
     pub overloaded: u64,
     /// Messages that no connection could be had for.

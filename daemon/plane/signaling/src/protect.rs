@@ -1,18 +1,26 @@
 //! What comes in is weighed before it is read: access lists, rates, bans; and what follows from misdeeds.
 //!
+//! And when there is too much to do, which requests are turned away.
+//!
 //! A trunk's messages in its own realm are never weighed. What a source that is banned sends is dropped unread but for a few
 //! messages a second, of which only those go on that belong to a call that lives: a ban cuts no call.
 
 use std::net::IpAddr;
 
 use postern_config::Prefix;
-use postern_facts::{SourceBanned, SourcesThrottled, Subject};
-use postern_sip::{Name, Request, transaction::Flow};
+use postern_facts::{OverloadBegan, OverloadEnded, SourceBanned, SourcesThrottled, Subject};
+use postern_sip::{
+    Method, Name, Request, ResponseBuilder,
+    transaction::{Flow, answering},
+};
 use postern_types::Now;
+use rand::RngExt;
 
 use crate::{
     Signaling,
     guard::{self, Ban, Look, Misdeed},
+    headers::PRODUCT,
+    overload::{Change, Load},
     side::Tag,
 };
 
@@ -138,5 +146,57 @@ impl Signaling {
         if let Some((source, messages)) = self.throttled.due(now.instant) {
             self.fact(Subject::default(), SourcesThrottled { source, messages });
         }
+    }
+
+    /// Takes a report of how busy the switch is: about every tenth of a second.
+    pub fn handle_load(&mut self, now: Now, load: Load) {
+        match self.overload.report(load) {
+            Some(Change::Begun(Load { busy, turn })) => {
+                self.shed_before = self.counters.shed;
+                let (busy_percent, turn_ms) = (busy.div_ceil(10), turn.as_millis() as u64);
+                self.fact(Subject::default(), OverloadBegan { busy_percent, turn_ms });
+            }
+            Some(Change::Ended) => {
+                let refused = self.counters.shed - self.shed_before;
+                self.fact(Subject::default(), OverloadEnded { refused });
+            }
+            None => {}
+        }
+        self.run(now);
+    }
+
+    /// Refuses a new call or registration because there is too much to do, without a transaction. False: it goes on.
+    pub(crate) fn shed(&mut self, now: Now, flow: Flow, is_known: bool, request: &Request) -> bool {
+        let is_new = matches!(request.method, Method::Invite | Method::Register)
+            && request.headers.to().is_ok_and(|to| to.tag().is_none());
+        // Where nobody registers a stranger gets no answer at all.
+        let is_answered = is_known || self.places.endpoint(flow).is_some_and(|endpoint| endpoint.registrations);
+        if !is_new || !is_answered || self.outranks_bans(request) || self.transactions.knows(request) {
+            return false;
+        }
+        let draw = self.random();
+        if !self.overload.refuses(draw, is_known) {
+            return false;
+        }
+        self.counters.shed += 1;
+        let mut request = request.clone();
+        request.source = Some(flow.remote);
+        let tag = Tag(self.merged_id(&request.headers)).to_string();
+        // Calls come again soon, and not all at once; registrations of a whole town, when power is back, are spread over a minute.
+        let after = match request.method {
+            Method::Invite => self.rng.random_range(2..=6),
+            _ => self.rng.random_range(10..=60),
+        };
+        let response = ResponseBuilder::to(&request, 503)
+            .to_tag(&tag)
+            .header(Name::RetryAfter, &after.to_string())
+            .header(Name::Server, PRODUCT)
+            .build();
+        let to = answering(flow, &request);
+        // As for challenges: never to another host than it came from.
+        if to.remote.ip() == flow.remote.ip() {
+            self.send(now.instant, to, response.wire());
+        }
+        true
     }
 }

@@ -7,6 +7,7 @@ mod hiding;
 mod identity;
 mod incoming;
 mod names;
+mod overload;
 mod probing;
 mod protection;
 mod registering;

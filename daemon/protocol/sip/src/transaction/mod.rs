@@ -345,6 +345,11 @@ impl Transactions {
         [self.clients.next_deadline(), self.servers.next_deadline()].into_iter().flatten().min()
     }
 
+    /// Whether a request belongs to a server transaction that lives: a repetition, or the ACK of a failure.
+    pub fn knows(&self, request: &Request) -> bool {
+        self.hasher.server(request, request.method.as_str()).is_some_and(|id| self.servers.find(id).is_some())
+    }
+
     /// Transactions alive: client and server.
     pub fn len(&self) -> (usize, usize) {
         (self.clients.len(), self.servers.len())
