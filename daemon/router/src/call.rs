@@ -14,6 +14,7 @@ use postern_types::{
 
 use crate::{
     callback::Callbacks,
+    conference,
     context::Context,
     cookies::Jar,
     dial::{Dialing, own_number},
@@ -271,7 +272,7 @@ impl Call {
                 self.on_digit(cx, now, leg, digit, Via::Rtp, duration_ms);
             }
             MediaEvent::PlayEnded { leg, play } => {
-                if leg == self.sid {
+                if !conference::on_play_ended(cx, now, leg, play) && leg == self.sid {
                     self.on_play_ended(cx, now, play);
                 }
             }
@@ -425,6 +426,7 @@ impl Call {
         }
         cx.leg_ended(&leg.party.clone());
         self.stop_recordings_of(cx, now, sid);
+        conference::leave(cx, now, sid, conference::Why::Left);
         let fact = facts::LegEnded { by, cause: cause.clone(), status: status.to_owned(), duration_ms };
         self.tell(cx, sid, fact);
         self.callback_ended(cx, now, sid);

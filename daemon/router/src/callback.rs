@@ -8,12 +8,12 @@ use std::{
 
 use postern_config::{CallbackEvent, HttpMethod};
 use postern_facts as facts;
-use postern_types::{AccountSid, CallSid, Now, RecordingSid, RequestId, UnixMicros};
+use postern_types::{AccountSid, CallSid, ConferenceSid, Now, RecordingSid, RequestId, UnixMicros};
 use url::Url;
 
 use crate::{
     call::{Call, is_due},
-    context::Context,
+    context::{Asker, Context},
     cookies::Jar,
     output::{HttpFailure, HttpResponse, Purpose},
     request::{self, Draft, Fields, LOST_AFTER},
@@ -23,6 +23,8 @@ use crate::{
 pub const TRIES_MAX: u32 = 3;
 /// Callbacks of one leg that wait at most; there are only four events, so it does not fill.
 const QUEUE_MAX: usize = 8;
+/// Those of one conference: all participants come, change and leave once while its server is asked in vain.
+const CONFERENCE_QUEUE_MAX: usize = 1024;
 /// Legs of one call whose callbacks are under way at most; further ones are not told, and counted.
 const FEEDS_MAX: usize = 32;
 /// Before the second try; four times as long before the next.
@@ -41,12 +43,13 @@ pub struct Subscription {
 pub enum Of {
     Leg(CallSid),
     Recording(RecordingSid),
+    Conference(ConferenceSid),
 }
 
 /// On whose behalf requests are made: who is asked back, whose token signs, whom facts are about.
 #[derive(Debug)]
 pub struct Owner<'a> {
-    pub call: CallSid,
+    pub asker: Asker,
     pub account: Option<AccountSid>,
     pub jar: &'a mut Jar,
 }
@@ -105,7 +108,8 @@ impl Callbacks {
     /// One more thing to tell, with its SequenceNumber among the fields. A queue that is full drops and counts it.
     pub fn post(&mut self, cx: &mut Context, of: Of, event: &'static str, mut fields: Fields) {
         let Some(feed) = self.open(of) else { return };
-        if feed.queue.len() >= QUEUE_MAX {
+        let most = if matches!(of, Of::Conference(_)) { CONFERENCE_QUEUE_MAX } else { QUEUE_MAX };
+        if feed.queue.len() >= most {
             cx.counters.callbacks_lost += 1;
             return;
         }
@@ -155,7 +159,7 @@ impl Callbacks {
         let Some(note) = feed.queue.front() else { return };
         let Subscription { url, method, .. } = &feed.subscription;
         let draft = Draft { url, method: *method, fields: note.fields.clone(), purpose: Purpose::Callback };
-        let id = cx.request_id(owner.call);
+        let id = cx.request_id(owner.asker);
         let made = request::finish(cx, owner.jar, owner.account, now, id, draft);
         cx.http(made);
         feed.tries += 1;
@@ -180,9 +184,13 @@ impl Callbacks {
         let (event, sequence, tries) = (note.event.to_owned(), note.sequence, feed.tries);
         let leg = match of {
             Of::Leg(leg) => Some(leg),
-            Of::Recording(_) => None,
+            Of::Recording(_) | Of::Conference(_) => None,
         };
-        let subject = facts::Subject { account: owner.account, call: Some(owner.call), leg, ..Default::default() };
+        let call = match owner.asker {
+            Asker::Call(call) => Some(call),
+            Asker::Conference(_) => None,
+        };
+        let subject = facts::Subject { account: owner.account, call, leg, ..Default::default() };
         let (failure, retry) = match answer {
             Ok(response) => {
                 request::keep_cookies(owner.jar, &response, now);
@@ -296,7 +304,7 @@ impl Call {
 
     /// Sends what was posted.
     pub fn deliver(&mut self, cx: &mut Context, now: Now, of: Of) {
-        let owner = Owner { call: self.sid, account: self.account, jar: &mut self.jar };
+        let owner = Owner { asker: Asker::Call(self.sid), account: self.account, jar: &mut self.jar };
         self.callbacks.deliver(cx, now, of, &owner);
     }
 
@@ -308,13 +316,13 @@ impl Call {
         id: RequestId,
         answer: Result<HttpResponse, HttpFailure>,
     ) {
-        let mut owner = Owner { call: self.sid, account: self.account, jar: &mut self.jar };
+        let mut owner = Owner { asker: Asker::Call(self.sid), account: self.account, jar: &mut self.jar };
         self.callbacks.answered(cx, now, id, answer, &mut owner);
     }
 
     /// Whatever of the callbacks is due.
     pub fn callback_timeout(&mut self, cx: &mut Context, now: Now) {
-        let mut owner = Owner { call: self.sid, account: self.account, jar: &mut self.jar };
+        let mut owner = Owner { asker: Asker::Call(self.sid), account: self.account, jar: &mut self.jar };
         self.callbacks.timeout(cx, now, &mut owner);
     }
 }

@@ -10,17 +10,25 @@ use postern_config::Config;
 use postern_facts::{Fact, Happened, Subject};
 use postern_presence::Presence;
 use postern_types::{
-    CallSid, RequestId, TrunkName,
+    CallSid, ConferenceSid, RequestId, TrunkName,
     leg::{LegCommand, Party},
     media::MediaCommand,
     recording::TapId,
 };
 use rand::rngs::StdRng;
 
+use crate::conference::Conferences;
 use crate::output::{Counters, HttpRequest, Output, PromptKey, PromptSource};
 
 /// Calls at once at most: what a two-core appliance carries several times over. Beyond it new ones get 503.
 pub const CALLS_MAX: u64 = 20_000;
+
+/// Who waits for an application server.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Asker {
+    Call(CallSid),
+    Conference(ConferenceSid),
+}
 
 /// Handed down to whatever a call does.
 pub struct Context {
@@ -33,13 +41,15 @@ pub struct Context {
     /// Leg to call.
     pub legs: HashMap<CallSid, CallSid>,
     /// Who waits for an answer of an application server.
-    pub requests: HashMap<RequestId, CallSid>,
+    pub requests: HashMap<RequestId, Asker>,
     /// Who waits for audio.
     pub prompts: HashMap<PromptKey, CallSid>,
     /// Whose recordings the recorder makes.
     pub taps: HashMap<TapId, CallSid>,
     /// Legs of each trunk that did not end.
     pub trunks: HashMap<TrunkName, u32>,
+    /// Those that live.
+    pub conferences: Conferences,
     /// Trunks none of whose addresses is known to live.
     pub down: HashSet<TrunkName>,
     /// New calls are refused: the box is about to stop.
@@ -61,6 +71,7 @@ impl Context {
             prompts: HashMap::new(),
             taps: HashMap::new(),
             trunks: HashMap::new(),
+            conferences: Conferences::default(),
             down: HashSet::new(),
             draining: false,
             next: 0,
@@ -86,16 +97,22 @@ impl Context {
     }
 
     pub fn load(&mut self, call: CallSid, source: PromptSource) -> PromptKey {
-        let key = PromptKey(self.number());
+        let key = self.load_for_another(source);
         self.prompts.insert(key, call);
+        key
+    }
+
+    /// The same for one that is no call, and keeps the key itself.
+    pub fn load_for_another(&mut self, source: PromptSource) -> PromptKey {
+        let key = PromptKey(self.number());
         self.out.push_back(Output::LoadPrompt { key, source });
         key
     }
 
-    /// A fresh id for a request of a call.
-    pub fn request_id(&mut self, call: CallSid) -> RequestId {
+    /// A fresh id for a request.
+    pub fn request_id(&mut self, asker: Asker) -> RequestId {
         let id = RequestId(self.number());
-        self.requests.insert(id, call);
+        self.requests.insert(id, asker);
         id
     }
 

@@ -13,6 +13,7 @@ pub mod rest;
 mod audio;
 mod call;
 mod callback;
+mod conference;
 mod context;
 mod cookies;
 mod dial;

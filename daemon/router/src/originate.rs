@@ -187,7 +187,7 @@ fn callee(cx: &mut Context, to: &str) -> Result<Ways, RestError> {
 }
 
 /// What can be told before the call is made.
-fn check(cx: &Context, account: AccountSid, instructions: &Instructions) -> Result<(), RestError> {
+pub fn check(cx: &Context, account: AccountSid, instructions: &Instructions) -> Result<(), RestError> {
     match instructions {
         Instructions::Url { url, .. } => {
             crate::url::resolve(None, url).map(drop).map_err(|why| bad(21205, format!("Url: {why}")))
@@ -195,7 +195,7 @@ fn check(cx: &Context, account: AccountSid, instructions: &Instructions) -> Resu
         Instructions::Document(text) if text.len() > DOCUMENT_PARAMETER_MAX => {
             Err(bad(21263, format!("Twiml is longer than {DOCUMENT_PARAMETER_MAX} bytes")))
         }
-        Instructions::Document(_) => Ok(()),
+        Instructions::Document(_) | Instructions::Program(_) => Ok(()),
         Instructions::Application(name) => {
             let app = cx.config.applications.get(name.as_str()).filter(|app| app.account == account);
             app.map(drop).ok_or_else(|| bad(21218, "no such application"))

@@ -59,6 +59,8 @@ pub enum Tone {
     Busy,
     /// The other party rings: one period of tone and silence, to be repeated.
     Ringback,
+    /// Somebody waits: a short tone and some seconds of silence, to be repeated.
+    Waiting,
     /// A recording begins: a fraction of a second, ends by itself.
     Beep,
 }

@@ -7,10 +7,11 @@ use std::{
 };
 
 use postern_config::Config;
+use postern_document::Wait;
 use postern_facts::{self as facts, CallRecord, RecordingRecord};
 use postern_presence::Presence;
 use postern_types::{
-    AccountSid, CallSid, Cause, EndedBy, Now, RecordingSid, RequestId, TrunkName, UserName,
+    AccountSid, CallSid, Cause, ConferenceSid, EndedBy, Now, RecordingSid, RequestId, TrunkName, UserName,
     leg::{LegCommand, LegEvent, Offered, Party},
     media::{MediaCommand, MediaEvent, Prompt},
     recording::RecorderEvent,
@@ -19,11 +20,15 @@ use rand::rngs::StdRng;
 
 use crate::{
     call::Call,
-    context::Context,
+    conference,
+    context::{Asker, Context},
     dial::{Branch, Dialing},
     negotiate, originate,
     output::{Counters, HttpFailure, HttpResponse, Output, PromptKey},
-    rest::{CreateCall, CreateRecording, RestError, UpdateCall, UpdateRecording},
+    rest::{
+        ConferenceAnswer, ConferenceOrder, CreateCall, CreateParticipant, CreateRecording, Instructions,
+        ParticipantOrder, RestError, UpdateCall, UpdateRecording,
+    },
     table::{self, Caller, Resolved},
     ways::Ways,
 };
@@ -85,7 +90,11 @@ impl Router {
 
     /// The answer to an [`Output::Http`].
     pub fn handle_http(&mut self, now: Now, id: RequestId, answer: Result<HttpResponse, HttpFailure>) {
-        let Some(call) = self.cx.requests.remove(&id) else { return };
+        let call = match self.cx.requests.remove(&id) {
+            None => return,
+            Some(Asker::Call(call)) => call,
+            Some(Asker::Conference(sid)) => return conference::on_callback(&mut self.cx, now, sid, id, answer),
+        };
         self.with_call(now, call, |call, cx| {
             if call.callbacks.has(id) {
                 call.on_callback(cx, now, id, answer);
@@ -97,6 +106,9 @@ impl Router {
 
     /// The answer to an [`Output::LoadPrompt`].
     pub fn handle_prompt(&mut self, now: Now, key: PromptKey, answer: Result<Arc<Prompt>, String>) {
+        if self.cx.conferences.awaits(key) {
+            return conference::on_prompt(&mut self.cx, now, key, answer);
+        }
         let Some(call) = self.cx.prompts.remove(&key) else { return };
         self.with_call(now, call, |call, cx| call.on_prompt(cx, now, key, answer));
     }
@@ -125,6 +137,7 @@ impl Router {
 
     /// Whatever was due by `now`.
     pub fn handle_timeout(&mut self, now: Now) {
+        conference::on_timeout(&mut self.cx, now);
         while let Some((at, sid)) = self.timers.first().copied() {
             if at > now.instant {
                 return;
@@ -144,7 +157,8 @@ impl Router {
 
     /// When [`Router::handle_timeout`] must be called at the latest.
     pub fn next_deadline(&self) -> Option<Instant> {
-        self.timers.first().map(|(at, _)| *at)
+        let call = self.timers.first().map(|(at, _)| *at);
+        call.into_iter().chain(self.cx.conferences.next_deadline()).min()
     }
 
     /// `POST Calls`: the new call, `queued`.
@@ -209,6 +223,91 @@ impl Router {
         done
     }
 
+    /// Conferences and who is in them; none when that account has no such one.
+    pub fn conference(
+        &mut self,
+        now: Now,
+        account: AccountSid,
+        order: ConferenceOrder,
+    ) -> Result<Option<ConferenceAnswer>, RestError> {
+        let answer = self.order(now, account, order);
+        self.release(now);
+        answer
+    }
+
+    fn order(
+        &mut self,
+        now: Now,
+        account: AccountSid,
+        order: ConferenceOrder,
+    ) -> Result<Option<ConferenceAnswer>, RestError> {
+        use conference::rest;
+        let (sid, who) = match order {
+            ConferenceOrder::List => {
+                return Ok(Some(ConferenceAnswer::Conferences(rest::list(&self.cx, account))));
+            }
+            ConferenceOrder::Fetch(sid) => {
+                return Ok(rest::fetch(&self.cx, account, sid).map(ConferenceAnswer::Conference));
+            }
+            ConferenceOrder::Update { sid, end, announce } => {
+                let record = rest::update(&mut self.cx, now, account, sid, end, announce.as_deref())?;
+                return Ok(record.map(ConferenceAnswer::Conference));
+            }
+            ConferenceOrder::Participants(sid) => {
+                let all = rest::participants(&self.cx, account, sid, |leg| self.coming(leg));
+                return Ok(all.map(ConferenceAnswer::Participants));
+            }
+            ConferenceOrder::Participant(sid, who) => (sid, rest::find(&self.cx, account, sid, &who)),
+            ConferenceOrder::Change(sid, who, order) => {
+                let ParticipantOrder { mut change, hold_url, announce_url } = *order;
+                let load = |name, url: Option<String>| url.map(|url| rest::source(&self.cx, name, &url)).transpose();
+                (change.hold, change.announce) = (load("HoldUrl", hold_url)?, load("AnnounceUrl", announce_url)?);
+                (sid, rest::change(&mut self.cx, now, account, (sid, &who), change)?)
+            }
+            ConferenceOrder::Remove(sid, who) => {
+                let removed = rest::remove(&mut self.cx, now, account, sid, &who);
+                return Ok(removed.map(|_| ConferenceAnswer::Removed));
+            }
+            ConferenceOrder::Create(name, wanted) => self.create_participant(now, account, &name, *wanted)?,
+        };
+        let all = rest::participants(&self.cx, account, sid, |leg| self.coming(leg)).unwrap_or_default();
+        Ok(all.into_iter().find(|of| Some(of.call) == who).map(ConferenceAnswer::Participant))
+    }
+
+    fn create_participant(
+        &mut self,
+        now: Now,
+        account: AccountSid,
+        name: &str,
+        wanted: CreateParticipant,
+    ) -> Result<(ConferenceSid, Option<CallSid>), RestError> {
+        use conference::rest;
+        let CreateParticipant { to, from, timeout_s, time_limit, mut noun, status_callback } = wanted;
+        noun.name = rest::name_of(&self.cx, account, name)?;
+        rest::check(&self.cx, account, &noun)?;
+        if let Wait::Play(url) = &noun.wait {
+            rest::source(&self.cx, "WaitUrl", url)?;
+        }
+        let instructions = Instructions::Program(Box::new(rest::program(noun.clone(), time_limit)));
+        let record =
+            self.create_call(now, account, CreateCall { to, from, instructions, timeout_s, status_callback })?;
+        let subject = self.leg(record.sid).map(|leg| leg.subject(record.sid));
+        let sid = subject.and_then(|subject| rest::expect(&mut self.cx, now, &subject, &noun));
+        // A call that ended in the same moment is in no conference.
+        let sid = sid.ok_or_else(|| originate::no_room("the call could not be made"))?;
+        Ok((sid, Some(record.sid)))
+    }
+
+    /// How a leg stands that is dialed for a conference.
+    fn coming(&self, leg: CallSid) -> &'static str {
+        match self.leg(leg) {
+            Some(leg) if leg.answered.is_some() => "connecting",
+            Some(leg) if leg.ringing => "ringing",
+            Some(_) => "queued",
+            None => "failed",
+        }
+    }
+
     /// Ends a whole call by any of its legs; false when there is no such live leg.
     pub fn hangup(&mut self, now: Now, sid: CallSid, by: EndedBy) -> bool {
         let live = self.leg(sid).is_some_and(|leg| leg.is_live());
@@ -261,8 +360,15 @@ impl Router {
     /// How many things are remembered for the sake of calls. Nothing when every call is over and its last callback is told or given up.
     pub fn remembered(&self) -> usize {
         let cx = &self.cx;
-        let tables =
-            [self.calls.len(), self.timers.len(), cx.legs.len(), cx.requests.len(), cx.prompts.len(), cx.taps.len()];
+        let tables = [
+            cx.conferences.remembered(),
+            self.calls.len(),
+            self.timers.len(),
+            cx.legs.len(),
+            cx.requests.len(),
+            cx.prompts.len(),
+            cx.taps.len(),
+        ];
         tables.iter().sum::<usize>() + self.cx.trunks.values().map(|legs| *legs as usize).sum::<usize>()
     }
 
@@ -270,6 +376,7 @@ impl Router {
     #[cfg(test)]
     pub(crate) fn has_leftovers(&self) -> bool {
         !(self.cx.legs.is_empty() && self.cx.requests.is_empty() && self.cx.prompts.is_empty())
+            || self.cx.conferences.has_leftovers()
             || self.calls.values().any(|call| !call.legs.is_empty())
             || self.cx.trunks.values().any(|legs| *legs > 0)
     }
@@ -349,6 +456,20 @@ impl Router {
 
     /// Lets a call act, then restores what must hold: records written, its timer right, nothing kept of it when it is over.
     fn with_call(&mut self, now: Now, sid: CallSid, act: impl FnOnce(&mut Call, &mut Context)) {
+        self.with_call_alone(now, sid, act);
+        self.release(now);
+    }
+
+    /// Those whom a conference let go: their documents go on. One may make others go.
+    fn release(&mut self, now: Now) {
+        while let Some(leg) = self.cx.conferences.next_released() {
+            if let Some(call) = self.cx.legs.get(&leg).copied() {
+                self.with_call_alone(now, call, |call, cx| call.conference_over(cx, now));
+            }
+        }
+    }
+
+    fn with_call_alone(&mut self, now: Now, sid: CallSid, act: impl FnOnce(&mut Call, &mut Context)) {
         let tails = (self.calls.len() as u64).saturating_sub(self.cx.counters.calls);
         let Some(call) = self.calls.get_mut(&sid) else { return };
         act(call, &mut self.cx);

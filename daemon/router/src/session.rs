@@ -6,6 +6,7 @@
 //! ```
 //! One thing at a time: whatever a state waits for has a deadline, or belongs to a leg whose end ends the state.
 
+mod confer;
 mod fetch;
 pub mod nouns;
 mod play;
@@ -28,6 +29,7 @@ use url::Url;
 use crate::{
     call::Call,
     callback::{Of, Subscription},
+    conference,
     context::Context,
     dial::Outcome,
     leg::{Origin, Stream},
@@ -36,6 +38,7 @@ use crate::{
     rest::Instructions,
 };
 use fetch::Fetch;
+pub use fetch::prompt_file;
 use play::{Gathering, Player};
 use take::Take;
 
@@ -85,6 +88,8 @@ enum State {
     Gathering(Box<Gathering>),
     /// `<Record>`.
     Recording(Box<Take>),
+    /// A conference.
+    Conferring(confer::Conferring),
     /// Other parties; then this is asked.
     Dialing(Option<Target>),
 }
@@ -124,6 +129,7 @@ impl Session {
             State::Fetching(fetch) => Some(fetch.until),
             State::Playing(player) | State::Failing(player) => player.deadline(),
             State::Pausing(until) => Some(*until),
+            State::Conferring(conferring) => Some(conferring.until),
             State::Gathering(gathering) => gathering.deadline(),
             State::Recording(take) => take.deadline(),
         }
@@ -173,6 +179,11 @@ impl Call {
                         self.give_up(cx, now, "the document in the request".into(), code, why);
                     }
                 };
+            }
+            Instructions::Program(program) => {
+                let Some(session) = &mut self.session else { return };
+                (session.fallback, session.base) = (None, None);
+                return self.run_program(cx, now, *program);
             }
             Instructions::Url { url, method, fallback } => (url, method, fallback),
             Instructions::Application(name) => {
@@ -230,6 +241,10 @@ impl Call {
                 take.recording.into_iter().for_each(|sid| self.stop_recording(cx, now, sid));
                 Some(take.player)
             }
+            State::Conferring(_) => {
+                conference::leave(cx, now, sid, conference::Why::Left);
+                None
+            }
             State::Idle | State::Ready | State::Audio | State::Pausing(_) | State::Dialing(_) => None,
         };
         if let Some(player) = player {
@@ -269,6 +284,7 @@ impl Call {
                 _ => false,
             };
             let wants_audio = match verb {
+                Verb::Dial(dial) if confer::noun(dial).is_some() => true,
                 // A caller to whom no tone can be made goes on hearing its own ringing.
                 Verb::Dial(_) => !bridges && self.can_hear(),
                 Verb::Play(_) | Verb::Gather(_) | Verb::Record(_) => true,
@@ -332,6 +348,10 @@ impl Call {
                 let answered = self.first().is_some_and(|leg| leg.answered.is_some());
                 let status = if answered { 200 } else { 603 };
                 self.end(cx, now, EndedBy::Router, Cause::new(status, "hung up by the document"));
+            }
+            Verb::Dial(dial) if confer::noun(&dial).is_some() => {
+                session.hops = 0;
+                self.confer(cx, now, &dial);
             }
             Verb::Dial(dial) => {
                 session.hops = 0;
@@ -483,6 +503,7 @@ impl Call {
             }
             State::Playing(_) | State::Failing(_) | State::Gathering(_) => self.player_timeout(cx, now),
             State::Recording(_) => self.take_timeout(cx, now),
+            State::Conferring(_) => self.leave_conference(cx, now),
             State::Idle | State::Ready | State::Audio | State::Dialing(_) => {}
         }
     }

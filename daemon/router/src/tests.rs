@@ -1,6 +1,7 @@
 //! Scenarios through the public verbs, in virtual time. The harness plays signaling, media and the application server.
 
 mod callbacks;
+mod conferences;
 mod dialing;
 mod documents;
 mod groups;

@@ -7,8 +7,8 @@ use std::{
 };
 
 use postern_types::{
-    CallSid, Now,
-    media::{MediaCommand, MediaEvent, PlayId, StreamReport},
+    CallSid, ConferenceSid, Now,
+    media::{MediaCommand, MediaEvent, PlayId, RoomPart, StreamReport},
 };
 
 /// One open stream.
@@ -16,6 +16,7 @@ use postern_types::{
 struct Stream {
     port: u16,
     peer: Option<CallSid>,
+    room: Option<(ConferenceSid, RoomPart)>,
     latched: bool,
     play: Option<(PlayId, Instant)>,
 }
@@ -59,8 +60,20 @@ impl Media {
                 for (leg, peer) in [(a, b), (b, a)] {
                     self.unbridge(leg);
                     if let Some(stream) = self.streams.get_mut(&leg) {
+                        stream.room = None;
                         stream.peer = Some(peer);
                     }
+                }
+            }
+            MediaCommand::Join { room, leg, part } => {
+                self.unbridge(leg);
+                if let Some(stream) = self.streams.get_mut(&leg) {
+                    stream.room = Some((room, part));
+                }
+            }
+            MediaCommand::Leave { leg } => {
+                if let Some(stream) = self.streams.get_mut(&leg) {
+                    stream.room = None;
                 }
             }
             MediaCommand::Unbridge { leg } => self.unbridge(leg),
@@ -70,7 +83,10 @@ impl Media {
                 stream.play = Some((play, now.instant + lasts));
             }
             // No audio is simulated.
-            MediaCommand::Tap { .. } | MediaCommand::Untap { .. } | MediaCommand::Press { .. } => {}
+            MediaCommand::Tap { .. }
+            | MediaCommand::Untap { .. }
+            | MediaCommand::Press { .. }
+            | MediaCommand::Chime { .. } => {}
             MediaCommand::StopPlay { leg } => {
                 if let Some(stream) = self.streams.get_mut(&leg) {
                     stream.play = None;
@@ -143,6 +159,11 @@ impl Media {
     /// Streams open now.
     pub fn open_now(&self) -> usize {
         self.streams.len()
+    }
+
+    /// Legs in rooms.
+    pub fn in_rooms(&self) -> usize {
+        self.streams.values().filter(|stream| stream.room.is_some()).count()
     }
 
     /// Pairs of legs that are relayed to each other.

@@ -73,6 +73,7 @@ pub(crate) fn account(sid: AccountSid) -> Value {
         "uri": format!("{path}.json"),
         "subresource_uris": {
             "calls": format!("{path}/Calls.json"),
+            "conferences": format!("{path}/Conferences.json"),
             "recordings": format!("{path}/Recordings.json"),
         },
     })

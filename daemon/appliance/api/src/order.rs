@@ -40,10 +40,7 @@ pub(crate) fn create(form: &Parameters) -> Result<CreateCall, Refusal> {
         let why = "the call's instructions are missing: send Url, Twiml or ApplicationSid";
         Refusal::parameter(21205, "Url", why)
     })?;
-    let timeout_s = match form.one("Timeout") {
-        None => TIMEOUT_DEFAULT,
-        Some(_) => form.number("Timeout", 1..=TIMEOUT_MAX)?.unwrap_or(TIMEOUT_DEFAULT),
-    };
+    let timeout_s = timeout(form)?;
     // A configured application has callbacks of its own; those of the request are then not looked at.
     let status_callback = match instructions {
         Instructions::Application(_) => None,
@@ -69,6 +66,11 @@ pub(crate) fn update(form: &Parameters) -> Result<UpdateCall, Refusal> {
         Some(instructions) => Ok(UpdateCall::Redirect(instructions)),
         None => Err(Refusal::new(StatusCode::BAD_REQUEST, 20001, "nothing to change: send Url, Twiml or Status")),
     }
+}
+
+/// Seconds it may ring.
+pub(crate) fn timeout(form: &Parameters) -> Result<u32, Refusal> {
+    Ok(form.number("Timeout", 1..=TIMEOUT_MAX)?.unwrap_or(TIMEOUT_DEFAULT))
 }
 
 fn supported(form: &Parameters) -> Result<(), Refusal> {
@@ -101,7 +103,7 @@ fn instructions(form: &Parameters) -> Result<Option<Instructions>, Refusal> {
     }
 }
 
-fn status_callback(form: &Parameters) -> Result<Option<StatusCallback>, Refusal> {
+pub(crate) fn status_callback(form: &Parameters) -> Result<Option<StatusCallback>, Refusal> {
     let Some(url) = web(form, "StatusCallback")? else { return Ok(None) };
     let mut events = Vec::new();
     for name in form.all("StatusCallbackEvent").flat_map(str::split_ascii_whitespace) {
@@ -143,7 +145,7 @@ pub(crate) fn web<'a>(form: &'a Parameters, name: &str) -> Result<Option<&'a str
     Ok(Some(text))
 }
 
-fn text<'a>(form: &'a Parameters, name: &str) -> Result<Option<&'a str>, Refusal> {
+pub(crate) fn text<'a>(form: &'a Parameters, name: &str) -> Result<Option<&'a str>, Refusal> {
     match form.one(name) {
         Some(text) if text.len() > TEXT_MAX => Err(Refusal::parameter(20001, name, "too long")),
         Some(text) if text.contains(|c: char| c.is_control()) => {

@@ -14,6 +14,7 @@ use postern_types::{AccountSid, CallSid};
 
 use crate::{App, auth, error::Refusal, form::Parameters, instance, order, page::Wanted};
 
+mod conferences;
 mod recordings;
 
 /// The routes, each with and without `.json`.
@@ -23,6 +24,7 @@ pub(crate) fn routes() -> Router<App> {
         .route("/2010-04-01/Accounts/{account}/Calls", get(list).post(create))
         .route("/2010-04-01/Accounts/{account}/Calls.json", get(list).post(create))
         .route("/2010-04-01/Accounts/{account}/Calls/{call}", get(fetch).post(update).delete(delete))
+        .merge(conferences::routes())
         .merge(recordings::routes())
 }
 

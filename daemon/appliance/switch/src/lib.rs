@@ -330,6 +330,11 @@ impl Switch {
             Request::UpdateRecording { account, call, recording: sid, update } => {
                 recording(self.router.update_recording(now, account, call, sid, update))
             }
+            Request::Conference { account, order } => match self.router.conference(now, account, *order) {
+                Ok(Some(answer)) => Reply::Conference(Box::new(answer)),
+                Ok(None) => Reply::NotLive,
+                Err(refused) => Reply::Refused(refused),
+            },
             Request::FindCall { account, sid } => match self.router.record(sid) {
                 Some(record) if account.is_none() || record.account == account => Reply::Call(Box::new(record)),
                 _ => Reply::NotLive,

@@ -4,7 +4,9 @@ use std::net::{IpAddr, SocketAddr};
 
 use postern_events::Way;
 use postern_facts::{CallRecord, RecordingRecord};
-use postern_router::rest::{CreateCall, CreateRecording, RestError, UpdateCall, UpdateRecording};
+use postern_router::rest::{
+    ConferenceAnswer, ConferenceOrder, CreateCall, CreateRecording, RestError, UpdateCall, UpdateRecording,
+};
 use postern_types::{AccountSid, CallSid, RecordingSid, Transport, UnixMicros};
 use serde::{Deserialize, Serialize};
 
@@ -69,6 +71,13 @@ pub enum Request {
         /// Refuse.
         on: bool,
     },
+    /// Conferences of an account. Answered by `Conference`; `NotLive` when there is no such one.
+    Conference {
+        /// Whose.
+        account: AccountSid,
+        /// What is asked, or to be done.
+        order: Box<ConferenceOrder>,
+    },
     /// How the box is. Answered by `Status`.
     Status,
     /// Who is banned. Answered by `Bans`.
@@ -102,6 +111,8 @@ pub enum Reply {
     Calls(Vec<CallRecord>),
     /// A recording.
     Recording(Box<RecordingRecord>),
+    /// Conferences, or who is in one.
+    Conference(Box<ConferenceAnswer>),
     /// It was done.
     Done,
     /// No such live call.

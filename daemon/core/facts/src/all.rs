@@ -398,6 +398,75 @@ facts! {
         bytes: u64,
     }
 
+    // ---- conferences ----
+
+    /// The first participant of a conference came, or was dialed for it. It starts with the second.
+    ConferenceCreated = "conference.created", "c14a992f116540568875ad819965c7a3", Info {
+        /// Its sid, `CF…`.
+        conference: String,
+        /// Its name, which is of the account's own.
+        name: String,
+    }
+    /// Two are there, and one of them may start it: all hear each other now.
+    ConferenceStarted = "conference.started", "3bd50c211254469687f2b0948cdcb401", Info {
+        /// Its sid.
+        conference: String,
+        /// Its name.
+        name: String,
+        /// How many are there.
+        participants: u64,
+        /// How long the first waited, milliseconds.
+        waited_ms: u64,
+    }
+    /// A leg came into a conference.
+    ConferenceJoined = "conference.joined", "50de10b5db174648b23dee7c0170e685", Info {
+        /// Its sid.
+        conference: String,
+        /// Its name.
+        name: String,
+        /// How many are there now.
+        participants: u64,
+        /// How it takes part: `talks`, `muted`, `held` or `coaches`.
+        part: String,
+    }
+    /// A participant takes part in another way.
+    ConferenceChanged = "conference.changed", "01a20d43c5cd4f5995c3361a5a093a07", Info {
+        /// Its sid.
+        conference: String,
+        /// `muted`, `unmuted`, `held`, `resumed`, `coaches`, `coaches_no_more` or `changed`.
+        what: String,
+    }
+    /// A leg left a conference.
+    ConferenceLeft = "conference.left", "bda2feae80984941ab3cf34ee540f9ce", Info {
+        /// Its sid.
+        conference: String,
+        /// `left`, `removed` (by the API) or `ended` (the conference).
+        why: String,
+        /// How many are still there.
+        participants: u64,
+        /// How long it was there, milliseconds.
+        duration_ms: u64,
+    }
+    /// A leg could not enter a conference; its document goes on.
+    ConferenceRefused = "conference.refused", "b9b09eb6ef7a404e9dda2a2a8307d2fb", Notice,
+        advice "Look at `maxParticipants` of its `<Conference>`, and how many conferences there are at once: the numbers are in docs/DOCUMENTS.md." {
+        /// Its name.
+        name: String,
+        /// Why.
+        why: String,
+    }
+    /// A conference is over.
+    ConferenceEnded = "conference.ended", "223b7cfd6347499495829dbe3c8b8479", Info {
+        /// Its sid.
+        conference: String,
+        /// Its name.
+        name: String,
+        /// In the words of the conference resource: `last-participant-left`, `conference-ended-via-api`, …
+        why: String,
+        /// From its first participant on, milliseconds.
+        duration_ms: u64,
+    }
+
     // ---- documents and application servers ----
 
     /// An application server is asked what to do.

@@ -132,6 +132,26 @@ fn worded(fact: &Fact) -> String {
             format!("recording {} failed after {}: {}", f.recording, took(f.duration_ms), f.why)
         }
         Fact::RecordingsTrimmed(f) => format!("{} deleted, {} bytes", count(f.recordings, "old recording"), f.bytes),
+        Fact::ConferenceCreated(f) => format!("conference {} ({}) opened", f.name, f.conference),
+        Fact::ConferenceStarted(f) => format!(
+            "conference {} starts with {}, after {}",
+            f.name,
+            count(f.participants, "participant"),
+            took(f.waited_ms)
+        ),
+        Fact::ConferenceJoined(f) => {
+            format!("in conference {}, {} there ({})", f.name, count(f.participants, "participant"), f.part)
+        }
+        Fact::ConferenceChanged(f) => format!("{} in conference {}", f.what.replace('_', " "), f.conference),
+        Fact::ConferenceLeft(f) => format!(
+            "out of conference {} ({}) after {}, {} there",
+            f.conference,
+            f.why,
+            took(f.duration_ms),
+            count(f.participants, "participant")
+        ),
+        Fact::ConferenceRefused(f) => format!("not let into conference {}: {}", f.name, f.why),
+        Fact::ConferenceEnded(f) => format!("conference {} is over after {}: {}", f.name, took(f.duration_ms), f.why),
         Fact::AppRequested(f) => format!("asking {} ({}, {})", f.url, f.method, f.purpose),
         Fact::AppResponded(f) => {
             let verbs = if f.verbs.is_empty() { "no verbs" } else { &f.verbs };

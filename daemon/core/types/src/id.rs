@@ -123,6 +123,12 @@ sid!(
     "RE"
 );
 
+sid!(
+    /// A conference, `CF…`.
+    ConferenceSid,
+    "CF"
+);
+
 macro_rules! name {
     ($(#[$doc:meta])* $name:ident) => {
         $(#[$doc])*

@@ -18,7 +18,10 @@ pub mod time;
 pub mod transport;
 
 pub use cause::{Cause, EndedBy};
-pub use id::{AccountSid, AppName, CallSid, GroupName, RealmName, RecordingSid, RequestId, Sid, TrunkName, UserName};
+pub use id::{
+    AccountSid, AppName, CallSid, ConferenceSid, GroupName, RealmName, RecordingSid, RequestId, Sid, TrunkName,
+    UserName,
+};
 pub use number::E164;
 pub use queue::BoundedQueue;
 pub use secret::Secret;

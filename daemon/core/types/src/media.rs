@@ -8,7 +8,7 @@ use std::{net::SocketAddr, sync::Arc, time::Duration};
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    id::{CallSid, RealmName},
+    id::{CallSid, ConferenceSid, RealmName},
     recording::TapId,
     stream::{Direction, Fingerprint, Format, Ice, SdesKey, SrtpSuite},
 };
@@ -103,6 +103,28 @@ pub struct DtlsPeer {
     pub begins: bool,
 }
 
+/// How a leg takes part in a room.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct RoomPart {
+    /// Nobody hears it.
+    pub muted: bool,
+    /// Nobody hears it, and it hears nobody; what is played to it is heard all the same.
+    pub held: bool,
+    /// Only this leg hears it, whether it is in the room or not.
+    pub coaches: Option<CallSid>,
+}
+
+/// What all of a room hear besides each other.
+#[derive(Debug, Clone, PartialEq)]
+pub enum RoomSound {
+    /// Somebody came: a short tone.
+    Entered,
+    /// Somebody left: a lower one.
+    Left,
+    /// An announcement.
+    Prompt(Arc<Prompt>),
+}
+
 /// What the router wants of the media plane.
 #[derive(Debug, Clone, PartialEq)]
 pub enum MediaCommand {
@@ -134,7 +156,30 @@ pub enum MediaCommand {
         /// Either.
         leg: CallSid,
     },
-    /// Play into a leg, replacing what plays. While it plays, the bridged party is not heard on this leg.
+    /// Mix a leg with the others of a room, each of which hears all but itself; again for a leg that is in it: from now on it takes
+    /// part so. The room is there as long as it has legs. A leg is in one room or bridge at a time; the new one counts. All legs of a
+    /// room live on one worker, that of the first.
+    Join {
+        /// Which room.
+        room: ConferenceSid,
+        /// Who.
+        leg: CallSid,
+        /// How.
+        part: RoomPart,
+    },
+    /// Mix the leg with nobody.
+    Leave {
+        /// Whose.
+        leg: CallSid,
+    },
+    /// All of a room hear this once; what of this kind still sounds ends.
+    Chime {
+        /// Which room.
+        room: ConferenceSid,
+        /// What.
+        sound: RoomSound,
+    },
+    /// Play into a leg, replacing what plays. While it plays, the bridged party, or the room, is not heard on this leg.
     Play {
         /// To whom.
         leg: CallSid,

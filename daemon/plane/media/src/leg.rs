@@ -15,6 +15,7 @@ use postern_types::{
 };
 
 use crate::{
+    conference::Seat,
     crypto::Crypto,
     fast::Installed,
     latch::{Latch, is_usable},
@@ -189,6 +190,8 @@ pub struct Leg {
     pub(crate) voice: Option<Box<Voice>>,
     /// The peer sent what the other leg lacks, though there was something in common.
     pub(crate) strays: bool,
+    /// Its part of a room.
+    pub(crate) seat: Option<Box<Seat>>,
     /// Our side of RTCP.
     pub(crate) control: Box<Control>,
     pub(crate) ear: Ear,
@@ -249,6 +252,7 @@ impl Leg {
             play_format: None,
             voice: None,
             strays: false,
+            seat: None,
             control: Box::new(Control::new(random.rotate_left(32))),
             ear: Ear::new(now),
             digits: Digits::default(),

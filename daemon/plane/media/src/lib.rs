@@ -16,6 +16,7 @@
 
 #![forbid(unsafe_code)]
 
+pub mod conference;
 pub mod crypto;
 pub mod ear;
 mod fast;

@@ -33,8 +33,10 @@ use crate::{
 };
 
 mod kernel;
+mod seating;
 use kernel::Kernel;
 pub use kernel::KernelPart;
+use seating::Seating;
 
 /// Legs at once. Two descriptors each: more than most machines allow a process to open.
 pub const LEGS_MAX: usize = 16384;
@@ -69,6 +71,8 @@ pub struct MediaPlane {
     legs: HashMap<CallSid, u32>,
     /// Bridges that wait for a leg to arrive at the other's worker.
     bridges: Vec<(u32, u32)>,
+    /// Who is in which room.
+    seating: Seating,
     events: VecDeque<MediaEvent>,
     commands_lost: u64,
     /// A worker has ended, and streams may be of it that were not told.
@@ -211,6 +215,7 @@ impl MediaPlane {
             free_slots: (0..LEGS_MAX as u32).rev().collect(),
             legs: HashMap::new(),
             bridges: Vec::new(),
+            seating: Seating::default(),
             events: VecDeque::new(),
             commands_lost: 0,
             unmourned: false,
@@ -299,6 +304,9 @@ impl MediaPlane {
                 self.say(leg, |slot| Command::Configure { slot, setup });
             }
             MediaCommand::Bridge { a, b } => self.bridge(a, b),
+            MediaCommand::Join { room, leg, part } => self.join(room, leg, part),
+            MediaCommand::Leave { leg } => self.leave(leg),
+            MediaCommand::Chime { room, sound } => self.chime(room, sound),
             MediaCommand::Unbridge { leg } => {
                 if let Some(&slot) = self.legs.get(&leg) {
                     self.bridges.retain(|&(a, b)| a != slot && b != slot);
@@ -324,6 +332,7 @@ impl MediaPlane {
                 self.say(leg, |slot| Command::Close { slot, keep });
                 let Some(slot) = self.legs.remove(&leg) else { return };
                 self.bridges.retain(|&(a, b)| a != slot && b != slot);
+                self.seating.rise(slot);
                 if let Some(stream) = self.stream(slot) {
                     stream.closing = Some(now.instant);
                     if keep {
@@ -441,6 +450,7 @@ impl MediaPlane {
             return;
         }
         self.bridges.retain(|&(one, other)| ![one, other].iter().any(|slot| [a, b].contains(slot)));
+        [a, b].into_iter().for_each(|slot| self.seating.rise(slot));
         let (Some(to), Some(from)) = (self.stream(a).map(|s| s.worker), self.stream(b).map(|s| s.worker)) else {
             return;
         };
@@ -618,6 +628,7 @@ impl MediaPlane {
             self.tell(worker, Command::Adopt { slot, leg, sockets });
         }
         held.into_iter().for_each(|command| self.tell(worker, command));
+        self.seat(slot);
         self.build_bridges();
         self.look_for_lost();
     }

@@ -22,6 +22,7 @@ use postern_types::{
 use postern_uring::prefetch;
 
 use crate::{
+    conference::Rooms,
     fast::Kernel,
     latch::Judgement,
     leg::{HOT_LINES, Kind, Leg, UNMAPPED},
@@ -106,6 +107,7 @@ pub struct Relay {
     events: VecDeque<MediaEvent>,
     pub(crate) counts: Counts,
     pub(crate) transcoding: Transcoding,
+    pub(crate) rooms: Rooms,
     /// When which leg's player has a packet due. An entry whose time is not its player's is stale.
     plays: BinaryHeap<Reverse<(Instant, u32)>>,
     /// Legs with a digit whose end was not seen.
@@ -142,6 +144,7 @@ impl Relay {
             events: VecDeque::with_capacity(2 * EVENTS_MAX),
             counts: Counts::default(),
             transcoding: Transcoding::new(slots),
+            rooms: Rooms::new(slots),
             plays: BinaryHeap::with_capacity(slots),
             pressed: Vec::with_capacity(slots),
             identity: None,
@@ -218,6 +221,7 @@ impl Relay {
     /// Gives a leg away.
     pub(crate) fn take(&mut self, slot: u32) -> Option<Box<Leg>> {
         self.unbridge(slot);
+        self.leave(slot);
         let mut leg = self.legs.get_mut(slot as usize)?.take()?;
         leg.connected = None;
         self.live.retain(|&live| live != slot);
@@ -241,6 +245,7 @@ impl Relay {
         if let Some(partner) = leg.partner {
             self.remap(slot, partner);
         }
+        self.reseat(slot);
         self.plan_handshake(slot);
         self.plan_report(slot);
     }
@@ -261,8 +266,10 @@ impl Relay {
         if a == b || leg(&mut self.legs, a).is_none() || leg(&mut self.legs, b).is_none() {
             return;
         }
-        self.unbridge(a);
-        self.unbridge(b);
+        for slot in [a, b] {
+            self.unbridge(slot);
+            self.leave(slot);
+        }
         for (one, other) in [(a, b), (b, a)] {
             if let Some(leg) = leg(&mut self.legs, one) {
                 leg.partner = Some(other);
@@ -495,7 +502,14 @@ impl Relay {
         if let Some(taps) = &mut leg.taps {
             taps.copy(now, (slot, Track::Inbound), leg.setup.as_deref(), &room[..len], &mut self.tapped);
         }
-        let (to_slot, mapped) = (leg.partner?, leg.types[usize::from(header.payload_type)].mapped);
+        let Some(to_slot) = leg.partner else {
+            // A digit was told above, and is for nobody's ears.
+            if kind != Kind::Event {
+                self.rtp_by_room(now, slot, &header, room.get(..len)?);
+            }
+            return None;
+        };
+        let mapped = leg.types[usize::from(header.payload_type)].mapped;
         let is_audio = matches!(kind, Kind::Audio(_));
         if leg.ways.is_some() || mapped == UNMAPPED && is_audio && self.follow_stray(slot, to_slot, header.payload_type)
         {
@@ -543,6 +557,7 @@ impl Relay {
         !self.flights.is_empty()
             || !self.reporting.is_empty()
             || self.transcoding.is_due(now)
+            || self.rooms.is_due(now)
             || self.plays.peek().is_some_and(|Reverse((at, _))| *at <= now)
     }
 
@@ -568,8 +583,8 @@ impl Relay {
             return Some(own);
         }
         loop {
-            if let Some(transcoded) = self.poll_ways(now, room) {
-                return Some(transcoded);
+            if let Some(made) = self.poll_ways(now, room).or_else(|| self.poll_rooms(now, room)) {
+                return Some(made);
             }
             let &Reverse((at, slot)) = self.plays.peek().filter(|Reverse((at, _))| *at <= now)?;
             self.plays.pop();
@@ -628,7 +643,8 @@ impl Relay {
         let digit =
             self.pressed.iter().filter_map(|&slot| self.legs[slot as usize].as_ref()?.digits.next_deadline()).min();
         let handshake = self.handshakes.peek().map(|Reverse((at, _))| *at);
-        play.into_iter().chain(digit).chain(handshake).chain(self.transcoding.next_deadline()).min()
+        let samples = self.transcoding.next_deadline().into_iter().chain(self.rooms.next_deadline());
+        play.into_iter().chain(digit).chain(handshake).chain(samples).min()
     }
 
     /// Digits whose end was lost, and handshakes whose flights were.

@@ -277,7 +277,7 @@ impl Relay {
     }
 
     /// The next packet of what the leg's voice was given.
-    fn packet_of(&mut self, now: Instant, slot: u32, room: &mut [u8]) -> Option<Verdict> {
+    pub(crate) fn packet_of(&mut self, now: Instant, slot: u32, room: &mut [u8]) -> Option<Verdict> {
         let leg = leg_at(&mut self.legs, slot)?;
         let to = leg.rtp_destination()?;
         let voice = leg.voice.as_mut()?;

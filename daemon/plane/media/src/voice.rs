@@ -80,6 +80,11 @@ impl Voice {
         self.serves(setup, self.wished_rate)
     }
 
+    /// Milliseconds of a packet.
+    pub fn ptime_ms(&self) -> u8 {
+        self.ptime_ms
+    }
+
     /// Whether sound waits for a packet's worth.
     pub fn is_waiting(&self) -> bool {
         self.fill > 0

@@ -25,13 +25,14 @@ use nix::{
 use postern_fastpath::Flows;
 use postern_srtp::dtls::Identity;
 use postern_types::{
-    CallSid, UnixMicros,
-    media::{MediaEvent, PlayId, Prompt, StreamSetup},
+    CallSid, ConferenceSid, UnixMicros,
+    media::{MediaEvent, PlayId, Prompt, RoomSound, StreamSetup},
     recording::{TapId, Tapped},
 };
 use postern_uring::{Bell, Buffer, Completion, Options, Ring, SocketId};
 
 use crate::{
+    conference::RoomSeat,
     leg::Leg,
     relay::{Limits, PARTS, Port, Relay, Verdict},
 };
@@ -74,6 +75,18 @@ pub(crate) enum Command {
     },
     Unbridge {
         slot: u32,
+    },
+    Join {
+        room: ConferenceSid,
+        slot: u32,
+        part: RoomSeat,
+    },
+    Leave {
+        slot: u32,
+    },
+    Chime {
+        room: ConferenceSid,
+        sound: RoomSound,
     },
     Play {
         slot: u32,
@@ -486,6 +499,9 @@ impl Worker {
             Command::Configure { slot, setup } => self.relay.configure(now, slot, setup),
             Command::Bridge { a, b } => self.relay.bridge(a, b),
             Command::Unbridge { slot } => self.relay.unbridge(slot),
+            Command::Join { room, slot, part } => self.relay.join(now, room, slot, part),
+            Command::Leave { slot } => self.relay.leave(slot),
+            Command::Chime { room, sound } => self.relay.chime(now, room, &sound),
             Command::Play { slot, play, prompt, times } => self.relay.play(now, slot, play, prompt, times),
             Command::StopPlay { slot } => self.relay.stop_play(slot),
             Command::Press { slot, code, duration_ms } => self.relay.press(now, slot, code, duration_ms),

@@ -26,6 +26,11 @@ pub fn ringback() -> Prompt {
     cadence(&[440.0, 480.0], 2000, 4000)
 }
 
+/// Somebody waits, and the line is there: a short soft tone each five seconds.
+pub fn waiting() -> Prompt {
+    cadence(&[400.0], 120, 4880)
+}
+
 /// The call cannot be put through (reorder, congestion): a quarter of a second on, a quarter off.
 pub fn error() -> Prompt {
     cadence(&[480.0, 620.0], 250, 250)

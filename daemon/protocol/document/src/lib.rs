@@ -13,8 +13,9 @@ mod tree;
 pub mod fuzz;
 
 pub use program::{
-    ClientNoun, Dial, DialRecord, Gather, Noun, Number, Pause, Play, Program, Prompt, Record, RecordingCallback,
-    Redirect, Reject, RejectReason, SipNoun, StatusCallback, Target, Verb,
+    CONFERENCE_NAME_MAX, ClientNoun, ConferenceCallback, ConferenceEvent, ConferenceNoun, Dial, DialRecord, Gather,
+    Noun, Number, PARTICIPANTS_MAX, Pause, Play, Program, Prompt, Record, RecordingCallback, Redirect, Reject,
+    RejectReason, SipNoun, StatusCallback, Target, Verb, Wait,
 };
 pub use tree::{ATTRIBUTES_MAX, DEPTH_MAX, DOCUMENT_MAX, ELEMENTS_MAX};
 

@@ -91,6 +91,8 @@ pub enum Noun {
     Client(ClientNoun),
     /// A SIP URI.
     Sip(SipNoun),
+    /// A room; alone in its `<Dial>`.
+    Conference(Box<ConferenceNoun>),
 }
 
 /// Who is told of the progress of a dialed leg.
@@ -136,6 +138,101 @@ pub struct SipNoun {
     /// Who is told.
     pub status_callback: Option<StatusCallback>,
 }
+
+/// `<Conference>`.
+#[derive(Debug, Clone, PartialEq)]
+pub struct ConferenceNoun {
+    /// Its name, of the account's own.
+    pub name: String,
+    /// Nobody hears who comes.
+    pub muted: bool,
+    /// A tone for all when it comes.
+    pub beep_on_enter: bool,
+    /// And when it leaves.
+    pub beep_on_exit: bool,
+    /// The conference may start with it.
+    pub start_on_enter: bool,
+    /// The conference ends when it leaves.
+    pub end_on_exit: bool,
+    /// Parties at most.
+    pub participants_max: u32,
+    /// What is heard until it starts.
+    pub wait: Wait,
+    /// The call that only hears it, by its sid as written.
+    pub coach: Option<String>,
+    /// Its name among the participants.
+    pub label: Option<String>,
+    /// Who is told.
+    pub callback: Option<ConferenceCallback>,
+}
+
+/// What somebody who waits hears.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Wait {
+    /// A tone from time to time, so that it is known that the line is there.
+    Tone,
+    /// Nothing.
+    Silence,
+    /// A file, as written, again and again.
+    Play(String),
+}
+
+/// Who is told of a conference. The first who names one decides for all.
+#[derive(Debug, Clone, PartialEq)]
+pub struct ConferenceCallback {
+    /// Where, as written.
+    pub url: String,
+    /// How.
+    pub method: HttpMethod,
+    /// Of what; `start` and `end` when nothing was named.
+    pub events: Vec<ConferenceEvent>,
+}
+
+/// What can be told of a conference.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ConferenceEvent {
+    /// It started.
+    Start,
+    /// It is over.
+    End,
+    /// Somebody came.
+    Join,
+    /// Somebody left.
+    Leave,
+    /// Somebody was muted, or is no more.
+    Mute,
+    /// Somebody was put on hold, or is back.
+    Hold,
+    /// Somebody takes part in another way.
+    Modify,
+    /// An announcement.
+    Announcement,
+}
+
+impl ConferenceEvent {
+    /// Those that are told when nobody said which.
+    pub const DEFAULT: [Self; 2] = [Self::Start, Self::End];
+
+    /// By its word; none: no such one.
+    pub fn from_word(word: &str) -> Option<Self> {
+        Some(match word {
+            "start" => Self::Start,
+            "end" => Self::End,
+            "join" => Self::Join,
+            "leave" => Self::Leave,
+            "mute" => Self::Mute,
+            "hold" => Self::Hold,
+            "modify" => Self::Modify,
+            "announcement" => Self::Announcement,
+            _ => return None,
+        })
+    }
+}
+
+/// Parties of one conference at most.
+pub const PARTICIPANTS_MAX: u32 = 250;
+/// Characters of a conference's name, and of a participant's label, at most.
+pub const CONFERENCE_NAME_MAX: usize = 128;
 
 /// `<Play>`.
 #[derive(Debug, Clone, PartialEq)]

@@ -5,6 +5,8 @@ use std::{ops::RangeInclusive, time::Duration};
 use postern_config::{CallbackEvent, HttpMethod, RecordingEvent};
 use postern_types::Secret;
 
+mod conference;
+
 use crate::{
     DocumentError, NOT_VALID,
     program::*,
@@ -23,7 +25,7 @@ const NOT_BUILT: [&str; 15] = [
     "Stream", "Message",
 ];
 /// The same for what stands in `<Dial>`.
-const NOUNS_NOT_BUILT: [&str; 5] = ["Conference", "Queue", "Application", "Sim", "WhatsApp"];
+const NOUNS_NOT_BUILT: [&str; 4] = ["Queue", "Application", "Sim", "WhatsApp"];
 
 /// Attributes of everything that records.
 const RECORDING_CALLBACK: [&str; 3] =
@@ -101,6 +103,7 @@ impl Reader<'_> {
                 "Number" => Noun::Number(self.number_noun(child)?),
                 "Client" => Noun::Client(self.client(child)?),
                 "Sip" => Noun::Sip(self.sip(child)?),
+                "Conference" => Noun::Conference(Box::new(self.conference(child)?)),
                 name if NOUNS_NOT_BUILT.contains(&name) => {
                     return Err(self.error(child, format!("<{name}> in <Dial> is not built in this version yet")));
                 }
@@ -113,6 +116,15 @@ impl Reader<'_> {
         if nouns.len() > NOUNS_MAX {
             return Err(self.error(element, format!("more than {NOUNS_MAX} parties in one <Dial>")));
         }
+        let record = self.dial_record(element)?;
+        if nouns.iter().any(|noun| matches!(noun, Noun::Conference(_))) {
+            if nouns.len() > 1 {
+                return Err(self.error(element, "<Conference> stands alone in its <Dial>".into()));
+            }
+            if record.is_some() {
+                return Err(self.error(element, "record: a conference cannot be recorded in this version yet".into()));
+            }
+        }
         Ok(Dial {
             nouns,
             timeout: self.seconds(element, "timeout", 1..=600)?.unwrap_or(Duration::from_secs(30)),
@@ -122,7 +134,7 @@ impl Reader<'_> {
             hangup_on_star: self.flag(element, "hangupOnStar")?,
             answer_on_bridge: self.flag(element, "answerOnBridge")?,
             sequential: self.flag(element, "sequential")?,
-            record: self.dial_record(element)?,
+            record,
         })
     }
 

@@ -69,6 +69,29 @@ fn gather_with_everything() {
 }
 
 #[test]
+fn a_conference_with_nothing_and_with_everything() {
+    let plain = parse("<Dial><Conference> support room </Conference></Dial>");
+    let Verb::Dial(dial) = &plain.verbs[0] else { panic!() };
+    let Noun::Conference(noun) = &dial.nouns[0] else { panic!() };
+    assert_eq!((&*noun.name, noun.participants_max, &noun.wait), ("support room", 250, &Wait::Tone));
+    assert!(noun.start_on_enter && noun.beep_on_enter && noun.beep_on_exit && !noun.muted && !noun.end_on_exit);
+    let coached = "CA00000000000000000000000000000abc";
+    let all = parse(&format!(
+        r#"<Dial><Conference muted="true" beep="onExit" startConferenceOnEnter="false" endConferenceOnExit="true" waitUrl=""
+             maxParticipants="200" coach="{coached}" participantLabel="boss" region="us1" statusCallback="/told"
+             statusCallbackMethod="GET" statusCallbackEvent="start end join leave mute hold modify announcement join">x</Conference></Dial>"#
+    ));
+    assert!(all.warnings.iter().any(|warning| warning.contains("region")), "{:?}", all.warnings);
+    let Verb::Dial(dial) = &all.verbs[0] else { panic!() };
+    let Noun::Conference(noun) = &dial.nouns[0] else { panic!() };
+    assert!(noun.muted && noun.end_on_exit && !noun.start_on_enter && !noun.beep_on_enter && noun.beep_on_exit);
+    assert_eq!((noun.participants_max, &noun.wait), (200, &Wait::Silence));
+    assert_eq!((noun.coach.as_deref(), noun.label.as_deref()), (Some(coached), Some("boss")));
+    let callback = noun.callback.as_ref().unwrap();
+    assert_eq!((&*callback.url, callback.method, callback.events.len()), ("/told", HttpMethod::Get, 8));
+}
+
+#[test]
 fn mistakes_are_told_with_their_place() {
     for (document, code, line, column, words) in [
         ("", 12100, 1, 1, "no element"),
@@ -84,7 +107,33 @@ fn mistakes_are_told_with_their_place() {
         ("<Response>\n  <Jump/></Response>", 12200, 2, 3, "not a verb"),
         ("<Response><Say>hi</Say></Response>", 12200, 1, 11, "does not have yet"),
         ("<Response><Dial/></Response>", 12200, 1, 11, "anybody"),
-        ("<Response><Dial><Conference>x</Conference></Dial></Response>", 12200, 1, 17, "not built"),
+        ("<Response><Dial><Queue>x</Queue></Dial></Response>", 12200, 1, 17, "not built"),
+        ("<Response><Dial><Conference/></Dial></Response>", 12200, 1, 17, "wants a name"),
+        ("<Response><Dial>+1<Conference>x</Conference></Dial></Response>", 12200, 1, 11, "alone"),
+        ("<Response><Dial record='true'><Conference>x</Conference></Dial></Response>", 12200, 1, 11, "recorded"),
+        (
+            "<Response><Dial><Conference record='record-from-start'>x</Conference></Dial></Response>",
+            12200,
+            1,
+            17,
+            "recorded",
+        ),
+        (
+            "<Response><Dial><Conference maxParticipants='251'>x</Conference></Dial></Response>",
+            12200,
+            1,
+            17,
+            "1 to 250",
+        ),
+        ("<Response><Dial><Conference beep='loud'>x</Conference></Dial></Response>", 12200, 1, 17, "onEnter"),
+        ("<Response><Dial><Conference coach='bob'>x</Conference></Dial></Response>", 12200, 1, 17, "sid of a call"),
+        (
+            "<Response><Dial><Conference statusCallbackEvent='begin'>x</Conference></Dial></Response>",
+            12200,
+            1,
+            17,
+            "start, end",
+        ),
         ("<Response><Dial timeout='soon'>+1</Dial></Response>", 12200, 1, 11, "whole number"),
         ("<Response><Dial timeout='0'>+1</Dial></Response>", 12200, 1, 11, "whole number"),
         ("<Response><Dial>abc</Dial></Response>", 12200, 1, 11, "number"),

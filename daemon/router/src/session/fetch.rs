@@ -1,6 +1,9 @@
 //! Asking application servers, and the secondary when the first does not do.
 
-use std::time::Instant;
+use std::{
+    path::{Component, Path, PathBuf},
+    time::Instant,
+};
 
 use postern_config::HttpMethod;
 use postern_document::{Content, Play, Program};
@@ -10,7 +13,7 @@ use url::Url;
 
 use crate::{
     call::Call,
-    context::Context,
+    context::{Asker, Context},
     output::{HttpFailure, HttpResponse, PromptSource, Purpose},
     request::{self, Draft, Fields, LOST_AFTER},
     session::State,
@@ -67,7 +70,7 @@ impl Call {
             purpose: purpose.name().to_owned(),
         };
         self.tell(cx, self.sid, fact);
-        let id = cx.request_id(self.sid);
+        let id = cx.request_id(Asker::Call(self.sid));
         let made = request::finish(cx, &self.jar, self.account, now, id, Draft { url: &url, method, fields, purpose });
         let sent = made.url.clone();
         cx.http(made);
@@ -209,18 +212,19 @@ impl Call {
         let Some(path) = reference.strip_prefix("file:") else {
             return crate::url::resolve(session.base.as_ref(), reference).map(|url| PromptSource::Url(url.into()));
         };
-        let folders = &cx.config.media.prompt_folders;
-        let path = std::path::Path::new(path.strip_prefix("//").unwrap_or(path));
-        let path = match folders.first() {
-            Some(folder) if path.is_relative() => folder.join(path),
-            _ => path.to_path_buf(),
-        };
-        let climbs = path.components().any(|part| matches!(part, std::path::Component::ParentDir));
-        let inside = folders.iter().any(|folder| path.starts_with(folder));
-        if inside && !climbs {
-            Ok(PromptSource::File(path))
-        } else {
-            Err("not below a folder of media.prompt_folders".into())
-        }
+        let path = Path::new(path.strip_prefix("//").unwrap_or(path));
+        prompt_file(cx, path).map(PromptSource::File).map_err(str::to_owned)
     }
+}
+
+/// A file below a prompt folder.
+pub fn prompt_file(cx: &Context, path: &Path) -> Result<PathBuf, &'static str> {
+    let folders = &cx.config.media.prompt_folders;
+    let path = match folders.first() {
+        Some(folder) if path.is_relative() => folder.join(path),
+        _ => path.to_path_buf(),
+    };
+    let climbs = path.components().any(|part| matches!(part, Component::ParentDir));
+    let inside = folders.iter().any(|folder| path.starts_with(folder));
+    if inside && !climbs { Ok(path) } else { Err("not below a folder of media.prompt_folders") }
 }

@@ -84,6 +84,7 @@ impl Call {
                 let to = format!("client:{user}");
                 (Ways::user(user), to, &client.status_callback)
             }
+            Noun::Conference(_) => return Err(failed(501, "a conference is not dialed")),
             Noun::Sip(sip) => {
                 let realm =
                     negotiate::uri_realm(&cx.config).ok_or_else(|| failed(503, "no realm for calls to SIP URIs"))?;
@@ -145,11 +146,12 @@ pub fn outcome_fields(outcome: &Outcome) -> Fields {
     fields
 }
 
-fn noun_text(noun: &Noun) -> String {
+pub fn noun_text(noun: &Noun) -> String {
     match noun {
         Noun::Number(number) => number.number.clone(),
         Noun::Client(client) => format!("client:{}", client.identity),
         Noun::Sip(sip) => sip.uri.clone(),
+        Noun::Conference(conference) => format!("conference {}", conference.name),
     }
 }
 

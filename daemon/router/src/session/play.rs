@@ -232,6 +232,9 @@ impl Call {
     pub fn session_digit(&mut self, cx: &mut Context, now: Now, digit: char) {
         let sid = self.sid;
         let Some(session) = &mut self.session else { return };
+        if digit == '*' && matches!(&session.state, State::Conferring(of) if of.hangup_on_star) {
+            return self.leave_conference(cx, now);
+        }
         if let State::Recording(take) = &session.state
             && take.ends_with(digit)
         {

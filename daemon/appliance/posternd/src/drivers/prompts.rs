@@ -104,6 +104,7 @@ impl Prompts {
             PromptSource::Tone(Tone::Error) => tone::error(),
             PromptSource::Tone(Tone::Busy) => tone::busy(),
             PromptSource::Tone(Tone::Ringback) => tone::ringback(),
+            PromptSource::Tone(Tone::Waiting) => tone::waiting(),
             PromptSource::Tone(Tone::Beep) => tone::tone(&[BEEP_HZ], BEEP_MS),
         };
         let prompt = Arc::new(prompt);
