@@ -52,7 +52,7 @@ image: ## the appliance's disk image and the files of its update (root; VERSION,
 	@image/deb/build
 	@image/disk/build $(or $(VERSION),$(shell sed -n 's/^version = "\(.*\)"/\1/p' Cargo.toml | head -1)) "$$(ls -t $(CACHE)/deb/postern_*.deb | head -1)" $(OVER)
 
-test-appliance: ## the image in an emulated machine: boots, calls, updates, falls back, loses power (root, half an hour)
+test-appliance: ## the image in an emulated machine: calls, watchdog, updates, power loss, acceptance kit (root, an hour and more; no part of `test`)
 	@$(TOOLS)/setup build peers package image
 	@$(TOOLS)/test image appliance
 

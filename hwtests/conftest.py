@@ -21,9 +21,12 @@ def pytest_addoption(parser):
 @pytest.fixture(scope="session")
 def box(request):
     """With labgrid's --lg-env the target `main` of that environment, else the machine itself."""
-    if request.config.getoption("lg_env", None):
-        return ByLabgrid(request.getfixturevalue("target"))
-    return Itself()
+    remote = request.config.getoption("lg_env", None)
+    found = ByLabgrid(request.getfixturevalue("target")) if remote else Itself()
+    if request.config.getoption("report"):
+        # Asked now: when the session ends the way to the box is closed.
+        request.config.stash[_facts] = report.facts(found)
+    return found
 
 
 @pytest.fixture(autouse=True)
@@ -61,16 +64,14 @@ def pytest_runtest_makereport(item, call):
             why = getattr(getattr(done.longrepr, "reprcrash", None), "message", str(done.longrepr))
         purpose = (item.function.__doc__ or item.name).strip().splitlines()[0]
         _results.append({"name": item.nodeid, "purpose": purpose, "outcome": done.outcome, "why": why, "measured": getattr(item, "measured", [])})
-        if item.config.getoption("report"):
-            item.config.stash.setdefault(_box_key, item.funcargs.get("box"))
 
 
-_box_key = pytest.StashKey()
+_facts = pytest.StashKey()
 
 
 def pytest_sessionfinish(session):
     place = session.config.getoption("report")
-    box = session.config.stash.get(_box_key, None)
-    if place and box:
-        Path(place).write_text(report.page(box, report.facts(box), _results))
+    facts = session.config.stash.get(_facts, None)
+    if place and facts:
+        Path(place).write_text(report.page(facts, _results))
         session.config.get_terminal_writer().line(f"\nreport: {place}")

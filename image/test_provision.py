@@ -147,3 +147,36 @@ def test_a_stick_does_what_credentials_do_and_one_that_cannot_be_read_is_said(bo
 def test_the_build_says_what_is_wrong_with_its_arguments(words, said):
     done = subprocess.run([HERE / "disk/build", *words], capture_output=True, text=True)
     assert done.returncode == 2 and said in done.stderr, done.stderr
+
+
+HEALTHY = HERE / "appliance/usr/lib/postern/healthy"
+
+
+@pytest.mark.parametrize("answers, trial, code, restarts", [(True, True, 0, False), (False, True, 1, True), (False, False, 1, False)])
+def test_only_a_version_on_trial_that_does_not_come_up_is_left(tmp_path, answers, trial, code, restarts):
+    programs = tmp_path / "bin"
+    programs.mkdir()
+    for name, text in (("systemctl", f'echo "$*" >>{tmp_path}/asked; case $1 in show) echo 7;; esac'), ("sleep", ""), ("tool", f"exit {0 if answers else 3}")):
+        (programs / name).write_text(f"#!/bin/sh\n{text}\n")
+        (programs / name).chmod(0o755)
+    counted = tmp_path / "counted"
+    if trial:
+        counted.write_text("")
+    env = {
+        "PATH": f"{programs}:/usr/bin:/bin", "POSTERN_TOOL": str(programs / "tool"), "POSTERN_TRIAL": str(counted),
+        "POSTERN_HEALTHY_WITHIN_S": "20", "POSTERN_HEALTHY_STAYS_S": "5",
+    }
+    done = subprocess.run(["sh", HEALTHY], env=env, capture_output=True, text=True, timeout=60)
+    assert done.returncode == code, done.stdout + done.stderr
+    assert ("reboot" in (tmp_path / "asked").read_text().split("\n")) == restarts
+
+
+def test_a_daemon_that_comes_and_goes_is_not_healthy(tmp_path):
+    programs = tmp_path / "bin"
+    programs.mkdir()
+    # Another process each time that it is asked.
+    for name, text in (("systemctl", f"case $1 in show) echo x >>{tmp_path}/n; wc -l <{tmp_path}/n;; esac"), ("sleep", ""), ("tool", "")):
+        (programs / name).write_text(f"#!/bin/sh\n{text}\n")
+        (programs / name).chmod(0o755)
+    env = {"PATH": f"{programs}:/usr/bin:/bin", "POSTERN_TOOL": str(programs / "tool"), "POSTERN_TRIAL": "/nonexistent", "POSTERN_HEALTHY_WITHIN_S": "20"}
+    assert subprocess.run(["sh", HEALTHY], env=env, capture_output=True, timeout=60).returncode == 1

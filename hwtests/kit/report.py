@@ -27,8 +27,8 @@ def line(values, bound):
     return f'<svg width="{WIDTH}" height="62"><polyline points="{points}" fill="none" stroke="#17692b"/>{mark}</svg>'
 
 
-def page(box, facts, results):
-    """`results`: {name, purpose, outcome, why, measured}; `measured`: {name, value or values, unit, bound}."""
+def page(facts, results):
+    """`facts`: of the box, by name. `results`: {name, purpose, outcome, why, measured}; `measured`: {name, value or values, unit, bound}."""
     counts = {o: sum(r["outcome"] == o for r in results) for o in ("passed", "failed", "skipped")}
     rows = []
     for r in results:
@@ -43,7 +43,7 @@ def page(box, facts, results):
     # `</` would end the script's element.
     data = json.dumps({"facts": facts, "results": results}).replace("</", "<\\/")
     about = "".join(f"<tr><th>{html.escape(k)}</th><td>{html.escape(str(v))}</td></tr>" for k, v in facts.items())
-    return f"""<!doctype html><meta charset=utf-8><title>Acceptance: {html.escape(facts.get('machine', str(box)))}</title><style>{STYLE}</style>
+    return f"""<!doctype html><meta charset=utf-8><title>Acceptance: {html.escape(facts.get('machine', 'a box'))}</title><style>{STYLE}</style>
 <h1>Acceptance of a Postern box</h1><table>{about}</table>
 <h2><span class=passed>{counts['passed']} passed</span>, <span class=failed>{counts['failed']} failed</span>, <span class=skipped>{counts['skipped']} skipped</span></h2>
 <p>Skipped means: the box has no such hardware, or the test disturbs and was not asked for. It was not shown to work.</p>

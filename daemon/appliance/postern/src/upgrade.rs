@@ -29,8 +29,11 @@ const UPDATES: &str = "/var/lib/postern-update";
 /// How often a running update is looked at.
 const LOOK_EVERY: Duration = Duration::from_millis(500);
 
-/// Bytes of what systemd-sysupdate says that are kept.
-const SAID_MAX: u64 = 64 * 1024;
+/// Bytes of what systemd-sysupdate says that are kept: three files in steps of a percent are 40 KiB.
+const SAID_MAX: u64 = 256 * 1024;
+
+/// Lines of it that are shown when it failed.
+const WORDS_MAX: usize = 6;
 
 #[derive(Debug, clap::Args)]
 pub(crate) struct Arguments {
@@ -54,6 +57,8 @@ pub(crate) struct Back {
 pub(crate) struct Machine {
     os_release: PathBuf,
     sysupdate: PathBuf,
+    /// Where an update's files are put.
+    updates: PathBuf,
     /// The loader's folder; none: bootctl is asked.
     kernels: Option<PathBuf>,
     restart: Vec<String>,
@@ -67,6 +72,7 @@ impl Default for Machine {
         Self {
             os_release: "/etc/os-release".into(),
             sysupdate: "/usr/lib/systemd/systemd-sysupdate".into(),
+            updates: UPDATES.into(),
             kernels: None,
             restart: vec!["systemctl".into(), "reboot".into()],
             run: "/run".into(),
@@ -190,10 +196,15 @@ pub(crate) async fn run(
     as_json: bool,
 ) -> Result<(), Failure> {
     let running = machine.running()?;
+    let folder = machine.updates.display();
+    if !machine.updates.join("SHA256SUMS").exists() {
+        return Err(Failure::Problem(format!(
+            "there is no update in {folder}: put root, verity, kernel, SHA256SUMS and its signature SHA256SUMS.gpg there (docs/APPLIANCE.md)"
+        )));
+    }
     let Some(version) = machine.newer()? else {
         return Err(Failure::Problem(format!(
-            "{UPDATES} has no version that is newer than what is on the disk ({running} runs). An update is four files: root, verity, \
-             kernel, SHA256SUMS, and the signature SHA256SUMS.gpg (docs/APPLIANCE.md)"
+            "{folder} has no version that is newer than what is on the disk; {running} runs"
         )));
     };
     if !as_json {
@@ -251,17 +262,22 @@ fn told(as_json: bool, running: &str, next: &str, restarts: bool, words: &str) {
 
 /// What systemd-sysupdate says, for a person; what runs is never touched by it.
 fn refused(said: &str) -> Failure {
+    let has = |words: &[&str]| words.iter().any(|word| said.contains(word));
+    // What was verified is told before what was not, so a spoilt file comes first.
     let hint = match () {
-        () if said.contains("ignature") || said.contains("gpg") => {
-            "\nSHA256SUMS.gpg must be a signature of SHA256SUMS by a key that this image was built with"
+        () if has(&["did not check out", "hecksum mismatch"]) => {
+            "a file is not what SHA256SUMS says: copy the update again"
         }
-        () if said.contains("No space left") => "\n/var or the firmware's partition is full: `df -h`",
-        () if said.contains("hecksum") || said.contains("igest") => {
-            "\nA file is not what SHA256SUMS says: copy the update again"
+        () if has(&["No space left"]) => "/var or the firmware's partition is full: `df -h`",
+        () if has(&["ignature", "gpg"]) => {
+            "SHA256SUMS.gpg must be a signature of SHA256SUMS by a key that this image was built with"
         }
-        () => "",
+        () => "`systemd-sysupdate list` shows what it sees",
     };
-    Failure::Problem(format!("the update is refused, what runs goes on:\n{}{hint}", said.trim_end()))
+    // Its last words; how far each file came is no news any more.
+    let told: Vec<_> = said.lines().filter(|line| !line.starts_with("Got ") && !line.trim().is_empty()).collect();
+    let last = &told[told.len().saturating_sub(WORDS_MAX)..];
+    Failure::Problem(format!("the update is refused, what runs goes on: {hint}\n{}", last.join("\n")))
 }
 
 /// Runs a command; its output, or its words as the failure.
@@ -336,6 +352,7 @@ mod tests {
             let machine = Machine {
                 os_release: write("os-release", "ID=debian\nIMAGE_ID=postern\nIMAGE_VERSION=\"0.1.0\"\n"),
                 sysupdate: write("sysupdate", &format!("#!/bin/sh\nkernels={}/kernels\n{sysupdate}", folder.display())),
+                updates: write("SHA256SUMS", "").parent().unwrap().into(),
                 kernels: Some(folder.join("kernels")),
                 restart: vec!["touch".into(), folder.join("restarted").display().to_string()],
                 run: folder.clone(),
@@ -373,6 +390,8 @@ mod tests {
         let fake = Fake::new("good", script, &["postern_0.1.0.efi"]);
         fake.upgrade().await.unwrap();
         assert!(fake.restarted());
+        fs::remove_file(fake.folder.join("SHA256SUMS")).unwrap();
+        assert!(words(fake.upgrade().await).contains("there is no update in"));
     }
 
     #[tokio::test]
@@ -386,7 +405,7 @@ mod tests {
             ),
             (
                 "spoilt",
-                "[ $1 = check-new ] && echo 0.2.0 || { echo 'Checksum mismatch.' >&2; exit 1; }",
+                "[ $1 = check-new ] && echo 0.2.0 || { echo 'gpg: Good signature' >&2; echo 'Got 1% of it' >&2; echo 'DOWNLOAD INVALID: Checksum of x file did not check out' >&2; exit 1; }",
                 "copy the update again",
             ),
             (
@@ -399,15 +418,15 @@ mod tests {
             let fake = Fake::new(name, script, &["postern_0.1.0.efi"]);
             let refused = words(fake.upgrade().await);
             assert!(refused.contains(said), "{name}: {refused}");
-            assert!(!fake.restarted(), "{name}");
+            assert!(!refused.contains("Got 1%") && !fake.restarted(), "{name}: {refused}");
         }
     }
 
     #[tokio::test]
     async fn one_that_talks_without_end_is_not_waited_for() {
-        let script = "[ $1 = check-new ] && { echo 0.2.0; exit; }; head -c 1000000 /dev/zero | tr '\\0' x >&2; exit 1";
+        let script = "[ $1 = check-new ] && { echo 0.2.0; exit; }; head -c 3000000 /dev/zero | tr '\\0' x >&2; exit 1";
         let fake = Fake::new("loud", script, &["postern_0.1.0.efi"]);
-        assert!(words(fake.upgrade().await).len() < 70_000);
+        assert!(words(fake.upgrade().await).len() < 300_000);
     }
 
     #[tokio::test]
