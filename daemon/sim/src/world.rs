@@ -12,7 +12,8 @@ use postern_facts::{CallRecord, Event, Fact};
 use postern_signaling::{ConnectionCommand, ConnectionEvent, Load};
 use postern_switch::{Input, Output, Reply, Request, Status, Switch, Token};
 use postern_types::{
-    CallSid, Now, Transport, UnixMicros,
+    CallSid, Now, Transport, UnixMicros, UserName,
+    device::{Device, DeviceChange},
     media::Prompt,
     recording::{RecorderCommand, RecorderEvent, RecordingEnd},
 };
@@ -48,6 +49,8 @@ pub struct World {
     pub records: Vec<CallRecord>,
     /// Datagrams that the box sent, for who looks for leaks: destination and text.
     pub sent: Vec<(SocketAddr, Vec<u8>)>,
+    /// What outlives a restart.
+    devices: BTreeMap<(UserName, String), Device>,
     network: Network,
     streams: Streams,
     now: Now,
@@ -73,6 +76,7 @@ impl World {
             events: Vec::new(),
             records: Vec::new(),
             sent: Vec::new(),
+            devices: BTreeMap::new(),
             network: Network::new(faults),
             streams: Streams::new(StreamFaults::NONE),
             now,
@@ -98,6 +102,17 @@ impl World {
     /// The time.
     pub fn now(&self) -> Now {
         self.now
+    }
+
+    /// Has the box end without a word and start again, when no call lives.
+    pub fn restart(&mut self) {
+        let mut secret = [0; 32];
+        self.rng.fill_bytes(&mut secret);
+        let (config, last) = (self.switch.config().clone(), self.switch.last_seq());
+        self.switch = Switch::new(config, secret, last, self.now);
+        let devices = self.devices.values().cloned().collect();
+        self.switch.handle_input(self.now, Input::Restore(devices));
+        self.settle();
     }
 
     /// Has a datagram of anybody come in.
@@ -330,6 +345,10 @@ impl World {
             }
             Output::Event(event) => self.events.push(event),
             Output::Copy { .. } => {}
+            Output::Device(DeviceChange::Keep(device)) => {
+                self.devices.insert((device.user.clone(), device.key().to_owned()), *device);
+            }
+            Output::Device(DeviceChange::Forget { user, key }) => drop(self.devices.remove(&(user, key))),
             Output::Record(record) => self.records.push(*record),
             Output::Reply(token, reply) => self.replies.push((token, reply)),
         }

@@ -118,3 +118,22 @@ fn a_ban_is_lifted_and_told() {
     assert!(matches!(world.ask(Request::LiftBan { source, by: "test".into() }), Reply::NotLive));
     assert_eq!(world.facts("source.ban_lifted").len(), 1);
 }
+
+#[test]
+fn a_registered_phone_is_called_after_a_restart_and_refreshes_with_its_old_nonce() {
+    for seed in 0..10 {
+        let mut world = World::new(seed, YAML, if seed == 0 { Faults::NONE } else { Faults::BAD });
+        let carrier = world.phone("+15559999", "", CARRIER, BOX_CARRIER);
+        let alice = world.phone("alice", "secret-a", ALICE, BOX_PHONES);
+        world.with(alice, |phone, now| phone.register(now, 3600));
+        assert!(world.run_until(Duration::from_secs(40), |world| world.phones[alice].registered), "seed {seed}");
+        world.run(Duration::from_secs(40));
+        world.restart();
+        assert_eq!(world.facts("registration.restored").len(), 1, "seed {seed}");
+        world.phones[carrier].habits.hang_up_after = Some(Duration::from_secs(5));
+        world.with(carrier, |phone, now| phone.call(now, "+15550001"));
+        world.run(Duration::from_secs(90));
+        assert_eq!(world.phones[carrier].calls[0].stage, Stage::Over(200), "seed {seed}");
+        world.assert_at_rest();
+    }
+}

@@ -35,6 +35,7 @@ use crate::{
     drivers::{
         self, Drivers,
         archive::Archive,
+        devices::Devices,
         files::Files,
         http::Http,
         journal::Journal,
@@ -125,6 +126,8 @@ async fn serve(
     let folder = recordings_folder(&config);
     let archive = Archive::start(&appliance.state_folder, folder.clone(), report.clone())
         .map_err(|e| said("the store of recordings cannot be opened")(&e))?;
+    let (devices, registered) = Devices::start(&appliance.state_folder, report.clone())
+        .map_err(|e| said("the store of registered devices cannot be opened")(&e))?;
     let forget = {
         let archive = archive.clone();
         Arc::new(move |sid| archive.forget(sid))
@@ -141,6 +144,7 @@ async fn serve(
         prompts: Prompts::start(files, config.media.prompt_folders.clone(), http, report.clone()),
         recorder: recorder.clone(),
         archive: archive.clone(),
+        devices: devices.clone(),
         resolver: Resolver::start(&config.dns, report.clone()),
     };
     let wake = {
@@ -163,6 +167,7 @@ async fn serve(
     let started =
         ApplianceStarted { name: appliance.name.clone(), version: env!("CARGO_PKG_VERSION").into(), calls_lost };
     mailbox.put(Input::Happened(Happened { subject: Subject::default(), fact: started.into() }));
+    mailbox.put(Input::Restore(registered));
     running.go.send((drivers, connections, questions)).map_err(|_| "the switch thread died at its start".to_owned())?;
 
     let link = config.control_plane.as_ref().map(|control_plane| {
@@ -205,6 +210,7 @@ async fn serve(
     let kept = tokio::task::spawn_blocking(move || {
         journal.flush(FLUSH_PATIENCE);
         archive.flush(FLUSH_PATIENCE);
+        devices.flush(FLUSH_PATIENCE);
         store.flush(FLUSH_PATIENCE)
     });
     let kept = kept.await.unwrap_or(false);

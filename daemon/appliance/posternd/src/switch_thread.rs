@@ -259,6 +259,7 @@ impl Thread {
                 Output::LoadPrompt(key, source) => drivers.prompts.load(key, source),
                 Output::Recorder(command) => drivers.recorder.command(command),
                 Output::Recording(record) => drivers.archive.put(*record),
+                Output::Device(change) => drivers.devices.put(change),
                 Output::Ask(question) => drivers.resolver.ask(question),
                 Output::Event(event) => {
                     drivers.journal.write(&event);

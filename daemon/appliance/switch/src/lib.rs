@@ -30,6 +30,7 @@ use postern_router::{HttpFailure, HttpRequest, HttpResponse, PromptKey, PromptSo
 use postern_signaling::{ConnectionCommand, ConnectionEvent, Load, Signaling};
 use postern_types::{
     Cause, ConnectionId, EndedBy, Now, RequestId,
+    device::{Device, DeviceChange},
     media::{MediaCommand, MediaEvent, Prompt},
     recording::{RecorderCommand, RecorderEvent},
 };
@@ -65,6 +66,8 @@ pub enum Input<'a> {
     Recorder(RecorderEvent),
     /// What DNS says to a question.
     Answered(Question, Answer),
+    /// Devices that registered before a restart, before anything else comes in.
+    Restore(Vec<Device>),
     /// Somebody asks.
     Request(Token, Request),
     /// A checked configuration is to be applied.
@@ -116,6 +119,8 @@ pub enum Output {
     Recorder(RecorderCommand),
     /// A recording as it is now, for the store.
     Recording(Box<RecordingRecord>),
+    /// What became of a registered device, to be given back by [`Input::Restore`].
+    Device(DeviceChange),
     /// A question for DNS; answered by [`Input::Answered`].
     Ask(Question),
     /// A fact, numbered: for journal, hub, spool and link.
@@ -172,6 +177,7 @@ impl Switch {
             Input::Prompt(key, result) => self.router.handle_prompt(now, key, result),
             Input::Recorder(event) => self.router.handle_recorder(now, event),
             Input::Answered(question, answer) => self.signaling.handle_answer(now, &question, answer),
+            Input::Restore(devices) => self.signaling.restore(now, devices),
             Input::Request(token, request) => {
                 let reply = self.answer(now, request);
                 self.outputs.push_back(Output::Reply(token, reply));
@@ -285,6 +291,7 @@ impl Switch {
             }
             From::Leg(event) => self.router.handle_leg(now, event),
             From::Devices { user, devices } => self.router.handle_devices(now, user, devices),
+            From::Device(change) => self.outputs.push_back(Output::Device(change)),
             From::Trunk { trunk, up } => self.router.handle_trunk(now, trunk, up),
             From::Ask(question) => self.outputs.push_back(Output::Ask(question)),
             From::Fact(happened) => self.tell(now, happened),

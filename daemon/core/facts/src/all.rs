@@ -554,6 +554,13 @@ facts! {
         /// How many devices are left.
         devices: u32,
     }
+    /// Devices that had registered before the restart are reached again.
+    RegistrationsRestored = "registration.restored", "c1d84f6a7b0e4e2c9f35a86d20b7e914", Notice {
+        /// How many.
+        devices: u64,
+        /// How many were not taken: expired meanwhile, or their user or address is gone from the configuration.
+        dropped: u64,
+    }
     /// A known user failed to prove itself, or may not do what it asked. Whoever fails again and again is banned (`source.banned`).
     AuthenticationFailed = "auth.failed", "d915e15645c2fc8d489cd0c9843cf682", Warning,
         advice "If the user complains: compare its password with the configuration. If not: somebody guesses; look at the source address." {

@@ -177,6 +177,9 @@ fn worded(fact: &Fact) -> String {
         Fact::RegistrationRemoved(f) => {
             format!("device {} gone ({}), {} left", f.source, f.why, count(f.devices.into(), "device"))
         }
+        Fact::RegistrationsRestored(f) => {
+            format!("{} of before the restart known again, {} dropped", count(f.devices, "device"), f.dropped)
+        }
         Fact::AuthenticationFailed(f) => format!("{} claims to be {}: {}", f.source, shown(&f.claimed), f.why),
         Fact::ConnectionsRefused(f) => {
             format!("{} refused or closed, the last from {}: {}", count(f.connections, "connection"), f.source, f.why)

@@ -6,6 +6,7 @@
 #![forbid(unsafe_code)]
 
 pub mod cause;
+pub mod device;
 pub mod id;
 pub mod leg;
 pub mod media;

@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 use postern_facts::{AuthenticationFailed, RegistrationAdded, RegistrationRemoved, Subject};
 use postern_sip::{
     Method, Name, Request, ResponseBuilder,
+    build::quoted,
     digest::Verdict,
     transaction::{Flow, ServerKey, answering},
 };
@@ -113,7 +114,7 @@ impl Signaling {
             (Method::Register, Some(_)) if !endpoint.registrations => self.reply(now.instant, key, &request, 405, tag),
             (Method::Register, _) => {
                 if let Some(user) = self.user_proves(now, key, &request, flow) {
-                    self.register(now.instant, key, &request, flow, &user);
+                    self.register(now, key, &request, flow, &user);
                 }
             }
             (Method::Options, trunk) if self.draining && (trunk.is_some() || device) => {
@@ -278,15 +279,21 @@ impl Signaling {
         }
     }
 
-    fn register(&mut self, now: Instant, key: ServerKey, request: &Request, flow: Flow, user: &UserName) {
+    fn register(&mut self, now: Now, key: ServerKey, request: &Request, flow: Flow, user: &UserName) {
         let tag = self.new_tag();
         let address = request.headers.to().ok().and_then(|to| to.uri().ok().map(|uri| headers::user_of(&uri)));
         if address.as_deref() != Some(user.as_str()) {
             let subject = Subject { user: Some(user.clone()), ..Subject::default() };
-            self.authentication_failed(now, subject, flow, user.as_str(), "registers an address of another user");
-            return self.reply(now, key, request, 403, tag);
+            self.authentication_failed(
+                now.instant,
+                subject,
+                flow,
+                user.as_str(),
+                "registers an address of another user",
+            );
+            return self.reply(now.instant, key, request, 403, tag);
         }
-        if self.refuse_required(now, key, request, tag, "") {
+        if self.refuse_required(now.instant, key, request, tag, "") {
             return;
         }
         let Some(devices_max) = self.places.config.users.get(user).map(|u| u.devices_max) else { return };
@@ -300,20 +307,24 @@ impl Signaling {
                     .header(Name::MinExpires, &EXPIRES_MIN_S.to_string())
                     .header(Name::Server, PRODUCT)
                     .build();
-                self.transactions.respond(now, key, &response);
+                self.transactions.respond(now.instant, key, &response);
                 return;
             }
-            Err(refusal) => return self.reply(now, key, request, refusal.0, tag),
+            Err(refusal) => return self.reply(now.instant, key, request, refusal.0, tag),
         };
         self.registered_over(flow, user);
         let text = tag.to_string();
         let mut response = ResponseBuilder::to(request, 200).to_tag(&text);
         for binding in self.registrar.bindings(user.as_str()) {
-            let value = format!("<{}>;expires={}", binding.contact, binding.expires_in_s(now));
+            let mut value = format!("<{}>;expires={}", binding.contact, binding.expires_in_s(now.instant));
+            // RFC 3261 10.3 step 8 wants the device's own parameters back: by its instance it finds itself among the others.
+            if let Some(instance) = binding.instance() {
+                value.push_str(&format!(";+sip.instance={}", quoted(instance)));
+            }
             response = response.header(Name::Contact, &value);
         }
         let response = response.header(Name::Server, PRODUCT).build();
-        self.transactions.respond(now, key, &response);
+        self.transactions.respond(now.instant, key, &response);
         self.tell_changes(user, changes);
     }
 
@@ -326,6 +337,7 @@ impl Signaling {
             self.expiries.insert(user.clone(), at);
             self.timers.set(at, Timer::Registration(user.clone()));
         }
+        self.outputs.extend(changes.remembered.into_iter().map(Output::Device));
         if changes.added.is_empty() && changes.removed.is_empty() {
             return;
         }

@@ -11,7 +11,7 @@
 //! | `overload` | what is turned away when there is too much to do |
 //! | `connections` | who may have a connection, what comes and goes over it, when it is closed |
 //! | `admission` | who a request is from; challenges; strangers; OPTIONS and REGISTER |
-//! | `registrar` | where a user's devices are |
+//! | `registrar`, `restore` | where a user's devices are, over restarts |
 //! | `legs`, `side` | what there is: a leg, and its one or several dialogs |
 //! | `offered` | a leg that comes in, until its answer |
 //! | `dialed` | a leg that goes out, until its answer: forks, challenges, CANCEL |
@@ -54,6 +54,7 @@ mod protect;
 mod refresh;
 mod registering;
 mod registrar;
+mod restore;
 mod rules;
 mod session;
 mod side;

@@ -8,7 +8,7 @@ use std::{
 
 use postern_facts::Happened;
 use postern_locate::Question;
-use postern_types::{CallSid, ConnectionId, Transport, TrunkName, UserName, leg::LegEvent};
+use postern_types::{CallSid, ConnectionId, Transport, TrunkName, UserName, device::DeviceChange, leg::LegEvent};
 
 /// One thing for the top floor to do or to pass on.
 #[derive(Debug, Clone, PartialEq)]
@@ -33,6 +33,8 @@ pub enum Output {
         /// How many.
         devices: u32,
     },
+    /// What became of a device, to be remembered over a restart: given back by `restore`.
+    Device(DeviceChange),
     /// Whether a trunk has an address that is known to live: after each change, for routing. Trunks are up until told otherwise.
     Trunk {
         /// Which.

@@ -18,7 +18,10 @@ use postern_sip::{
     message::{Contact, NameAddr},
     transaction::Flow,
 };
-use postern_types::{ConnectionId, Transport, UserName};
+use postern_types::{
+    ConnectionId, Now, Transport, UnixMicros, UserName,
+    device::{Device, DeviceChange},
+};
 
 use crate::guard;
 
@@ -44,6 +47,8 @@ pub(crate) struct Binding {
     call_id: Box<str>,
     cseq: u32,
     expires: Instant,
+    /// The same, for what outlives us.
+    until: UnixMicros,
     heard: Instant,
 }
 
@@ -65,6 +70,8 @@ pub(crate) struct Changes {
     pub(crate) added: Vec<(SocketAddr, u32)>,
     /// Devices that are gone, and why.
     pub(crate) removed: Vec<(SocketAddr, &'static str)>,
+    /// What is to be remembered over a restart, in order.
+    pub(crate) remembered: Vec<DeviceChange>,
     /// When to look for expired bindings.
     pub(crate) expires: Option<Instant>,
 }
@@ -84,7 +91,7 @@ impl Registrar {
     /// Applies a REGISTER of a user that proved to be it. All of it, or nothing (RFC 3261 10.3 step 7).
     pub(crate) fn register(
         &mut self,
-        now: Instant,
+        now: Now,
         user: &UserName,
         devices_max: u32,
         request: &Request,
@@ -126,7 +133,7 @@ impl Registrar {
     #[allow(clippy::too_many_arguments)]
     fn apply(
         &mut self,
-        now: Instant,
+        now: Now,
         user: &UserName,
         devices_max: u32,
         wish: Wish,
@@ -148,9 +155,11 @@ impl Registrar {
             source: flow.remote,
             call_id: call_id.into(),
             cseq,
-            expires: now + Duration::from_secs(wish.expires_s.into()),
-            heard: now,
+            expires: now.instant + Duration::from_secs(wish.expires_s.into()),
+            until: (now + Duration::from_secs(wish.expires_s.into())).wall,
+            heard: now.instant,
         };
+        changes.remembered.push(binding.remembered(user));
         *self.sources.entry((flow.transport, flow.remote)).or_default() += 1;
         *self.hosts.entry(guard::network(flow.remote.ip())).or_default() += 1;
         if let Some(at) = known {
@@ -168,6 +177,39 @@ impl Registrar {
         self.users.entry(user.clone()).or_default().push(binding);
         self.count += 1;
         changes.added.push((flow.remote, wish.expires_s));
+    }
+
+    /// Takes a device that was remembered over a restart. False: its time is over, or there is no room for it.
+    pub(crate) fn restore(&mut self, now: Now, devices_max: u32, device: &Device) -> bool {
+        let left = Duration::from_micros(device.expires.0.saturating_sub(now.wall.0));
+        let held = self.users.get(&device.user).map_or(0, Vec::len);
+        let Ok(contact) = Uri::parse(&device.contact).map(Uri::into_owned) else { return false };
+        if left.is_zero() || held >= devices_max.max(1) as usize || self.count >= BINDINGS_MAX {
+            return false;
+        }
+        let Device { transport, local, remote, .. } = *device;
+        let binding = Binding {
+            contact,
+            instance: device.instance.as_deref().map(Into::into),
+            flow: Flow { transport, local, remote, connection: None },
+            source: remote,
+            call_id: device.call_id.as_str().into(),
+            cseq: device.cseq,
+            // A clock that was set back must not make it immortal.
+            expires: now.instant + left.min(Duration::from_secs(EXPIRES_MAX_S.into())),
+            until: device.expires,
+            heard: now.instant,
+        };
+        *self.sources.entry((transport, remote)).or_default() += 1;
+        *self.hosts.entry(guard::network(remote.ip())).or_default() += 1;
+        self.users.entry(device.user.clone()).or_default().push(binding);
+        self.count += 1;
+        true
+    }
+
+    /// When to look for expired bindings of a user.
+    pub(crate) fn due(&self, user: &UserName) -> Changes {
+        Changes { expires: self.next_expiry(user), ..Changes::default() }
     }
 
     /// Takes out what has expired; the next time to look.
@@ -209,10 +251,9 @@ impl Registrar {
     /// they register again. But one on TCP whose Contact is its own address has no NAT before it and can be connected to.
     pub(crate) fn connection_lost(&mut self, now: Instant, user: &UserName, id: ConnectionId) -> Changes {
         for binding in self.users.get_mut(user).into_iter().flatten().filter(|b| b.flow.connection == Some(id)) {
-            let own = binding.contact.host_ip() == Some(binding.source.ip());
-            if own && binding.flow.transport == Transport::Tcp {
+            if binding.is_reachable() && binding.flow.transport == Transport::Tcp {
                 binding.flow.connection = None;
-                binding.flow.remote.set_port(binding.contact.port().unwrap_or(5060));
+                binding.flow.remote = binding.own_address();
             }
         }
         let mut changes = Changes::default();
@@ -249,6 +290,7 @@ impl Registrar {
     fn remove(&mut self, user: &UserName, at: usize, why: &'static str, changes: &mut Changes) {
         let Some(bindings) = self.users.get_mut(user) else { return };
         let binding = bindings.remove(at);
+        changes.remembered.push(binding.forgotten(user));
         if bindings.is_empty() {
             self.users.remove(user);
         }
@@ -269,6 +311,48 @@ impl Binding {
     /// RFC 3261 10.3 step 7: within one Call-ID only a higher CSeq may change a binding.
     fn is_newer_than(&self, call_id: &str, cseq: u32) -> bool {
         *self.call_id == *call_id && self.cseq >= cseq
+    }
+
+    fn key(&self) -> String {
+        self.instance.as_deref().map_or_else(|| self.contact.to_string(), str::to_owned)
+    }
+
+    fn forgotten(&self, user: &UserName) -> DeviceChange {
+        DeviceChange::Forget { user: user.clone(), key: self.key() }
+    }
+
+    /// As it is to be remembered over a restart. A connection does not outlive us, and so a device that only it reaches is forgotten.
+    fn remembered(&self, user: &UserName) -> DeviceChange {
+        let remote = match self.flow.transport {
+            Transport::Udp => self.flow.remote,
+            Transport::Tcp if self.is_reachable() => self.own_address(),
+            _ => return self.forgotten(user),
+        };
+        DeviceChange::Keep(Box::new(Device {
+            user: user.clone(),
+            contact: self.contact.to_string(),
+            instance: self.instance.as_deref().map(str::to_owned),
+            transport: self.flow.transport,
+            local: self.flow.local,
+            remote,
+            call_id: self.call_id.to_string(),
+            cseq: self.cseq,
+            expires: self.until,
+        }))
+    }
+
+    /// Whether its Contact is the address that it came from: there is no NAT before it, and it can be connected to.
+    fn is_reachable(&self) -> bool {
+        self.contact.host_ip() == Some(self.source.ip())
+    }
+
+    fn own_address(&self) -> SocketAddr {
+        SocketAddr::new(self.source.ip(), self.contact.port().unwrap_or(5060))
+    }
+
+    /// Its `+sip.instance`.
+    pub(crate) fn instance(&self) -> Option<&str> {
+        self.instance.as_deref()
     }
 
     /// Seconds left, for the answer.

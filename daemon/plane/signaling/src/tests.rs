@@ -12,6 +12,7 @@ mod probing;
 mod protection;
 mod registering;
 mod registration;
+mod restoring;
 mod sessions;
 mod strangers;
 mod streams;
@@ -30,6 +31,7 @@ use postern_facts::Fact;
 use postern_locate::{Answer, Kind, Question, Record};
 use postern_types::{
     CallSid, Cause, ConnectionId, EndedBy, Now, RealmName, Secret, Transport, TrunkName, UnixMicros, UserName,
+    device::{Device, DeviceChange},
     leg::*,
     stream::{AudioStream, Direction, Format},
 };
@@ -54,6 +56,7 @@ pub(crate) struct World {
     pub(crate) events: Vec<LegEvent>,
     pub(crate) facts: Vec<Fact>,
     pub(crate) devices: Vec<u32>,
+    pub(crate) remembered: BTreeMap<(UserName, String), Device>,
     pub(crate) trunks: Vec<(TrunkName, bool)>,
     pub(crate) asked: Vec<(Question, String)>,
     pub(crate) commands: Vec<(ConnectionId, ConnectionCommand)>,
@@ -140,7 +143,8 @@ impl World {
         let now = Now { instant: Instant::now(), wall: UnixMicros(1_700_000_000_000_000) };
         let signaling = Signaling::new(Arc::new(config), StdRng::seed_from_u64(7), now.instant);
         let (sent, events, facts, devices, trunks, asked, commands) = Default::default();
-        Self { signaling, now, sent, events, facts, devices, trunks, asked, commands }
+        let remembered = BTreeMap::new();
+        Self { signaling, now, sent, events, facts, devices, remembered, trunks, asked, commands }
     }
 
     /// Where no source is held up or banned: what bounds all of them together stands alone.
@@ -159,6 +163,10 @@ impl World {
                 Output::Connection(id, command) => self.commands.push((id, command)),
                 Output::Leg(event) => self.events.push(event),
                 Output::Devices { devices, .. } => self.devices.push(devices),
+                Output::Device(DeviceChange::Keep(device)) => {
+                    self.remembered.insert((device.user.clone(), device.key().to_owned()), *device);
+                }
+                Output::Device(DeviceChange::Forget { user, key }) => drop(self.remembered.remove(&(user, key))),
                 Output::Trunk { trunk, up } => self.trunks.push((trunk, up)),
                 // These tests have addresses only.
                 Output::Ask(question) if question.kind != Kind::A => {

@@ -4,6 +4,7 @@
 //! which must not block: it puts a [`DriverInput`] into the switch's queue.
 
 pub mod archive;
+pub mod devices;
 pub mod files;
 pub mod http;
 pub mod journal;
@@ -133,6 +134,8 @@ pub struct Drivers {
     pub recorder: recorder::Recorder,
     /// What is known of them.
     pub archive: archive::Archive,
+    /// Registered devices.
+    pub devices: devices::Devices,
     /// Names.
     pub resolver: resolve::Resolver,
 }

@@ -1,0 +1,202 @@
+//! Registered devices in SQLite, so that they are reached after a restart: `devices.db` in the state folder.
+//!
+//! One thread writes, a commit each 200 ms under load; a kill takes what came since. It is soft state: a device that is missing here is back
+//! with its next refresh, and one too many ends by its time. So a file that cannot be read is put aside, and the daemon starts.
+
+use std::{
+    fs,
+    path::Path,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+        mpsc::{Receiver, SyncSender, sync_channel},
+    },
+    thread,
+    time::Duration,
+};
+
+use postern_api::StoreError;
+use postern_types::device::{Device, DeviceChange};
+use rusqlite::{Connection, params};
+
+use super::{DriverInput, Report};
+
+/// What waits for the writer: all devices of a box with twenty thousand users that come back in one moment. What is beyond is not
+/// remembered and counted.
+const QUEUE_MAX: usize = 65_536;
+/// Changes in one commit.
+const GROUP_MAX: usize = 4096;
+/// Commits follow each other at this distance.
+const GROUP_EVERY: Duration = Duration::from_millis(200);
+/// After a write that failed.
+const RETRY_AFTER: Duration = Duration::from_secs(1);
+/// How often a group is tried before it is given up: a full disk holds up the file, not the memory.
+const TRIES_MAX: u32 = 30;
+
+const SCHEMA: &str = "
+    CREATE TABLE IF NOT EXISTS devices (user TEXT NOT NULL, key TEXT NOT NULL, device TEXT NOT NULL, PRIMARY KEY (user, key)) WITHOUT ROWID;
+";
+
+/// The handle; cheap to clone.
+#[derive(Clone)]
+pub struct Devices {
+    queue: SyncSender<Job>,
+    dropped: Arc<AtomicU64>,
+}
+
+enum Job {
+    Change(DeviceChange),
+    Flush(SyncSender<()>),
+}
+
+impl Devices {
+    /// Opens or makes the table, and what is in it.
+    pub fn start(state_folder: &Path, report: Report) -> Result<(Self, Vec<Device>), StoreError> {
+        let path = state_folder.join("devices.db");
+        let opened = open(&path).or_else(|error| {
+            let aside = state_folder.join("devices.db.broken");
+            eprintln!("posternd: {}: {error}; put aside as {}", path.display(), aside.display());
+            let _ = fs::rename(&path, aside);
+            open(&path)
+        });
+        let (connection, devices) = opened.map_err(|error| StoreError(format!("{}: {error}", path.display())))?;
+        let (queue, jobs) = sync_channel(QUEUE_MAX);
+        thread::Builder::new()
+            .name("devices".into())
+            .spawn(move || write(connection, &jobs, &path, &report))
+            .map_err(|error| StoreError(error.to_string()))?;
+        Ok((Self { queue, dropped: Arc::default() }, devices))
+    }
+
+    /// Hands in a change; never waits.
+    pub fn put(&self, change: DeviceChange) {
+        if self.queue.try_send(Job::Change(change)).is_err() {
+            self.dropped.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+
+    /// Changes that found the queue full.
+    pub fn dropped(&self) -> u64 {
+        self.dropped.load(Ordering::Relaxed)
+    }
+
+    /// Waits until everything handed in is written, for the end of the daemon; `patience` bounds it.
+    pub fn flush(&self, patience: Duration) -> bool {
+        let (done, wait) = sync_channel(1);
+        self.queue.try_send(Job::Flush(done)).is_ok() && wait.recv_timeout(patience).is_ok()
+    }
+}
+
+fn open(path: &Path) -> rusqlite::Result<(Connection, Vec<Device>)> {
+    let connection = Connection::open(path)?;
+    connection.pragma_update(None, "journal_mode", "wal")?;
+    connection.pragma_update(None, "synchronous", "normal")?;
+    connection.busy_timeout(Duration::from_secs(5))?;
+    connection.execute_batch(SCHEMA)?;
+    let devices = {
+        let mut rows = connection.prepare("SELECT device FROM devices ORDER BY user, key")?;
+        let texts = rows.query_map([], |row| row.get::<_, String>(0))?;
+        // What a later release wrote and this one cannot read comes back with its next refresh.
+        texts
+            .filter_map(|text| text.map(|text| serde_json::from_str(&text).ok()).transpose())
+            .collect::<Result<_, _>>()?
+    };
+    Ok((connection, devices))
+}
+
+fn write(mut connection: Connection, jobs: &Receiver<Job>, path: &Path, report: &Report) {
+    while let Ok(first) = jobs.recv() {
+        let mut group = vec![first];
+        group.extend(jobs.try_iter().take(GROUP_MAX - 1));
+        for tries in 0..TRIES_MAX {
+            let Err(error) = commit(&mut connection, &group) else { break };
+            if tries == 0 {
+                report(DriverInput::StoreFailed { file: path.display().to_string(), why: error.to_string() });
+            }
+            thread::sleep(RETRY_AFTER);
+        }
+        let mut hurry = false;
+        for job in group {
+            if let Job::Flush(done) = job {
+                hurry = true;
+                let _ = done.try_send(());
+            }
+        }
+        if !hurry {
+            thread::sleep(GROUP_EVERY);
+        }
+    }
+}
+
+fn commit(to: &mut Connection, group: &[Job]) -> rusqlite::Result<()> {
+    let transaction = to.transaction()?;
+    for job in group {
+        match job {
+            Job::Change(DeviceChange::Keep(device)) => {
+                let text = serde_json::to_string(device).expect("a device has string keys only");
+                let mut statement = transaction
+                    .prepare_cached("INSERT OR REPLACE INTO devices (user, key, device) VALUES (?1, ?2, ?3)")?;
+                statement.execute(params![device.user.as_str(), device.key(), text])?;
+            }
+            Job::Change(DeviceChange::Forget { user, key }) => {
+                let mut statement = transaction.prepare_cached("DELETE FROM devices WHERE user = ?1 AND key = ?2")?;
+                statement.execute(params![user.as_str(), key])?;
+            }
+            Job::Flush(_) => {}
+        }
+    }
+    transaction.commit()
+}
+
+#[cfg(test)]
+mod tests {
+    use postern_types::{Transport, UnixMicros, UserName};
+
+    use super::*;
+    use crate::drivers::test_folder::TestFolder;
+
+    fn device(user: &str, port: u16) -> Device {
+        Device {
+            user: UserName::new(user),
+            contact: format!("sip:{user}@192.0.2.7:{port}"),
+            instance: None,
+            transport: Transport::Udp,
+            local: ([192, 0, 2, 1], 5060).into(),
+            remote: ([192, 0, 2, 7], port).into(),
+            call_id: "c".into(),
+            cseq: 1,
+            expires: UnixMicros(7),
+        }
+    }
+
+    fn quiet() -> Report {
+        Arc::new(|_| {})
+    }
+
+    #[test]
+    fn devices_are_there_after_a_restart_and_those_that_left_are_not() {
+        let folder = TestFolder::new("devices");
+        let (devices, before) = Devices::start(folder.path(), quiet()).unwrap();
+        assert_eq!(before, []);
+        let moved = Device { cseq: 2, ..device("alice", 5060) };
+        for known in [device("alice", 5060), device("alice", 5062), device("bob", 5060), moved.clone()] {
+            devices.put(DeviceChange::Keep(Box::new(known)));
+        }
+        devices.put(DeviceChange::Forget { user: UserName::new("bob"), key: device("bob", 5060).key().into() });
+        assert!(devices.flush(Duration::from_secs(10)));
+        let (_, after) = Devices::start(folder.path(), quiet()).unwrap();
+        assert_eq!(after, [moved, device("alice", 5062)]);
+    }
+
+    #[test]
+    fn a_file_that_is_no_database_is_put_aside() {
+        let folder = TestFolder::new("devices-broken");
+        fs::write(folder.path().join("devices.db"), b"this is no database, whatever its name says; it is long enough")
+            .unwrap();
+        let (devices, before) = Devices::start(folder.path(), quiet()).unwrap();
+        devices.put(DeviceChange::Keep(Box::new(device("alice", 5060))));
+        assert!(devices.flush(Duration::from_secs(10)) && before.is_empty());
+        assert!(folder.path().join("devices.db.broken").exists());
+        assert_eq!(Devices::start(folder.path(), quiet()).unwrap().1.len(), 1);
+    }
+}
