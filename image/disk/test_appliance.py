@@ -87,6 +87,8 @@ class Machine:
                 "-drive", "if=pflash,format=raw,readonly=on,file=/usr/share/OVMF/OVMF_CODE_4M.fd", "-drive", f"if=pflash,format=raw,file={vm}/vars.fd",
                 "-drive", f"if=virtio,format=raw,file={vm}/disk.raw,cache=writethrough",
                 "-nic", "tap,ifname=tap0,model=virtio,script=no,downscript=no",
+                # An emulated machine on a busy one may take minutes to find its disk: that is no fault of the slot.
+                "-smbios", "type=11,value=io.systemd.stub.kernel-cmdline-extra=systemd.default_device_timeout_sec=900",
                 "-smbios", "type=1,uuid=6a1f9e0c-5d4e-4f0e-9d51-3f1c1c0b7a12", *smbios, *more,
             ),
             start_new_session=True, env={**os.environ, "CACHE": str(CACHE)},
