@@ -17,7 +17,7 @@ use proptest::prelude::*;
 use super::harness::*;
 use crate::{Purpose, rest::UpdateCall};
 
-const DOCUMENTS: [&str; 8] = [
+const DOCUMENTS: [&str; 10] = [
     "<Dial action='/a'><Number statusCallback='/child' statusCallbackEvent='initiated ringing answered completed'>+15551</Number><Client statusCallback='/child'>alice</Client></Dial>",
     "<Dial answerOnBridge='true' sequential='true'><Client statusCallback='/child'>bob</Client><Number>+15552</Number></Dial><Redirect>/x</Redirect>",
     "<Gather numDigits='2' timeout='3'><Play>a.wav</Play><Pause/></Gather><Redirect>/y</Redirect>",
@@ -26,6 +26,8 @@ const DOCUMENTS: [&str; 8] = [
     "<Hangup/>",
     "<Jump/>",
     "<Dial timeLimit='5' hangupOnStar='true' action='/a'>+15551</Dial>",
+    "<Dial timeLimit='20' hangupOnStar='true' action='/a'><Conference waitUrl='w.wav'>r</Conference></Dial>",
+    "<Dial><Conference endConferenceOnExit='true' maxParticipants='3'>r</Conference></Dial><Redirect>/x</Redirect>",
 ];
 
 fn one(world: &mut World, what: u8, pick: usize, legs: &mut Vec<CallSid>) {
@@ -42,9 +44,9 @@ fn one(world: &mut World, what: u8, pick: usize, legs: &mut Vec<CallSid>) {
         (2 | 3, _) => {
             if let Some(at) = world.http.iter().position(|r| r.purpose != Purpose::Callback) {
                 let request = world.http.remove(at).unwrap();
-                match pick % 10 {
-                    8 => world.http_fails(&request, 11205),
-                    9 => world.respond(&request, 500, "", ""),
+                match pick % 12 {
+                    10 => world.http_fails(&request, 11205),
+                    11 => world.respond(&request, 500, "", ""),
                     n => world.respond(&request, 200, "text/xml", &format!("<Response>{}</Response>", DOCUMENTS[n])),
                 }
             }
