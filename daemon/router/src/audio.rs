@@ -52,7 +52,7 @@ impl Call {
             leg.ours = Some(dial.offer.clone());
             cx.leg(LegCommand::Dial(dial));
             self.callback_initiated(cx, now, sid);
-        } else if sid == self.sid {
+        } else if sid == self.anchor {
             self.first_opened(cx, now);
         }
     }
@@ -63,7 +63,7 @@ impl Call {
         leg.stream = Stream::Closed;
         self.tell(cx, sid, facts::MediaRefused { why });
         let cause = Cause::new(503, "no media port");
-        if sid == self.sid {
+        if sid == self.anchor {
             self.end(cx, now, EndedBy::Postern, cause);
         } else {
             self.hang_up(cx, now, sid, EndedBy::Postern, cause);
@@ -146,7 +146,7 @@ impl Call {
         // To one that is told by INFO digits of the stream go on, converted.
         let events = other.policy.dtmf == Dtmf::Info
             || other.theirs.as_ref().is_some_and(|theirs| theirs.telephone_event.is_some());
-        let first = self.sid;
+        let first = self.anchor;
         let Some(leg) = self.leg_mut(first) else { return Err(Cause::NORMAL) };
         let told = leg.answered.is_some();
         let mut agreed = negotiate::common(&leg.candidates(), &wanted);
@@ -193,7 +193,7 @@ impl Call {
     /// The first leg was answered in a codec that the other does not have: it is offered one that both have. Until it answers they are
     /// converted.
     fn change_codec(&mut self, cx: &mut Context, child: CallSid, wanted: &[Format]) -> Result<(), Cause> {
-        let first = self.sid;
+        let first = self.anchor;
         let none = || Cause::new(488, "the two parties have no codec in common");
         let leg = self.leg(first).filter(|_| self.reoffer.is_none()).ok_or_else(none)?;
         let formats = negotiate::common(&leg.capabilities(), wanted);
@@ -216,28 +216,28 @@ impl Call {
 
     /// Tells when the two that talk do so in different codecs, and which; once for each pair of codecs.
     pub fn note_conversion(&mut self, cx: &mut Context, child: CallSid) {
-        let Some((leg, other)) = self.leg(self.sid).zip(self.leg(child)) else { return };
+        let Some((leg, other)) = self.leg(self.anchor).zip(self.leg(child)) else { return };
         let Some((ours, theirs)) = leg.agreed.first().zip(other.agreed.first()) else { return };
         let is_common = ours.codec == theirs.codec && ours.clock_hz == theirs.clock_hz;
         let pair = (!is_common).then(|| [ours, theirs].map(|f| format!("{}/{}", f.codec, f.clock_hz)));
         if pair != self.converted {
             self.converted.clone_from(&pair);
             if let Some([codec, other_codec]) = pair {
-                self.tell(cx, self.sid, facts::AudioTranscoded { codec, other_codec });
+                self.tell(cx, self.anchor, facts::AudioTranscoded { codec, other_codec });
             }
         }
     }
 
     /// The same for who is connected.
     pub fn note_conversion_now(&mut self, cx: &mut Context) {
-        if let Some(child) = self.bridged_with(self.sid) {
+        if let Some(child) = self.bridged_with(self.anchor) {
             self.note_conversion(cx, child);
         }
     }
 
     /// Sends the first leg what we described, as an answer or as early media.
     fn tell_first(&mut self, cx: &mut Context, now: Now, status: u16) {
-        let sid = self.sid;
+        let sid = self.anchor;
         let Some(ours) = self.leg(sid).and_then(|leg| leg.ours.clone()) else { return };
         let ours = Box::new(ours);
         if status == 183 {
@@ -266,7 +266,7 @@ impl Call {
 
     /// Answers the first leg by ourselves, so that it can hear a prompt.
     pub fn answer_alone(&mut self, cx: &mut Context, now: Now) -> Result<(), Cause> {
-        let first = self.sid;
+        let first = self.anchor;
         let Some(leg) = self.leg_mut(first) else { return Err(Cause::NORMAL) };
         let offered = leg.theirs.clone();
         let playable = negotiate::playable(leg.candidates());
@@ -307,7 +307,7 @@ impl Call {
         self.configure(cx, sid);
         if !first_time {
             self.told_in_ack(cx, sid, &answer);
-        } else if sid == self.sid {
+        } else if sid == self.anchor {
             self.run_session(cx, now);
         }
     }
@@ -316,8 +316,8 @@ impl Call {
     pub fn bridged_with(&self, sid: CallSid) -> Option<CallSid> {
         let child = self.dialing.as_ref().and_then(|dialing| dialing.connected)?;
         match sid {
-            _ if sid == self.sid => Some(child),
-            _ if sid == child => Some(self.sid),
+            _ if sid == self.anchor => Some(child),
+            _ if sid == child => Some(self.anchor),
             _ => None,
         }
     }

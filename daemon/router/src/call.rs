@@ -25,6 +25,7 @@ use crate::{
     recording::Recording,
     reoffer::Reoffer,
     session::Session,
+    transfer::Transfer,
 };
 
 /// Legs of one call at once at most: the first and ten dialed in parallel; the rest are still closing.
@@ -37,8 +38,13 @@ pub const OPENING_MAX: Duration = Duration::from_secs(5);
 const HANGUP_MAX: Duration = Duration::from_secs(40);
 /// One call.
 pub struct Call {
-    /// Its first leg.
+    /// Its name: that of the leg that began it.
     pub sid: CallSid,
+    /// The leg that others are dialed for: the first, until a transfer turns the call round.
+    pub anchor: CallSid,
+    pub transfer: Option<Transfer>,
+    /// How many there were.
+    pub transfers: u8,
     pub account: Option<AccountSid>,
     pub legs: Vec<Leg>,
     pub legs_total: u64,
@@ -133,6 +139,9 @@ impl Call {
     pub fn empty(sid: CallSid, now: Now) -> Self {
         Self {
             sid,
+            anchor: sid,
+            transfer: None,
+            transfers: 0,
             account: None,
             // The caller's and the callee's; more are rare, and a leg is large.
             legs: Vec::with_capacity(2),
@@ -176,9 +185,9 @@ impl Call {
         self.identity.diversions.first().map_or("", |latest| &latest.user)
     }
 
-    /// The first leg, until its record is written.
+    /// The leg that others are dialed for, until its record is written.
     pub fn first(&self) -> Option<&Leg> {
-        self.leg(self.sid)
+        self.leg(self.anchor)
     }
 
     /// Whether the first leg lives.
@@ -217,6 +226,7 @@ impl Call {
             LegEvent::ReofferAnswered { answer, .. } => self.on_reoffer_answered(cx, now, sid, *answer),
             LegEvent::ReofferFailed { cause, .. } => self.on_reoffer_failed(cx, now, sid, cause),
             LegEvent::Refreshed { theirs, .. } => self.on_refreshed(cx, sid, &theirs),
+            LegEvent::Referred { to, .. } => self.on_referred(cx, now, sid, &to),
             LegEvent::Digit { digit, duration_ms, .. } => self.on_digit(cx, now, sid, digit, Via::Info, duration_ms),
         }
     }
@@ -431,7 +441,7 @@ impl Call {
         self.tell(cx, sid, fact);
         self.callback_ended(cx, now, sid);
         self.reoffer_over(cx, sid);
-        if sid == self.sid {
+        if sid == self.anchor {
             if self.released.is_none() {
                 self.released = Some((by, cause.clone()));
             }

@@ -155,7 +155,7 @@ impl Call {
         // While its document was fetched the caller was told already.
         let rang = dialing.rang || self.session.is_some();
         self.dialing = Some(Dialing { rang, ..dialing });
-        self.open(cx, now, self.sid);
+        self.open(cx, now, self.anchor);
         match self.first().map(|leg| leg.stream) {
             Some(Stream::Open { .. }) => self.dial_start(cx, now),
             _ => None,
@@ -208,7 +208,7 @@ impl Call {
             let Err(outcome) = self.dial_branch(cx, now, branch) else { return };
             let failed = next.party.clone();
             if next.take_spare() {
-                self.tell_failed_over(cx, self.sid, &failed, &next.party, outcome.cause);
+                self.tell_failed_over(cx, self.anchor, &failed, &next.party, outcome.cause);
                 branch = next;
                 continue;
             }
@@ -264,7 +264,9 @@ impl Call {
         }
         let sid = CallSid::random(&mut cx.rng);
         let ptime_ms = first.theirs.as_ref().map_or(20, |theirs| theirs.ptime_ms);
-        let direction = first.theirs.as_ref().map_or(Direction::SendRecv, |theirs| theirs.direction);
+        let theirs = first.theirs.as_ref().filter(|_| self.transfer.is_none());
+        // Who is transferred may have been put on hold for it.
+        let direction = theirs.map_or(Direction::SendRecv, |theirs| theirs.direction);
         let (account, parent) = (first.account, first.sid);
         let timeout = dialing.timeout;
         let (from, from_name) = shown_to(&cx.config, dialing, &branch.target);
@@ -328,8 +330,9 @@ impl Call {
             leg.sip_status = Some(status);
             self.tell(cx, sid, facts::LegRinging { status, early_media: early.is_some() });
             self.callback_ringing(cx, now, sid);
+            self.transfer_rings(cx, status);
         }
-        if sid == self.sid {
+        if sid == self.anchor {
             return;
         }
         let Some(dialing) = &mut self.dialing else { return };
@@ -360,7 +363,7 @@ impl Call {
 
     /// Tells a caller that was not answered that it rings.
     pub fn ring_first(&mut self, cx: &mut Context) {
-        let sid = self.sid;
+        let sid = self.anchor;
         if self.first().is_some_and(|leg| leg.origin == Origin::Inbound && leg.answered.is_none() && leg.is_live()) {
             cx.leg(LegCommand::Ring { leg: sid, status: 180, early: None });
         }
@@ -381,7 +384,7 @@ impl Call {
         self.mark_answered(cx, now, sid, Some(sip_call_id));
         let described = answer.ok_or_else(|| Cause::new(488, "answered without a description"));
         let taken = described.and_then(|answer| self.take_answer(cx, sid, &answer));
-        if sid == self.sid {
+        if sid == self.anchor {
             if let Err(cause) = taken {
                 return self.end(cx, now, EndedBy::Postern, cause);
             }
@@ -407,6 +410,7 @@ impl Call {
             self.hang_up(cx, now, loser, EndedBy::Router, Cause::ELSEWHERE);
         }
         self.start_dial_recording(cx, now, false);
+        self.transferred(cx, now);
     }
 
     /// A leg other than the first ended.
@@ -416,16 +420,22 @@ impl Call {
         let by = if by == EndedBy::Peer { EndedBy::OtherParty } else { by };
         let had = dialing.branches.iter().position(|(of, _)| *of == sid);
         let had = had.map(|at| dialing.branches.swap_remove(at).1);
+        let referred = self.transfer.take_if(|transfer| transfer.referrer == sid).is_some();
+        if referred && !dialing.ringing.is_empty() {
+            // It left before the other has answered, as it may: who stays waits.
+            dialing.connected = None;
+            return cx.media(MediaCommand::Unbridge { leg: self.anchor });
+        }
         if dialing.connected == Some(sid) {
             let outcome = Outcome { status: "completed", cause, by, child: Some(sid), talked, bridged: true };
             self.dialing = None;
-            cx.media(MediaCommand::Unbridge { leg: self.sid });
+            cx.media(MediaCommand::Unbridge { leg: self.anchor });
             return self.dial_over(cx, now, outcome);
         }
         let Some(at) = dialing.ringing.iter().position(|ringing| *ringing == sid) else { return };
         dialing.ringing.swap_remove(at);
         if std::mem::take(&mut dialing.early) {
-            cx.media(MediaCommand::Unbridge { leg: self.sid });
+            cx.media(MediaCommand::Unbridge { leg: self.anchor });
         }
         if let Some(branch) = had
             && self.goes_another_way(cx, now, sid, branch, by, &cause)
@@ -433,6 +443,10 @@ impl Call {
             return;
         }
         let Some(dialing) = &mut self.dialing else { return };
+        if dialing.ringing.is_empty() && self.transfer.is_some() {
+            self.transfer_failed(cx, cause);
+            return;
+        }
         let status = match cause.status {
             486 | 600 => "busy",
             487 => "canceled",
@@ -462,7 +476,7 @@ impl Call {
         let Some(dialing) = self.dialing.take() else { return };
         self.stop_dial_recording(cx, now);
         if dialing.connected.is_some() || dialing.early {
-            cx.media(MediaCommand::Unbridge { leg: self.sid });
+            cx.media(MediaCommand::Unbridge { leg: self.anchor });
         }
         for sid in dialing.ringing.into_iter().chain(dialing.connected) {
             self.hang_up(cx, now, sid, EndedBy::Router, Cause::NORMAL);

@@ -92,7 +92,7 @@ impl Call {
                 self.digits.waiting.push_back(press);
             }
         }
-        if sid == self.sid {
+        if sid == self.anchor {
             self.dial_digit(cx, now, digit);
             self.session_digit(cx, now, digit);
         }

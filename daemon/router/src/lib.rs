@@ -28,6 +28,7 @@ mod request;
 mod session;
 mod sign;
 mod table;
+mod transfer;
 mod url;
 mod ways;
 

@@ -10,3 +10,4 @@ mod property;
 mod recordings;
 mod rest;
 mod routed;
+mod transfers;

@@ -192,3 +192,61 @@ def test_row_26_digits_by_info_and_in_the_stream_are_converted_to_each_other(wor
     daemon.idle()
     assert len(daemon.events(type="leg.digit")) == 3
     ear.end()
+
+
+def test_row_22_a_callee_transfers_its_caller_to_whom_it_may_call_itself(world):
+    def permit(config):
+        config["trunks"]["zeta"]["refer"] = "terminate"
+        config["routes"].append({"name": "back", "from": {"trunk": "zeta"}, "prefix": "+98", "to": {"trunk": "zeta"}})
+
+    daemon = world.start(permit)
+    far, box = sip.Raw(world.net.other_carrier, 5060), world.net.box_carrier
+    near = sipp.Score().invite(OFFER).hear(100).expect(200).ack().expect("BYE").reply_in_dialog(200, "OK")
+    mine = world.caller("acme", near, "+991")
+    invite = far.receive(10)
+    assert "REFER" in sip.header(invite, "Allow")
+    contact = f"sip:far@{far.local}:5060"
+    far.send(reply(invite, 200, contact=contact, body=description(far.local, 7000)), box)
+    assert far.receive(5).startswith("ACK")
+    target = sip.header(invite, "Contact").strip("<>")
+
+    def refer(cseq, to):
+        """The referral, and the first NOTIFY about it."""
+        text = far.request("REFER", target, (f"Refer-To: <{to}>", f"Referred-By: <{contact}>"), "", cseq=cseq, call_id=sip.header(invite, "Call-ID"))
+        text = re.sub(r"(?m)^To: .*?\r$", lambda _: f"To: {sip.header(invite, 'From')}\r", text)
+        text = re.sub(r"(?m)^From: .*?\r$", lambda _: f"From: {sip.header(invite, 'To')};tag=far\r", text)
+        far.send(text, box)
+        assert sip.status(far.receive(5)) == 202
+        return told()
+
+    def told():
+        notify = far.receive(5)
+        assert notify.startswith("NOTIFY ") and sip.header(notify, "Event").startswith("refer"), notify
+        far.send(reply(notify, 200), box)
+        return notify.rstrip().rsplit("\r\n", 1)[1], sip.header(notify, "Subscription-State").split(";")[0]
+
+    # It could not call this one itself: nobody is dialed, and the talk goes on.
+    assert refer(2, f"sip:+442070000000@{box}") == ("SIP/2.0 100 Trying", "active")
+    assert told() == ("SIP/2.0 404 Not Found", "terminated")
+    assert refer(3, f"sip:+981@{box}") == ("SIP/2.0 100 Trying", "active")
+    third = far.receive(10)
+    assert third.startswith(f"INVITE sip:+981@{far.local}") and "+15550100" in sip.header(third, "From"), third
+    far.send(reply(third, 180, tag="third", contact=contact), box)
+    assert told() == ("SIP/2.0 180 Ringing", "active")
+    far.send(reply(third, 200, tag="third", contact=contact, body=description(far.local, 7100)), box)
+    seen = [far.receive(5) for _ in range(3)]
+    words = [m.split(" ", 1)[0] for m in seen]
+    assert sorted(words) == ["ACK", "BYE", "NOTIFY"] and words.index("NOTIFY") < words.index("BYE"), words
+    for message in seen:
+        if not message.startswith("ACK"):
+            far.send(reply(message, 200), box)
+    assert seen[words.index("NOTIFY")].rstrip().endswith("SIP/2.0 200 OK")
+    # The third hangs up, and so ends the caller's call.
+    bye = far.request("BYE", sip.header(third, "Contact").strip("<>"), cseq=9, call_id=sip.header(third, "Call-ID"))
+    bye = re.sub(r"(?m)^To: .*?\r$", lambda _: f"To: {sip.header(third, 'From')}\r", bye)
+    bye = re.sub(r"(?m)^From: .*?\r$", lambda _: f"From: {sip.header(third, 'To')};tag=third\r", bye)
+    assert sip.status(far.ask(bye, box)) == 200
+    mine.done()
+    daemon.idle()
+    outcomes = [event["data"]["cause"]["status"] for event in daemon.events(type="call.transferred")]
+    assert outcomes == [404, 200]

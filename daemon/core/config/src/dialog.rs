@@ -67,6 +67,21 @@ impl Dtmf {
     pub(crate) const ALL: [Self; 2] = [Self::Rfc4733, Self::Info];
 }
 
+/// What becomes of a peer's wish that the other party talk with somebody else (REFER, RFC 3515).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Refer {
+    /// It is refused.
+    #[default]
+    Refuse,
+    /// We call that other, by the rights of who asks.
+    Terminate,
+}
+
+impl Refer {
+    pub(crate) const ALL: [Self; 2] = [Self::Refuse, Self::Terminate];
+}
+
 impl Default for SessionTimer {
     fn default() -> Self {
         // RFC 4028 4 recommends 30 minutes, and allows no less than 90 s.

@@ -56,7 +56,7 @@ pub use self::{
     certificate::{Authorities, Identity},
     control_plane::ControlPlane,
     diagnostic::{Also, Colour, Diagnostic, Severity},
-    dialog::{Dtmf, Rel100, SessionTimer, SessionTimerMode},
+    dialog::{Dtmf, Refer, Rel100, SessionTimer, SessionTimerMode},
     dns::Dns,
     document::document,
     environment::{DOCUMENT_BYTES_MAX, Environment, FILE_BYTES_MAX, NoFiles, SystemEnvironment, read_document},

@@ -146,6 +146,7 @@ const fn many(
     Row { path, kind, list: true, otherwise, meaning, example }
 }
 
+const REFER: &[&str] = &["refuse", "terminate"];
 const DTMF: &[&str] = &["rfc4733", "info"];
 const REL100: &[&str] = &["off", "supported", "required"];
 const SESSION_TIMERS: &[&str] = &["off", "supported", "always"];
@@ -230,6 +231,7 @@ pub(crate) const ROWS: &[Row] = &[
     one("trunks.*.srtp", Choice(SRTP), Value("off"), "required", "Encrypted audio: `off`, `accept` when offered (SDES keys or DTLS), `required` (SDES keys are offered), `dtls` (DTLS-SRTP and nothing else), or `webrtc` (DTLS-SRTP over ICE, for browsers)."),
     one("trunks.*.latching", Choice(LATCHING), Value("window"), "strict", "Whose audio is taken for the trunk's: `window`, from anywhere for `media.latch_window` (NAT), the address that it described winning whenever it shows up; or `strict`, only from that address: right for a trunk without NAT."),
     one("trunks.*.dtmf", Choice(DTMF), Value("rfc4733"), "info", "How digits are told: `rfc4733`, in the stream where both sides describe it, a digit that comes by INFO counting as well; or `info`, by INFO (application/dtmf-relay) both ways and never in the stream, converted for the other party."),
+    one("trunks.*.refer", Choice(REFER), Value("refuse"), "terminate", "Whether it may transfer the other party of its calls to a number or user (REFER, RFC 3515): `refuse`, with 405; or `terminate`: this box dials whom the `routes` let it call itself, tells it how that goes, and joins the two that stay. Not in calls of applications, and without Replaces."),
     one("trunks.*.calls_max", Integer { min: 1, max: 1_000_000 }, Words("no limit"), "200", "Calls at once at most, both directions together."),
     one("trunks.*.trusted", Flag, Value("false"), "true", "Whether it belongs to those who are told who calls, and are believed (RFC 3325): P-Asserted-Identity, Privacy, Diversion, History-Info and P-Early-Media are read and sent, numbers and names only, under our address. Otherwise From is all that is taken and given, and `anonymous` when the caller is withheld."),
     one("trunks.*.session_timer", Section, Words("as below"), "", "Session timers (RFC 4028) with it: how a call is noticed whose other end is gone without a word."),
@@ -245,6 +247,7 @@ pub(crate) const ROWS: &[Row] = &[
     many("users.*.codecs", Codec, Words("all that the parties agree on"), "[opus, PCMU]", "Codecs allowed, best first."),
     one("users.*.srtp", Choice(SRTP), Value("off"), "accept", "Encrypted audio: `off`, `accept` when offered (SDES keys or DTLS), `required` (SDES keys are offered), `dtls` (DTLS-SRTP and nothing else), or `webrtc` (DTLS-SRTP over ICE, for browsers)."),
     one("users.*.dtmf", Choice(DTMF), Value("rfc4733"), "info", "How digits are told: `rfc4733`, in the stream where both sides describe it, a digit that comes by INFO counting as well; or `info`, by INFO (application/dtmf-relay) both ways and never in the stream, converted for the other party."),
+    one("users.*.refer", Choice(REFER), Value("refuse"), "terminate", "Whether it may transfer the other party of its calls to a number or user (REFER, RFC 3515): `refuse`, with 405; or `terminate`: this box dials whom the `routes` let it call itself, tells it how that goes, and joins the two that stay. Not in calls of applications, and without Replaces."),
     many("users.*.transports", Choice(TRANSPORTS), Words("any of its realm"), "[tls, wss]", "What its devices may come by; by another a request is refused with 403."),
 
     one("groups", Named("group"), Words("no groups"), "", "Trunks that lead to the same numbers: a call goes to one of them, and on to the next when that one fails."),

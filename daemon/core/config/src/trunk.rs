@@ -12,7 +12,7 @@ use serde::{Serialize, Serializer, ser::SerializeMap};
 use crate::{
     certificate::{Authorities, Identity},
     check::SourceClaim,
-    dialog::{Dtmf, Rel100, SessionTimer},
+    dialog::{Dtmf, Refer, Rel100, SessionTimer},
     failover::Failover,
     probe::Probe,
     reader::{Fields, Reader},
@@ -61,6 +61,8 @@ pub struct Trunk {
     pub latching: Latching,
     /// How digits are told.
     pub dtmf: Dtmf,
+    /// Whether it may transfer calls.
+    pub refer: Refer,
     /// Calls at once at most; none: no limit.
     pub calls_max: Option<u32>,
     /// Whether what it says of a caller is believed, and it is told (RFC 3325).
@@ -234,6 +236,7 @@ impl Trunk {
             srtp: SrtpMode::default(),
             latching: Latching::default(),
             dtmf: Dtmf::default(),
+            refer: Refer::default(),
             calls_max: None,
             trusted: false,
             session_timer: SessionTimer::default(),
@@ -298,6 +301,7 @@ impl Trunk {
         let srtp = f.choice(r, "srtp", &SrtpMode::ALL);
         let latching = f.choice(r, "latching", &[Latching::Window, Latching::Strict]);
         let dtmf = f.choice(r, "dtmf", &Dtmf::ALL);
+        let refer = f.choice(r, "refer", &Refer::ALL);
         let calls_max = f.integer(r, "calls_max").map(|n| n as u32);
         let trusted = f.flag(r, "trusted");
         let session_timer = SessionTimer::read(r, f, "trunks.*.session_timer");
@@ -318,6 +322,7 @@ impl Trunk {
             srtp: srtp?,
             latching: latching?,
             dtmf: dtmf?,
+            refer: refer?,
             calls_max,
             trusted: trusted?,
             session_timer: session_timer?,

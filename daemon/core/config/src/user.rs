@@ -4,7 +4,7 @@ use postern_types::{E164, Secret, Transport, stream::Codec};
 use serde::Serialize;
 
 use crate::{
-    dialog::Dtmf,
+    dialog::{Dtmf, Refer},
     reader::{Fields, Reader},
     trunk::SrtpMode,
     write,
@@ -26,6 +26,8 @@ pub struct User {
     pub srtp: SrtpMode,
     /// How digits are told.
     pub dtmf: Dtmf,
+    /// Whether it may transfer calls.
+    pub refer: Refer,
     /// What its devices may come by; empty: anything.
     pub transports: Vec<Transport>,
 }
@@ -36,7 +38,7 @@ impl User {
         let devices_max = f.integer(r, "devices_max").map(|n| n as u32);
         let (caller_id, codecs) = (f.e164(r, "caller_id"), f.codecs(r, "codecs"));
         let srtp = f.choice(r, "srtp", &SrtpMode::ALL);
-        let dtmf = f.choice(r, "dtmf", &Dtmf::ALL);
+        let (dtmf, refer) = (f.choice(r, "dtmf", &Dtmf::ALL), f.choice(r, "refer", &Refer::ALL));
         let transports = f.choices(r, "transports", &Transport::ALL);
         Some(Self {
             password: password?,
@@ -45,6 +47,7 @@ impl User {
             codecs,
             srtp: srtp?,
             dtmf: dtmf?,
+            refer: refer?,
             transports,
         })
     }

@@ -104,6 +104,18 @@ facts! {
         /// Why this row, in words.
         why: String,
     }
+    /// A party wants the other one of its call to talk with somebody else (blind transfer).
+    CallReferred = "call.referred", "65080c533a1a4076916045d669890cf8", Info {
+        /// Whom to: a number or a user's name.
+        to: String,
+    }
+    /// What came of a transfer: the others talk (200), or why they do not.
+    CallTransferred = "call.transferred", "b631e6e2bf084ea483f1e2e2a9131221", Info {
+        /// Whom to.
+        to: String,
+        /// How it ended.
+        cause: Cause,
+    }
     /// A further leg is being dialed.
     LegDialed = "leg.dialed", "360e4e213b52d9a893f4a737f84eff1c", Info {
         /// Who is dialed.

@@ -41,6 +41,9 @@ fn worded(fact: &Fact) -> String {
         Fact::CallCreated(f) => format!("call from {} to {} made by {}", shown(&f.from), f.to, f.by),
         Fact::CallRouted(f) if f.to == "refused" => format!("refused: {}", f.why),
         Fact::CallRouted(f) => format!("goes to {} by {} {}: {}", f.to, f.table, f.entry, f.why),
+        Fact::CallReferred(f) => format!("refers the other party to {}", f.to),
+        Fact::CallTransferred(f) if f.cause.status == 200 => format!("transferred to {}", f.to),
+        Fact::CallTransferred(f) => format!("not transferred to {}: {}", f.to, f.cause),
         Fact::LegDialed(f) => {
             format!("dialing {} ({}) as {}, for {} s at most", f.to, party(&f.party), shown(&f.from), f.timeout_s)
         }

@@ -186,6 +186,13 @@ pub enum LegEvent {
         /// How long it was pressed; 0: not said.
         duration_ms: u32,
     },
+    /// The peer of an answered leg wants the other party to talk with somebody else (REFER). Answer with [`LegCommand::Referral`] until it is over.
+    Referred {
+        /// Whose peer.
+        leg: CallSid,
+        /// Whom: a number or a user's name.
+        to: Box<str>,
+    },
     /// The leg ended: BYE, CANCEL, or our side gave up. Also follows a [`LegCommand::Hangup`].
     Ended {
         /// Which.
@@ -212,6 +219,7 @@ impl LegEvent {
             | Self::ReofferFailed { leg, .. }
             | Self::Refreshed { leg, .. }
             | Self::Digit { leg, .. }
+            | Self::Referred { leg, .. }
             | Self::Ended { leg, .. } => *leg,
         }
     }
@@ -298,6 +306,13 @@ pub enum LegCommand {
         by: EndedBy,
         /// Why; its status is the failure sent to a caller that was not answered.
         cause: Cause,
+    },
+    /// Tell who referred how that goes (NOTIFY). Ignored when nothing is under way.
+    Referral {
+        /// Its leg.
+        leg: CallSid,
+        /// As if the other had been called by itself: 100 to 199, then 200 or a failure, which is the end.
+        status: u16,
     },
     /// Tell an answered leg a digit by INFO (application/dtmf-relay).
     Digit {

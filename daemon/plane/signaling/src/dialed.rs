@@ -24,7 +24,7 @@ use postern_types::{
 use crate::{
     Client, Output, Signaling,
     early::{self, Heard},
-    headers::{self, ALLOW, PRODUCT, SDP},
+    headers::{self, PRODUCT, SDP},
     identity,
     ladder::Place,
     legs::{LEGS_MAX, Leg},
@@ -176,6 +176,11 @@ impl Signaling {
         let mut ours = OurDescription::new(self.random());
         let call_id = format!("{:016x}{:016x}", self.random(), self.random());
         let advertised = way.endpoint.sent_by(way.flow.transport);
+        let user_called = match &dial.target {
+            Callee::User { user } => Some(user),
+            Callee::Trunk { .. } | Callee::Uri { .. } => None,
+        };
+        let rules = Rules::of(&self.places.config, way.trunk.as_ref(), user_called, &way.endpoint.realm);
         let mut request = RequestBuilder::new(Method::Invite, &way.uri)
             .via(advertised, &self.new_branch())
             .max_forwards(dial.max_forwards)
@@ -184,12 +189,12 @@ impl Signaling {
             .header(Name::CallId, &call_id)
             .cseq(1)
             .header(Name::Contact, &contact(way.endpoint.contact()))
-            .header(Name::Allow, ALLOW)
+            .header(Name::Allow, rules.allow())
             .header(Name::UserAgent, PRODUCT);
         for route in way.trunk.iter().flat_map(|trunk| self.registrations.routes(trunk)) {
             request = request.header(Name::Route, route);
         }
-        let rules = Rules::of(&self.places.config, way.trunk.as_ref(), &way.endpoint.realm);
+
         if !rules.supported().is_empty() {
             request = request.header(Name::Supported, rules.supported());
         }
@@ -225,10 +230,7 @@ impl Signaling {
             advertised,
             contact: way.endpoint.contact(),
             keeps_flow: way.keeps_flow,
-            user: match &dial.target {
-                Callee::User { user } => Some(user.clone()),
-                Callee::Trunk { .. } | Callee::Uri { .. } => None,
-            },
+            user: user_called.cloned(),
             ours,
             rules,
             credentials: way.credentials,

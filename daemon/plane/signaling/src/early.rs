@@ -18,7 +18,7 @@ use postern_types::{Cause, EndedBy, leg::LegEvent, stream::AudioStream};
 
 use crate::{
     Client, Signaling,
-    headers::{self, ALLOW, PRODUCT, SDP},
+    headers::{self, PRODUCT, SDP},
     offered::{contact, description},
     rules::Rel100,
     side::{OfferAnswer, OfferedSide, Side, State, Tag},
@@ -228,7 +228,7 @@ impl Signaling {
             .to_tag(&text)
             .record_route()
             .header(Name::Contact, &our_contact)
-            .header(Name::Allow, ALLOW)
+            .header(Name::Allow, side.rules.allow())
             .header(Name::Server, PRODUCT);
         let number = rseq.to_string();
         if is_reliable {

@@ -112,6 +112,7 @@ fn config(local: SocketAddr, trunk: SocketAddr) -> Config {
         codecs: vec![],
         srtp: SrtpMode::Off,
         dtmf: Default::default(),
+        refer: Default::default(),
         transports: vec![],
     };
     Config {

@@ -9,6 +9,8 @@ use postern_types::{Cause, cause::q850_of, leg::HEADERS_MAX};
 pub(crate) const PRODUCT: &str = "Postern";
 /// Methods that are served in a dialog.
 pub(crate) const ALLOW: &str = "INVITE, ACK, CANCEL, BYE, OPTIONS, INFO, UPDATE, PRACK";
+/// The same for who may transfer.
+pub(crate) const ALLOW_REFER: &str = "INVITE, ACK, CANCEL, BYE, OPTIONS, INFO, UPDATE, PRACK, REFER";
 /// The body that is understood.
 pub(crate) const SDP: &str = "application/sdp";
 /// Clients that give up when they see any challenge but MD5, instead of skipping it as RFC 3261 22.4 and RFC 8760 2.4 want: how

@@ -23,6 +23,7 @@
 //! | `early` | what is said before the answer: reliable responses, early dialogs |
 //! | `session` | an answered leg: ACK, BYE, new offers |
 //! | `info` | INFO: digits, and what is no digit |
+//! | `refer` | REFER: whether, and what the peer is told of how it goes |
 //! | `refresh` | session timers |
 //! | `rules` | what the configuration wants of a dialog |
 //! | `identity` | who calls, and who sent the call on: what is believed, and who is told |
@@ -51,6 +52,7 @@ mod overload;
 mod places;
 mod probe;
 mod protect;
+mod refer;
 mod refresh;
 mod registering;
 mod registrar;
@@ -158,7 +160,7 @@ enum Client {
     Invite(Tag),
     /// A later INVITE of a session.
     Reinvite(Tag),
-    /// A PRACK or INFO: nobody waits for its answer.
+    /// A PRACK, INFO or NOTIFY: nobody waits for its answer.
     Told,
     /// An UPDATE or OPTIONS that refreshes a session.
     Refresh(Tag),
@@ -301,6 +303,7 @@ impl Signaling {
             LegCommand::Ring { leg, status, early } => self.ring(at, leg, status, early.as_deref()),
             LegCommand::Answer { leg, answer } => self.answer(at, leg, &answer),
             LegCommand::Hangup { leg, by, cause } => self.hang_up(at, leg, by, cause),
+            LegCommand::Referral { leg, status } => self.referral(at, leg, status),
             LegCommand::Digit { leg, digit, duration_ms } => self.say_digit(at, leg, digit, duration_ms),
             LegCommand::Reoffer { leg, offer } => self.reoffer(at, leg, &offer),
             LegCommand::AnswerReoffer { leg, answer } => self.answer_reoffer(at, leg, &answer),

@@ -20,7 +20,7 @@ use postern_types::{
 use crate::{
     Signaling,
     early::Provisional,
-    headers::{self, ALLOW, PRODUCT, SDP},
+    headers::{self, PRODUCT, SDP},
     identity::{self, Caller},
     legs::{LEGS_MAX, Leg},
     places::Endpoint,
@@ -55,7 +55,11 @@ impl Signaling {
             Who::User(_) => None,
         };
         let full = self.legs.len() >= LEGS_MAX;
-        let rules = Rules::of(&self.places.config, trunk.as_ref(), &endpoint.realm);
+        let user = match &who {
+            Who::User(user) => Some(user),
+            Who::Trunk(_) => None,
+        };
+        let rules = Rules::of(&self.places.config, trunk.as_ref(), user, &endpoint.realm);
         let offer = match self.first_look(now, key, &request, tag, merged_id, &rules) {
             Some(_) if full => {
                 self.counters.overloaded += 1;
@@ -215,7 +219,7 @@ impl Signaling {
             .to_tag(&text)
             .record_route()
             .header(Name::Contact, &contact)
-            .header(Name::Allow, ALLOW)
+            .header(Name::Allow, side.rules.allow())
             .header(Name::Supported, side.rules.supported())
             .header(Name::Server, PRODUCT)
             .body(SDP, body);

@@ -19,7 +19,7 @@ use postern_types::{Cause, leg::LegEvent};
 use crate::{
     Client, Signaling,
     dialed::{TRIES_MAX, authorized},
-    headers::{self, ALLOW, PRODUCT, SDP},
+    headers::{self, PRODUCT, SDP},
     side::{OfferAnswer, Session, Side, State, Tag},
     timers::Timer,
 };
@@ -290,7 +290,7 @@ impl Signaling {
         let mut request = session.dialog.request(method.clone(), advertised, &branch).header(Name::UserAgent, PRODUCT);
         if timer.agreed {
             request = request
-                .header(Name::Allow, ALLOW)
+                .header(Name::Allow, side.rules.allow())
                 .header(Name::Supported, side.rules.supported())
                 .header(Name::SessionExpires, &format!("{};refresher=uac", timer.interval.as_secs()));
         }

@@ -1,7 +1,9 @@
 //! What the configuration wants of the dialogs with one party.
 
-use postern_config::{Config, SessionTimer, SessionTimerMode};
-use postern_types::{RealmName, TrunkName};
+use postern_config::{Config, Refer, SessionTimer, SessionTimerMode, Trunk};
+use postern_types::{RealmName, TrunkName, UserName};
+
+use crate::headers::{ALLOW, ALLOW_REFER};
 
 pub(crate) use postern_config::Rel100;
 
@@ -10,18 +12,30 @@ pub(crate) use postern_config::Rel100;
 pub(crate) struct Rules {
     pub(crate) session_timer: SessionTimer,
     pub(crate) rel100: Rel100,
+    /// Whether it may transfer.
+    pub(crate) refer: Refer,
     /// It is told who calls, and believed.
     pub(crate) trusted: bool,
 }
 
 impl Rules {
-    /// Those of a trunk; without one, of the realm that the party is in.
-    pub(crate) fn of(config: &Config, trunk: Option<&TrunkName>, realm: &RealmName) -> Self {
+    /// Those of a trunk; without one, of the realm that the party is in, and of the user that it is.
+    pub(crate) fn of(config: &Config, trunk: Option<&TrunkName>, user: Option<&UserName>, realm: &RealmName) -> Self {
         if let Some(trunk) = trunk.and_then(|trunk| config.trunks.get(trunk)) {
-            return Self { session_timer: trunk.session_timer, rel100: trunk.rel100, trusted: trunk.trusted };
+            let Trunk { session_timer, rel100, refer, trusted, .. } = *trunk;
+            return Self { session_timer, rel100, refer, trusted };
         }
         let session_timer = config.realms.get(realm).map(|realm| realm.session_timer).unwrap_or_default();
-        Self { session_timer, rel100: Rel100::default(), trusted: false }
+        let refer = user.and_then(|user| config.users.get(user)).map(|user| user.refer).unwrap_or_default();
+        Self { session_timer, refer, ..Self::default() }
+    }
+
+    /// The methods that the party is told of.
+    pub(crate) fn allow(&self) -> &'static str {
+        match self.refer {
+            Refer::Refuse => ALLOW,
+            Refer::Terminate => ALLOW_REFER,
+        }
     }
 
     /// The extensions that the party is told of, and that it may require.

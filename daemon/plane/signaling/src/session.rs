@@ -15,7 +15,7 @@ use postern_types::{CallSid, Cause, EndedBy, leg::LegEvent, stream::AudioStream}
 use crate::{
     Client, Retry, Signaling,
     dialed::{TRIES_MAX, authorized},
-    headers::{self, ALLOW, PRODUCT, SDP},
+    headers::{self, PRODUCT, SDP},
     known_method,
     offered::{contact, description},
     refresh::{self, RAISES_MAX},
@@ -53,6 +53,7 @@ impl Signaling {
             Method::Invite | Method::Update => self.on_reoffer(now, key, request, found),
             Method::Options => self.options(now, key, request, found),
             Method::Info => self.on_info(now, key, request, found),
+            Method::Refer => self.on_refer(now, key, request, found),
             // Of a response that was not reliable, or of another dialog (RFC 3262 3).
             Method::Prack => self.reply(now, key, request, 481, found),
             ref method => {
@@ -253,7 +254,7 @@ impl Signaling {
         let response = ResponseBuilder::to(request, 200)
             .to_tag(&text)
             .header(Name::Contact, &contact(reached))
-            .header(Name::Allow, ALLOW)
+            .header(Name::Allow, side.rules.allow())
             .header(Name::Supported, supported)
             .header(Name::Server, PRODUCT);
         let response = refresh::agree(wish, response).build();
@@ -278,7 +279,7 @@ impl Signaling {
         let response = ResponseBuilder::to(&request, 200)
             .to_tag(&text)
             .header(Name::Contact, &contact)
-            .header(Name::Allow, ALLOW)
+            .header(Name::Allow, side.rules.allow())
             .header(Name::Supported, side.rules.supported())
             .header(Name::Server, PRODUCT)
             .body(SDP, side.ours.write(answer, offer.as_ref()));
@@ -374,7 +375,7 @@ impl Signaling {
         let mut invite = session
             .dialog
             .request(Method::Invite, advertised, &branch)
-            .header(Name::Allow, ALLOW)
+            .header(Name::Allow, side.rules.allow())
             .header(Name::Supported, side.rules.supported())
             .header(Name::UserAgent, PRODUCT);
         if let Some(timer) = session.timer.as_ref().filter(|timer| timer.agreed) {

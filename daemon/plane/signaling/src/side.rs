@@ -17,6 +17,7 @@ use postern_types::{CallSid, Cause, Secret, UserName, stream::AudioStream};
 use crate::{
     early::{Early, Provisional},
     places::Endpoint,
+    refer::Referral,
     refresh::{Refresh, SessionTimer},
     rules::Rules,
 };
@@ -142,6 +143,10 @@ pub(crate) struct Session {
     pub(crate) refresh: Option<Refresh>,
     /// An offer of ours that waits for its moment.
     pub(crate) waiting: Option<Box<Waiting>>,
+    /// A REFER of the peer's that is under way.
+    pub(crate) referral: Option<Referral>,
+    /// There was one before.
+    pub(crate) has_referred: bool,
     /// Whether the Call-ID is ours.
     pub(crate) is_caller: bool,
     /// Whether the peer says that it takes UPDATE.
@@ -160,6 +165,8 @@ impl Session {
             timer: None,
             refresh: None,
             waiting: None,
+            referral: None,
+            has_referred: false,
             is_caller: false,
             takes_update: false,
         }

@@ -10,6 +10,7 @@ mod names;
 mod overload;
 mod probing;
 mod protection;
+mod referring;
 mod registering;
 mod registration;
 mod restoring;
@@ -95,6 +96,7 @@ pub(crate) fn config() -> Config {
         codecs: vec![],
         srtp: SrtpMode::Off,
         dtmf: Default::default(),
+        refer: Default::default(),
         transports: vec![],
     };
     Config {

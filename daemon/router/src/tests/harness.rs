@@ -72,6 +72,7 @@ pub fn config() -> Config {
         codecs: vec![],
         srtp: SrtpMode::Off,
         dtmf: Default::default(),
+        refer: Default::default(),
         transports: vec![],
     };
     let trunk = Trunk::at("outside", "192.0.2.1", 5060);
@@ -425,6 +426,7 @@ impl World {
             LegCommand::Ring { status, .. } => format!("ring {status}"),
             LegCommand::Answer { .. } => "answer".to_owned(),
             LegCommand::Hangup { cause, .. } => format!("hangup {}", cause.status),
+            LegCommand::Referral { status, .. } => format!("referral {status}"),
             LegCommand::Digit { digit, duration_ms, .. } => format!("info {digit} {duration_ms}"),
             LegCommand::Reoffer { .. } => "reoffer".to_owned(),
             LegCommand::AnswerReoffer { .. } => "answer reoffer".to_owned(),
