@@ -64,6 +64,8 @@ pub struct Call {
     pub headers: Vec<(Box<str>, Box<str>)>,
     /// What is known of the caller, for trusted trunks; who sent the first leg on to us, for the application.
     pub identity: CallerIdentity,
+    /// No limit holds it.
+    pub emergency: bool,
     /// What the first leg may still pass, itself counted.
     pub max_forwards: u8,
     /// Set by the first that released it.
@@ -156,6 +158,7 @@ impl Call {
             jar: Jar::default(),
             headers: Vec::new(),
             identity: CallerIdentity::default(),
+            emergency: false,
             max_forwards: FORWARDS_MAX,
             released: None,
             ended: false,
@@ -167,7 +170,7 @@ impl Call {
     /// Takes a leg in.
     pub fn add_leg(&mut self, cx: &mut Context, leg: Leg) {
         cx.legs.insert(leg.sid, self.sid);
-        cx.leg_began(&leg.party);
+        cx.leg_began(&leg.party, leg.origin.bound());
         self.legs_total += 1;
         self.legs.push(leg);
     }
@@ -434,7 +437,8 @@ impl Call {
             }
             Stream::None | Stream::Closing(_) | Stream::Closed => {}
         }
-        cx.leg_ended(&leg.party.clone());
+        let (party, bound) = (leg.party.clone(), leg.origin.bound());
+        cx.leg_ended(&party, bound);
         self.stop_recordings_of(cx, now, sid);
         conference::leave(cx, now, sid, conference::Why::Left);
         let fact = facts::LegEnded { by, cause: cause.clone(), status: status.to_owned(), duration_ms };

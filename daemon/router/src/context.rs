@@ -10,18 +10,23 @@ use postern_config::Config;
 use postern_facts::{Fact, Happened, Subject};
 use postern_presence::Presence;
 use postern_types::{
-    CallSid, ConferenceSid, RequestId, TrunkName,
+    CallSid, ConferenceSid, Now, RequestId, TrunkName,
     leg::{LegCommand, Party},
     media::MediaCommand,
     recording::TapId,
 };
 use rand::rngs::StdRng;
 
-use crate::conference::Conferences;
-use crate::output::{Counters, HttpRequest, Output, PromptKey, PromptSource};
+use crate::{
+    conference::Conferences,
+    limits::{Bound, Full, Limits},
+    output::{Counters, HttpRequest, Output, PromptKey, PromptSource},
+};
 
 /// Calls at once at most: what a two-core appliance carries several times over. Beyond it new ones get 503.
 pub const CALLS_MAX: u64 = 20_000;
+/// Emergency calls that find room beyond that: nobody's limit, but what memory is kept for.
+pub const EMERGENCY_CALLS: u64 = 1000;
 
 /// Who waits for an application server.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -50,6 +55,8 @@ pub struct Context {
     pub trunks: HashMap<TrunkName, u32>,
     /// Those that live.
     pub conferences: Conferences,
+    /// What trunks may carry.
+    pub limits: Limits,
     /// Trunks none of whose addresses is known to live.
     pub down: HashSet<TrunkName>,
     /// New calls are refused: the box is about to stop.
@@ -72,6 +79,7 @@ impl Context {
             taps: HashMap::new(),
             trunks: HashMap::new(),
             conferences: Conferences::default(),
+            limits: Limits::default(),
             down: HashSet::new(),
             draining: false,
             next: 0,
@@ -128,11 +136,14 @@ impl Context {
     }
 
     /// A leg begins: presence and the trunk's count know it.
-    pub fn leg_began(&mut self, party: &Party) {
+    pub fn leg_began(&mut self, party: &Party, bound: Bound) {
         self.counters.legs += 1;
         self.counters.legs_total += 1;
         match party {
-            Party::Trunk { trunk } => *self.trunks.entry(trunk.clone()).or_default() += 1,
+            Party::Trunk { trunk } => {
+                *self.trunks.entry(trunk.clone()).or_default() += 1;
+                self.limits.count(trunk, bound, true);
+            }
             Party::User { user } => {
                 if let Some(changed) = self.presence.call_began(user) {
                     self.out.push_back(Output::Fact(changed));
@@ -143,13 +154,14 @@ impl Context {
     }
 
     /// It ended.
-    pub fn leg_ended(&mut self, party: &Party) {
+    pub fn leg_ended(&mut self, party: &Party, bound: Bound) {
         self.counters.legs = self.counters.legs.saturating_sub(1);
         match party {
             Party::Trunk { trunk } => {
                 if let Some(count) = self.trunks.get_mut(trunk) {
                     *count = count.saturating_sub(1);
                 }
+                self.limits.count(trunk, bound, false);
             }
             Party::User { user } => {
                 if let Some(changed) = self.presence.call_ended(user) {
@@ -161,18 +173,29 @@ impl Context {
     }
 
     /// Why no further call is taken, if so.
-    pub fn closed(&self) -> Option<&'static str> {
+    pub fn closed(&self, emergency: bool) -> Option<&'static str> {
+        let most = if emergency { CALLS_MAX + EMERGENCY_CALLS } else { CALLS_MAX };
         match () {
-            () if self.draining => Some("the appliance drains: it takes no new calls"),
-            () if self.counters.calls >= CALLS_MAX => Some("no room for a further call"),
+            () if self.draining && !emergency => Some("the appliance drains: it takes no new calls"),
+            () if self.counters.calls >= most => Some("no room for a further call"),
             () => None,
         }
     }
 
-    /// Whether a trunk may have one more leg.
-    pub fn has_room(&self, trunk: &TrunkName) -> bool {
-        let most = self.config.trunks.get(trunk).and_then(|t| t.calls_max);
-        most.is_none_or(|most| self.trunks.get(trunk).copied().unwrap_or(0) < most)
+    /// Takes room for one more leg of a trunk. An error: there is none, which was told and counted.
+    pub fn take_room(&mut self, now: Now, trunk: &TrunkName, bound: Bound) -> Result<(), Full> {
+        match self.limits.room(&self.config, now, trunk, bound) {
+            Ok(()) => {
+                self.limits.passed(&self.config, now, trunk, bound);
+                Ok(())
+            }
+            Err(full) => {
+                if let Some(fact) = self.limits.refused(now, trunk, bound, full) {
+                    self.fact(Subject { trunk: Some(trunk.clone()), ..Subject::default() }, fact);
+                }
+                Err(full)
+            }
+        }
     }
 
     fn number(&mut self) -> u64 {

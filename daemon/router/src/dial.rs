@@ -23,7 +23,9 @@ use crate::{
     context::Context,
     keys::Keys,
     leg::{Leg, Origin, Stream},
+    limits::Bound,
     negotiate::{self, Policy},
+    numbers,
     recording::Wanted,
     ways::Way,
 };
@@ -228,10 +230,12 @@ impl Call {
         if self.legs.len() >= LEGS_MAX {
             return Err(refuse(503, "too many legs in this call"));
         }
+        let emergency = self.emergency || is_emergency(&cx.config, &branch.target);
         if let Party::Trunk { trunk } = &branch.party
-            && !cx.has_room(trunk)
+            && !emergency
+            && let Err(full) = cx.take_room(now, trunk, Bound::Out)
         {
-            return Err(refuse(503, "the trunk has no room for a further call"));
+            return Err(refuse(503, full.why()));
         }
         if let Target::User { user } = &branch.target
             && cx.presence.devices_of(user) == 0
@@ -270,7 +274,9 @@ impl Call {
         let (account, parent) = (first.account, first.sid);
         let timeout = dialing.timeout;
         let (from, from_name) = shown_to(&cx.config, dialing, &branch.target);
-        let (caller, identity) = (dialing.caller.clone(), dialing.identity.clone());
+        let (caller, mut identity) = (dialing.caller.clone(), dialing.identity.clone());
+        let (mut target, mut from) = (branch.target.clone(), from);
+        let steps = numbers::sent(&cx.config, &branch.party, &realm, &mut target, &mut from, &mut identity);
         let mut leg = new_leg(sid, &branch, realm, ipv6, policy, now);
         leg.parent = Some(parent);
         leg.account = account;
@@ -284,7 +290,8 @@ impl Call {
         if spare && let Some(dialing) = &mut self.dialing {
             dialing.branches.push((sid, branch.clone()));
         }
-        let (target, headers) = (branch.target, branch.headers);
+        let headers = branch.headers;
+        let numbers = steps.fact(sent_number(&target), &from);
         let max_forwards = self.max_forwards.saturating_sub(1);
         leg.dial = Some(Box::new(Dial {
             leg: sid,
@@ -296,6 +303,7 @@ impl Call {
             headers,
             identity,
             max_forwards,
+            emergency,
             spare,
         }));
         self.add_leg(cx, leg);
@@ -309,6 +317,9 @@ impl Call {
         }
         let fact = facts::LegDialed { party: branch.party, to: branch.to, from: caller, timeout_s: timeout.as_secs() };
         self.tell(cx, sid, fact);
+        if let Some(fact) = numbers {
+            self.tell(cx, sid, fact);
+        }
         self.open(cx, now, sid);
         Ok(())
     }
@@ -518,6 +529,20 @@ fn shown_to(config: &Config, dialing: &Dialing, target: &Target) -> (Box<str>, B
         Target::User { .. } => None,
     };
     (own.unwrap_or_else(|| dialing.from.clone()), dialing.from_name.clone())
+}
+
+/// Whether what is dialed is an emergency number of the trunk that it leaves by.
+pub fn is_emergency(config: &Config, target: &Target) -> bool {
+    let Target::Trunk { trunk, number } = target else { return false };
+    config.trunks.get(trunk).is_some_and(|of| config.is_emergency(&of.realm, Some(trunk), number))
+}
+
+/// The number that a trunk is sent; empty for others.
+pub fn sent_number(target: &Target) -> &str {
+    match target {
+        Target::Trunk { number, .. } => number,
+        Target::User { .. } | Target::Uri { .. } => "",
+    }
 }
 
 /// The number that a user calls out with.

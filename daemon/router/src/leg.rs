@@ -13,6 +13,7 @@ use postern_types::{
 
 use crate::{
     keys::Keys,
+    limits::Bound,
     negotiate::{self, Policy},
 };
 
@@ -28,6 +29,14 @@ pub enum Origin {
 }
 
 impl Origin {
+    /// Which way it goes, for the limits of its trunk.
+    pub fn bound(self) -> Bound {
+        match self {
+            Self::Inbound => Bound::In,
+            Self::Api | Self::Dial => Bound::Out,
+        }
+    }
+
     /// The word in records and requests.
     pub fn name(self) -> &'static str {
         match self {

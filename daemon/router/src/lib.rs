@@ -20,7 +20,9 @@ mod dial;
 mod digits;
 mod keys;
 mod leg;
+mod limits;
 mod negotiate;
+mod numbers;
 mod originate;
 mod recording;
 mod reoffer;
@@ -29,6 +31,7 @@ mod session;
 mod sign;
 mod table;
 mod transfer;
+mod trial;
 mod url;
 mod ways;
 
@@ -40,3 +43,4 @@ pub use output::{
     BODY_MAX, Counters, HttpFailure, HttpRequest, HttpResponse, Output, PromptKey, PromptSource, Purpose, Tone,
 };
 pub use router::{Router, TAILS_MAX};
+pub use trial::{Trial, TrialFrom, TrialWay};

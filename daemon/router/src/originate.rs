@@ -12,9 +12,11 @@ use crate::{
     call::Call,
     callback::{Of, Subscription},
     context::Context,
-    dial::{Branch, new_leg},
+    dial::{Branch, is_emergency, new_leg, sent_number},
     leg::Origin,
+    limits::Bound,
     negotiate::{self, Policy},
+    numbers,
     rest::{CreateCall, Instructions, RestError, StatusCallback, UpdateCall},
     session::{DOCUMENT_PARAMETER_MAX, Session, nouns},
     table::{self, Caller},
@@ -47,11 +49,14 @@ pub fn create(cx: &mut Context, now: Now, account: AccountSid, wanted: CreateCal
         return Err(bad(21212, "From is not a caller that can be shown"));
     }
     check(cx, account, &wanted.instructions)?;
-    let Ways { target, party, spares } = callee(cx, &wanted.to)?;
-    if let Party::Trunk { trunk } = &party
-        && !cx.has_room(trunk)
+    let Ways { mut target, mut party, mut spares } = callee(cx, &wanted.to)?;
+    let emergency = is_emergency(&cx.config, &target);
+    while let Party::Trunk { trunk } = &party
+        && !emergency
+        && let Err(full) = cx.take_room(now, trunk, Bound::Out)
     {
-        return Err(no_room("the trunk has no room for a further call"));
+        let Some(next) = spares.pop_front() else { return Err(no_room(full.why())) };
+        (target, party) = (next.target, next.party);
     }
     let unreachable = || no_room("no realm from which the callee can be reached");
     let (realm, ipv6) = negotiate::realm_of(&cx.config, &target).ok_or_else(unreachable)?;
@@ -71,6 +76,11 @@ pub fn create(cx: &mut Context, now: Now, account: AccountSid, wanted: CreateCal
         headers: vec![],
         subscription: None,
     };
+    // An account vouches for the caller that it names.
+    let mut identity = CallerIdentity { asserted: from.clone(), ..CallerIdentity::default() };
+    let (mut target, mut from) = (target, from);
+    let steps = numbers::sent(&cx.config, &party, &realm, &mut target, &mut from, &mut identity);
+    let numbers = steps.fact(sent_number(&target), &from);
     let mut leg = new_leg(sid, &branch, realm, ipv6, policy, now);
     leg.account = Some(account);
     leg.origin = Origin::Api;
@@ -78,8 +88,6 @@ pub fn create(cx: &mut Context, now: Now, account: AccountSid, wanted: CreateCal
     leg.keys.make_offer(&leg.policy, &mut cx.rng);
     let offer = Call::describe(&leg, formats, leg.telephone_event(), Direction::SendRecv);
     let (from_name, headers) = ("".into(), vec![]);
-    // An account vouches for the caller that it names.
-    let identity = CallerIdentity { asserted: from.clone(), ..CallerIdentity::default() };
     let dial = Dial {
         leg: sid,
         target,
@@ -90,11 +98,13 @@ pub fn create(cx: &mut Context, now: Now, account: AccountSid, wanted: CreateCal
         headers,
         identity: identity.clone(),
         max_forwards: FORWARDS_MAX,
+        emergency,
         spare: false,
     };
     leg.dial = Some(Box::new(dial));
 
     let mut call = Call::empty(sid, now);
+    call.emergency = emergency;
     call.identity = identity;
     call.account = Some(account);
     call.add_leg(cx, leg);
@@ -112,6 +122,9 @@ pub fn create(cx: &mut Context, now: Now, account: AccountSid, wanted: CreateCal
     call.tell(cx, sid, facts::CallRouted { table, entry, to, why });
     let timeout_s = timeout.as_secs();
     call.tell(cx, sid, facts::LegDialed { party, to: wanted.to, from: wanted.from, timeout_s });
+    if let Some(fact) = numbers {
+        call.tell(cx, sid, fact);
+    }
     Ok(call)
 }
 

@@ -23,7 +23,8 @@ use crate::{
     conference,
     context::{Asker, Context},
     dial::{Branch, Dialing},
-    negotiate, originate,
+    limits::Bound,
+    negotiate, numbers, originate,
     output::{Counters, HttpFailure, HttpResponse, Output, PromptKey},
     rest::{
         ConferenceAnswer, ConferenceOrder, CreateCall, CreateParticipant, CreateRecording, Instructions,
@@ -163,7 +164,8 @@ impl Router {
 
     /// `POST Calls`: the new call, `queued`.
     pub fn create_call(&mut self, now: Now, account: AccountSid, call: CreateCall) -> Result<CallRecord, RestError> {
-        if let Some(why) = self.cx.closed() {
+        let emergency = self.cx.config.is_emergency_somewhere(&call.to);
+        if let Some(why) = self.cx.closed(emergency) {
             self.cx.counters.refused_total += 1;
             return Err(originate::no_room(why));
         }
@@ -352,6 +354,11 @@ impl Router {
         self.cx.trunks.get(trunk).copied().unwrap_or(0)
     }
 
+    /// Calls refused for the limits of a trunk since the start: of it, and to it.
+    pub fn trunk_refusals(&self, trunk: &TrunkName) -> (u64, u64) {
+        self.cx.limits.refusals(trunk)
+    }
+
     /// Who is available, busy or gone.
     pub fn presence(&self) -> &Presence {
         &self.cx.presence
@@ -381,6 +388,10 @@ impl Router {
             || self.cx.trunks.values().any(|legs| *legs > 0)
     }
 
+    pub(crate) fn context(&self) -> &Context {
+        &self.cx
+    }
+
     fn leg(&self, sid: CallSid) -> Option<&crate::leg::Leg> {
         self.calls.get(self.cx.legs.get(&sid)?)?.leg(sid)
     }
@@ -388,27 +399,39 @@ impl Router {
     /// A call from a known party: is there room, what does the dialed string mean, then off it goes.
     fn offered(&mut self, now: Now, offered: &Offered) {
         let sid = offered.leg;
-        if let Some(why) = self.cx.closed() {
+        let trunk = match &offered.party {
+            Party::Trunk { trunk } => Some(trunk),
+            Party::User { .. } | Party::Uri { .. } => None,
+        };
+        let emergency = self.cx.config.is_emergency(&offered.realm, trunk, &offered.to);
+        let dialed = offered.to.clone();
+        let (ours, steps) = numbers::received(&self.cx.config, offered).unzip();
+        let offered = ours.as_ref().unwrap_or(offered);
+        if let Some(why) = self.cx.closed(emergency) {
             self.cx.counters.refused_total += 1;
             let cause = Cause::new(503, why);
             return self.cx.leg(LegCommand::Hangup { leg: sid, by: EndedBy::Postern, cause });
         }
         // Asked before its own leg is counted.
-        let has_room = match &offered.party {
-            Party::Trunk { trunk } => self.cx.has_room(trunk),
-            _ => true,
-        };
-        let call = Call::offered(&mut self.cx, now, offered);
+        let room = trunk.filter(|_| !emergency).map_or(Ok(()), |trunk| {
+            self.cx.take_room(now, trunk, Bound::In).map_err(|full| {
+                let limits = self.cx.config.trunks.get(trunk).map(|trunk| trunk.limits).unwrap_or_default();
+                Cause::new(limits.refusal(), full.why())
+            })
+        });
+        let mut call = Call::offered(&mut self.cx, now, offered);
+        if emergency {
+            call.emergency = true;
+            call.tell(&mut self.cx, sid, facts::EmergencyCall { number: dialed.into() });
+        }
+        if let Some(fact) = steps.and_then(|steps| steps.fact(&offered.to, &offered.from)) {
+            call.tell(&mut self.cx, sid, fact);
+        }
         self.admit(call);
         self.with_call(now, sid, |call, cx| {
-            if !has_room {
+            if let Err(cause) = room {
                 cx.counters.refused_total += 1;
-                return call.end(
-                    cx,
-                    now,
-                    EndedBy::Postern,
-                    Cause::new(503, "the trunk has no room for a further call"),
-                );
+                return call.end(cx, now, EndedBy::Postern, cause);
             }
             if let Some(offer) = &offered.offer
                 && let Err(cause) = call.check_address(cx, sid, offer)

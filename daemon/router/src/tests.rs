@@ -11,3 +11,4 @@ mod recordings;
 mod rest;
 mod routed;
 mod transfers;
+mod trunks;

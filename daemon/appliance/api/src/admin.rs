@@ -8,8 +8,9 @@ use axum::{
     routing::{get, post},
 };
 use postern_facts::CallRecord;
+use postern_router::TrialFrom;
 use postern_switch::{Reply, Request, Status};
-use postern_types::CallSid;
+use postern_types::{CallSid, TrunkName};
 use serde::Serialize;
 use serde_json::{Value, json};
 
@@ -28,6 +29,7 @@ const LEGS_MAX: usize = 200;
 pub(crate) fn routes() -> Router<App> {
     Router::new()
         .route("/v1/status", get(status))
+        .route("/v1/route", get(route))
         .route("/v1/calls", get(calls))
         .route("/v1/calls/{call}", get(call))
         .route("/v1/calls/{call}/hangup", post(hangup))
@@ -92,6 +94,19 @@ async fn call(State(app): State<App>, Path(call): Path<String>) -> Answer {
         return Err(Refusal::not_found(&format!("/v1/calls/{sid}")));
     }
     Ok(Json(json!({ "call": first, "legs": legs, "facts": facts })).into_response())
+}
+
+/// `?number=N`, and `trunk=NAME` for a call of a trunk, `caller=N` for who calls.
+async fn route(State(app): State<App>, RawQuery(query): RawQuery) -> Answer {
+    let given = Parameters::parse(query.unwrap_or_default().as_bytes())?;
+    let dialed = given.one("number").ok_or_else(|| Refusal::parameter(20001, "number", "is missing"))?;
+    let from = given.one("trunk").map_or(TrialFrom::User, |trunk| TrialFrom::Trunk(TrunkName::new(trunk)));
+    let caller = given.one("caller").unwrap_or_default().to_owned();
+    match app.context.switch.ask(Request::Route { from, dialed: dialed.to_owned(), caller }).await? {
+        Reply::Route(trial) => Ok(Json(trial).into_response()),
+        Reply::Refused(error) => Err(error.into()),
+        _ => Err(unexpected()),
+    }
 }
 
 async fn hangup(State(app): State<App>, Path(call): Path<String>) -> Answer {

@@ -145,6 +145,14 @@ impl Collector for Snapshot {
                 let up = u64::from(trunk.state != "down");
                 ConstGauge::new(up).encode(family.encode_family(&[("trunk", trunk.name.as_str())])?)?;
             }
+            let help = "Calls of a trunk, or to it, refused for one of its limits";
+            let mut family = to.encode_descriptor("trunk_refused", help, None, MetricType::Counter)?;
+            for trunk in &s.trunks {
+                for (direction, refused) in [("in", trunk.refused_in), ("out", trunk.refused_out)] {
+                    let labels = [("trunk", trunk.name.as_str()), ("direction", direction)];
+                    ConstCounter::new(refused).encode(family.encode_family(&labels)?)?;
+                }
+            }
             let help = "Whether we are registered with a trunk that wants it";
             let mut family = to.encode_descriptor("trunk_registered", help, None, MetricType::Gauge)?;
             for (trunk, of) in s.trunks.iter().filter_map(|trunk| Some((trunk, trunk.registration.as_ref()?))) {

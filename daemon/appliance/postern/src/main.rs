@@ -13,6 +13,7 @@ mod doctor;
 mod drain;
 mod find;
 mod ladder;
+mod route;
 mod say;
 mod show;
 mod slots;
@@ -77,6 +78,17 @@ enum Command {
         /// And the latest finished ones, this many.
         #[arg(long, value_name = "N", default_value_t = 0)]
         finished: usize,
+    },
+    /// What would become of a number, without a call: each rule, the route, and the trunks that it could leave by.
+    Route {
+        /// As it would be dialed.
+        number: String,
+        /// Of a call of this trunk; without it, of a user.
+        #[arg(long, value_name = "TRUNK")]
+        from: Option<String>,
+        /// Who would call.
+        #[arg(long, value_name = "NUMBER", default_value = "")]
+        caller: String,
     },
     /// Tell a call, live or finished, as a ladder.
     Explain {
@@ -191,6 +203,7 @@ async fn run(arguments: Arguments) -> Result<(), Failure> {
             let calls = client.get(&format!("/v1/calls?finished={finished}")).await?;
             print(json, &calls, |calls| show::calls(calls, width()))
         }
+        Command::Route { number, from, caller } => route::run(&client, json, &number, from.as_deref(), &caller).await,
         Command::Explain { call } => {
             let sid = find::call(&client, &call).await?;
             let told = client.get(&format!("/v1/calls/{sid}")).await?;

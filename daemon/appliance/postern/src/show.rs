@@ -48,6 +48,10 @@ pub(crate) fn status(s: &Value) -> String {
             state => format!(", {state}"),
         };
         _ = writeln!(out, "trunk      {}: {}{limit} live{state}", text(trunk, "name"), trunk["calls"]);
+        if n(&trunk["refused_in"]) + n(&trunk["refused_out"]) > 0 {
+            let (of, to) = (n(&trunk["refused_in"]), n(&trunk["refused_out"]));
+            _ = writeln!(out, "           over its limits: {of} of its calls and {to} to it were refused");
+        }
         for target in trunk["targets"].as_array().into_iter().flatten().filter(|target| target["state"] != "up") {
             let (address, state, why) = (text(target, "address"), text(target, "state"), text(target, "why"));
             _ = writeln!(out, "           {address} {state}: {why}");

@@ -73,6 +73,14 @@ const OURS: &[(&str, &str)] = &[
         "no answer to a new offer",
         "The other side said nothing to a new offer of a call that stood: it is gone, or a firewall closed.",
     ),
+    (
+        "no address of the registrar is known",
+        "The name of the trunk that we register with was not found: DNS does not answer, or does not have it.",
+    ),
+    (
+        "the realm has no address to register from",
+        "The trunk that we register with has an address of a family (IPv4 or IPv6) that its realm's `signaling` lacks.",
+    ),
     ("no answer to OPTIONS", "The trunk does not answer its probes: it is down, or a firewall is between."),
     ("no answer", "It rang until the time limit and nobody picked up: `timeout` of the number or route says how long."),
     ("answered elsewhere", "Another device or number of the same call picked up first."),
@@ -89,6 +97,7 @@ const OURS: &[(&str, &str)] = &[
         "too many names are being resolved",
         "More host names were being looked up than is allowed: the name server is slow or dead (`postern doctor`).",
     ),
+    ("the trunk's calls come too fast", "More calls a second than `limits` of the trunk allow."),
     ("the trunk has no room for a further call", "The trunk had as many calls as its `calls_max` allows."),
     (
         "as many calls as are allowed",

@@ -7,6 +7,7 @@ use postern_facts::{CallRecord, RecordingRecord};
 use postern_router::rest::{
     ConferenceAnswer, ConferenceOrder, CreateCall, CreateRecording, RestError, UpdateCall, UpdateRecording,
 };
+use postern_router::{Trial, TrialFrom};
 use postern_types::{AccountSid, CallSid, RecordingSid, Transport, UnixMicros};
 use serde::{Deserialize, Serialize};
 
@@ -78,6 +79,15 @@ pub enum Request {
         /// What is asked, or to be done.
         order: Box<ConferenceOrder>,
     },
+    /// What would become of a number. Answered by `Route`, `Refused` when the trunk is not there.
+    Route {
+        /// Whose call.
+        from: TrialFrom,
+        /// What is dialed.
+        dialed: String,
+        /// Who calls; may be empty.
+        caller: String,
+    },
     /// How the box is. Answered by `Status`.
     Status,
     /// Who is banned. Answered by `Bans`.
@@ -119,6 +129,8 @@ pub enum Reply {
     NotLive,
     /// It cannot be; code and words for the REST error body.
     Refused(RestError),
+    /// What would become of a number.
+    Route(Box<Trial>),
     /// The box.
     Status(Box<Status>),
     /// Bans, by source.
@@ -273,6 +285,12 @@ pub struct TrunkStatus {
     pub calls: u64,
     /// Its limit.
     pub calls_max: Option<u32>,
+    /// Calls of the trunk refused for a limit since the start.
+    #[serde(default)]
+    pub refused_in: u64,
+    /// Calls to the trunk refused for a limit since the start; a group may have taken another.
+    #[serde(default)]
+    pub refused_out: u64,
     /// `up`, `down`, or `unknown` before its name was looked up.
     pub state: String,
     /// Its addresses.

@@ -30,7 +30,10 @@ impl Switch {
                 () if targets.iter().any(|target| target.state == "up") => "up",
                 () => "down",
             };
+            let (refused_in, refused_out) = self.router.trunk_refusals(name);
             TrunkStatus {
+                refused_in,
+                refused_out,
                 name: name.to_string(),
                 calls: self.router.trunk_legs(name).into(),
                 calls_max: trunk.calls_max,

@@ -128,7 +128,15 @@ mod tests {
     }
 
     /// Keys that exclude another one.
-    const LEFT_OUT: [&str; 4] = ["numbers.*.trunk", "numbers.*.group", "numbers.*.application", "control_plane.token"];
+    const LEFT_OUT: [&str; 7] = [
+        "numbers.*.trunk",
+        "numbers.*.group",
+        "numbers.*.application",
+        "control_plane.token",
+        "numbering.*.rules.*.prefix",
+        "numbering.*.rules.*.strip",
+        "numbering.*.rules.*.prepend",
+    ];
 
     /// The document that the examples of the table make together.
     fn of_examples() -> String {
@@ -139,6 +147,7 @@ mod tests {
                     "realms" => "carrier",
                     "trunks" => "acme",
                     "users" => "alice",
+                    "numbering" => "de",
                     "numbers" => "\"+15551234567\"",
                     "applications" => "greeting",
                     _ => "main",

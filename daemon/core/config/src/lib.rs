@@ -23,10 +23,12 @@ mod document;
 mod environment;
 mod failover;
 mod group;
+mod limits;
 mod log;
 mod media;
 mod node;
 mod number;
+mod numbering;
 mod probe;
 mod protection;
 mod reader;
@@ -62,9 +64,11 @@ pub use self::{
     environment::{DOCUMENT_BYTES_MAX, Environment, FILE_BYTES_MAX, NoFiles, SystemEnvironment, read_document},
     failover::Failover,
     group::{Group, Member},
+    limits::Limits,
     log::{Log, LogLevel, LogTarget},
     media::{FastPath, Media},
     number::{Destination, NumberRoute},
+    numbering::{Changed, Expression, NUMBER_CHARS_MAX, NumberChange, NumberRule, Numbering, Received, Sent, Side},
     probe::Probe,
     protection::{Access, AccessTable, Protection},
     realm::{Listener, Realm, RealmMedia, ServerTls},
@@ -92,6 +96,9 @@ pub struct Config {
     pub trunks: BTreeMap<TrunkName, Trunk>,
     /// `groups:` of trunks.
     pub groups: BTreeMap<GroupName, Group>,
+    /// `numbering:` how peers write numbers, by a name of the admin's.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub numbering: BTreeMap<String, Numbering>,
     /// `users:`
     pub users: BTreeMap<UserName, User>,
     /// `numbers:` what a dialed number maps to.
@@ -175,6 +182,7 @@ fn read(r: &mut Reader<'_>, root: &Node) -> Option<Config> {
     let realms = r.named(&top, "realms", "realms.*", |name| value::name(name).map(|n| RealmName::new(&n)), Realm::read);
     let trunks = r.named(&top, "trunks", "trunks.*", |name| value::name(name).map(|n| TrunkName::new(&n)), Trunk::read);
     let groups = r.named(&top, "groups", "groups.*", |name| value::name(name).map(|n| GroupName::new(&n)), Group::read);
+    let numbering = r.named(&top, "numbering", "numbering.*", value::name, Numbering::read);
     let users = r.named(&top, "users", "users.*", |name| value::name(name).map(|n| UserName::new(&n)), User::read);
     let numbers = r.named(&top, "numbers", "numbers.*", value::e164, NumberRoute::read);
     let routes = top.sections(r, "routes", "routes.*");
@@ -203,6 +211,7 @@ fn read(r: &mut Reader<'_>, root: &Node) -> Option<Config> {
         realms,
         trunks,
         groups,
+        numbering,
         users,
         numbers,
         routes,

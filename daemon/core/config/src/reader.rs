@@ -434,6 +434,13 @@ impl<'n> Fields<'n> {
     pub fn dialed(&self, r: &mut Reader<'_>, key: &str) -> Option<String> {
         self.one(r, key, |text, _| value::dialed(text))
     }
+    pub fn dialed_list(&self, r: &mut Reader<'_>, key: &str) -> Vec<String> {
+        let all = self.distinct(r, key, |text, _| value::dialed(text));
+        if let Some((_, span)) = all.iter().find(|(number, _)| number.is_empty()) {
+            r.error(*span, "an empty number").hint("write the digits as they are dialed");
+        }
+        all.into_iter().map(|(number, _)| number).collect()
+    }
     pub fn sid(&self, r: &mut Reader<'_>, key: &str) -> Option<AccountSid> {
         self.one(r, key, |text, _| value::sid(text))
     }

@@ -39,6 +39,10 @@ pub struct Realm {
     pub session_timer: SessionTimer,
     /// Who may come in, besides its trunks.
     pub access: Access,
+    /// Numbers that no limit concerns.
+    pub emergency: Vec<String>,
+    /// How its devices write numbers: a name of `numbering`.
+    pub numbering: Option<String>,
 }
 
 /// Where connections are accepted.
@@ -99,6 +103,7 @@ impl Realm {
         }
         let session_timer = SessionTimer::read(r, f, "realms.*.session_timer");
         let access = Access::read(r, f);
+        let (emergency, numbering) = (f.dialed_list(r, "emergency"), f.reference(r, "numbering"));
         if registrations == Some(true) {
             r.claims.registrations = true;
         }
@@ -114,6 +119,8 @@ impl Realm {
             uri_calls: uri_calls?,
             session_timer: session_timer?,
             access,
+            emergency,
+            numbering,
         })
     }
 
@@ -175,7 +182,7 @@ impl Realm {
 /// As it is written: the short form where there is UDP only.
 impl Serialize for Realm {
     fn serialize<S: Serializer>(&self, to: S) -> Result<S::Ok, S::Error> {
-        let mut map = to.serialize_struct("Realm", 8)?;
+        let mut map = to.serialize_struct("Realm", 10)?;
         match self.listeners.is_empty() {
             true => map.serialize_field("signaling", &self.signaling)?,
             false => map.serialize_field("signaling", &Written(self))?,
@@ -187,6 +194,12 @@ impl Serialize for Realm {
         map.serialize_field("session_timer", &self.session_timer)?;
         map.serialize_field("allow", &self.access.allow)?;
         map.serialize_field("deny", &self.access.deny)?;
+        if !self.emergency.is_empty() {
+            map.serialize_field("emergency", &self.emergency)?;
+        }
+        if let Some(numbering) = &self.numbering {
+            map.serialize_field("numbering", numbering)?;
+        }
         map.end()
     }
 }

@@ -148,6 +148,9 @@ const fn many(
 
 const REFER: &[&str] = &["refuse", "terminate"];
 const DTMF: &[&str] = &["rfc4733", "info"];
+const RECEIVED: &[&str] = &["as_is", "e164"];
+const SENT: &[&str] = &["as_is", "digits", "national"];
+const SIDES: &[&str] = &["received_called", "received_caller", "sent_called", "sent_caller"];
 const REL100: &[&str] = &["off", "supported", "required"];
 const SESSION_TIMERS: &[&str] = &["off", "supported", "always"];
 /// RFC 4028 4 allows no less than 90 s; who wants more than a day wants none.
@@ -193,6 +196,8 @@ pub(crate) const ROWS: &[Row] = &[
     one("realms.*.session_timer.mode", Choice(SESSION_TIMERS), Value("supported"), "always", "`off`; `supported`: asked for and agreed to, and a peer that does not know them has none; or `always`: such a peer, too, is asked in the same rhythm whether it still has the call."),
     one("realms.*.session_timer.expires", SESSION_INTERVAL, Value("30m"), "30m", "The interval that we ask for, and the longest that we agree to. We refresh at half of it wherever the peer leaves that to us."),
     one("realms.*.session_timer.min", SESSION_INTERVAL, Value("90s"), "90s", "The shortest interval that we agree to; what asks for less is told so (422)."),
+    many("realms.*.emergency", Dialed, Words("none"), "[\"112\", \"110\"]", "Numbers that no limit, drain or fault of a trunk keeps from being tried: calls of its users and trunks to them, as they are dialed or as they are after `numbering`, and calls that leave over its trunks. They need a number or route as others do."),
+    one("realms.*.numbering", Reference("numbering"), Words("numbers stay as they are"), "de", "How its devices write numbers: what its users dial is changed on the way in, callers that they are shown on the way out."),
 
     one("trunks", Named("trunk"), Words("no trunks"), "", "SIP trunks to carriers and PBXs."),
     one("trunks.*.realm", Reference("realms"), Required, "carrier", "The realm that it is reached from."),
@@ -234,6 +239,15 @@ pub(crate) const ROWS: &[Row] = &[
     one("trunks.*.refer", Choice(REFER), Value("refuse"), "terminate", "Whether it may transfer the other party of its calls to a number or user (REFER, RFC 3515): `refuse`, with 405; or `terminate`: this box dials whom the `routes` let it call itself, tells it how that goes, and joins the two that stay. Not in calls of applications, and without Replaces."),
     one("trunks.*.calls_max", Integer { min: 1, max: 1_000_000 }, Words("no limit"), "200", "Calls at once at most, both directions together."),
     one("trunks.*.trusted", Flag, Value("false"), "true", "Whether it belongs to those who are told who calls, and are believed (RFC 3325): P-Asserted-Identity, Privacy, Diversion, History-Info and P-Early-Media are read and sent, numbers and names only, under our address. Otherwise From is all that is taken and given, and `anonymous` when the caller is withheld."),
+    one("trunks.*.limits", Section, Words("`calls_max` alone"), "", "What it may carry. A call to it that is over a limit goes to the next trunk of its group; `trunk.limited` tells of it once a minute."),
+    one("trunks.*.limits.calls_in", Integer { min: 1, max: 1_000_000 }, Words("no limit"), "100", "Calls of the trunk at once at most."),
+    one("trunks.*.limits.calls_out", Integer { min: 1, max: 1_000_000 }, Words("no limit"), "100", "Calls to the trunk at once at most."),
+    one("trunks.*.limits.rate_in", Integer { min: 1, max: 10_000 }, Words("no limit"), "20", "Calls of the trunk a second at most."),
+    one("trunks.*.limits.rate_out", Integer { min: 1, max: 10_000 }, Words("no limit"), "20", "Calls to the trunk a second at most."),
+    one("trunks.*.limits.burst", Integer { min: 1, max: 100_000 }, Words("as many as come in a second"), "50", "Calls that may come at once before a rate holds them."),
+    one("trunks.*.limits.status", Integer { min: 480, max: 606 }, Words("503"), "503", "What a call of the trunk hears that is over a limit, `calls_max` included."),
+    many("trunks.*.emergency", Dialed, Words("those of its realm"), "[\"112\"]", "Emergency numbers in addition to those of its realm."),
+    one("trunks.*.numbering", Reference("numbering"), Words("numbers stay as they are"), "de", "How it writes numbers, dialed ones and callers'."),
     one("trunks.*.session_timer", Section, Words("as below"), "", "Session timers (RFC 4028) with it: how a call is noticed whose other end is gone without a word."),
     one("trunks.*.session_timer.mode", Choice(SESSION_TIMERS), Value("supported"), "always", "`off`; `supported`: asked for and agreed to, and a peer that does not know them has none; or `always`: such a peer, too, is asked in the same rhythm whether it still has the call."),
     one("trunks.*.session_timer.expires", SESSION_INTERVAL, Value("30m"), "30m", "The interval that we ask for, and the longest that we agree to. We refresh at half of it wherever the peer leaves that to us."),
@@ -255,6 +269,21 @@ pub(crate) const ROWS: &[Row] = &[
     one("groups.*.trunks.*.trunk", Reference("trunks"), Required, "acme", "Which."),
     one("groups.*.trunks.*.priority", Integer { min: 0, max: 65_535 }, Value("0"), "10", "The lowest is tried first."),
     one("groups.*.trunks.*.weight", Integer { min: 0, max: 65_535 }, Value("1"), "20", "Its share of the calls among those of the same priority; 0 for next to none."),
+
+    one("numbering", Named("numbering"), Words("numbers stay as they are"), "", "How peers write numbers. What comes is changed by the first rule that matches and then brought into international form; what leaves is written as the peer wants it and then changed by the first rule that matches. `postern route NUMBER` shows each step."),
+    one("numbering.*.country", Text, Words("numbers without a country code stay as they are"), "\"49\"", "Country code, digits only."),
+    one("numbering.*.national", Dialed, Value("0"), "\"0\"", "What stands before a number of the same country; `\"\"` for nothing."),
+    one("numbering.*.international", Dialed, Value("00"), "\"011\"", "What stands before a country code."),
+    one("numbering.*.received", Choice(RECEIVED), Value("as_is"), "e164", "What becomes of numbers that come: `as_is`, or `e164`: `+` and digits where it can be told by the two prefixes."),
+    one("numbering.*.sent", Choice(SENT), Value("as_is"), "national", "How international numbers that leave are written: `as_is`; `digits`, without the `+`; or `national`, with the two prefixes."),
+    one("numbering.*.rules", Sections, Words("no rules"), "", "Rules that change numbers, tried from the top, at most 200; for each number on its way the first that matches is the only one."),
+    one("numbering.*.rules.*.name", Name, Required, "tech-prefix", "Its name in `postern route` and `postern explain`."),
+    many("numbering.*.rules.*.for", Choice(SIDES), Required, "[sent_called]", "Which numbers: `received_called`, `received_caller`, `sent_called`, `sent_caller`."),
+    one("numbering.*.rules.*.match", Text, Words("by `prefix`"), "'0(\\d{5,})'", "A regular expression that must match the whole number. No look-around and no back references: any number costs time in proportion to its length."),
+    one("numbering.*.rules.*.replace", Text, Words("by `strip` and `prepend`"), "'77$1'", "What a number that `match` took becomes; `$1` is what its first group matched. What would be empty or longer than 128 characters stays as it was."),
+    one("numbering.*.rules.*.prefix", Dialed, Value(""), "\"9\"", "Without `match`: what the number starts with."),
+    one("numbering.*.rules.*.strip", Integer { min: 0, max: 32 }, Value("0"), "1", "Characters taken off its front."),
+    one("numbering.*.rules.*.prepend", Dialed, Value(""), "\"77\"", "What is put in front afterwards."),
 
     one("numbers", Named("number"), Words("no numbers"), "", "What a dialed number maps to: exactly one of `user`, `trunk`, `group` and `application`. The name is the number in international form, `+` and digits."),
     one("numbers.*.user", Reference("users"), Words("-"), "alice", "All devices of this user ring."),

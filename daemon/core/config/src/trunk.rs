@@ -14,6 +14,7 @@ use crate::{
     check::SourceClaim,
     dialog::{Dtmf, Refer, Rel100, SessionTimer},
     failover::Failover,
+    limits::Limits,
     probe::Probe,
     reader::{Fields, Reader},
     register::Register,
@@ -67,6 +68,14 @@ pub struct Trunk {
     pub calls_max: Option<u32>,
     /// Whether what it says of a caller is believed, and it is told (RFC 3325).
     pub trusted: bool,
+    /// What it may carry, beside that.
+    pub limits: Limits,
+    /// Numbers that no limit concerns, in addition to those of its realm.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub emergency: Vec<String>,
+    /// How it writes numbers: a name of `numbering`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub numbering: Option<String>,
     /// Session timers.
     pub session_timer: SessionTimer,
     /// Reliable provisional responses.
@@ -238,6 +247,9 @@ impl Trunk {
             dtmf: Dtmf::default(),
             refer: Refer::default(),
             calls_max: None,
+            limits: Limits::default(),
+            emergency: Vec::new(),
+            numbering: None,
             trusted: false,
             session_timer: SessionTimer::default(),
             rel100: Rel100::default(),
@@ -304,6 +316,8 @@ impl Trunk {
         let refer = f.choice(r, "refer", &Refer::ALL);
         let calls_max = f.integer(r, "calls_max").map(|n| n as u32);
         let trusted = f.flag(r, "trusted");
+        let (limits, emergency) = (Limits::read(r, f), f.dialed_list(r, "emergency"));
+        let numbering = f.reference(r, "numbering");
         let session_timer = SessionTimer::read(r, f, "trunks.*.session_timer");
         let rel100 = f.choice(r, "rel100", &Rel100::ALL);
         Some(Self {
@@ -324,6 +338,9 @@ impl Trunk {
             dtmf: dtmf?,
             refer: refer?,
             calls_max,
+            limits,
+            emergency,
+            numbering,
             trusted: trusted?,
             session_timer: session_timer?,
             rel100: rel100?,

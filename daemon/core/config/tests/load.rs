@@ -207,6 +207,34 @@ fn each_mistake_is_told_at_its_place() {
             (3, 78),
             "not a domain",
         ),
+        (BASE, "numbering: {n: {country: \"+49\"}}", (3, 26), "not a country code"),
+        (BASE, "numbering: {n: {sent: national}}", (3, 23), "without `country` nobody knows what is national"),
+        (
+            BASE,
+            "numbering: {n: {rules: [{name: r, for: sent_called, match: \"(\", replace: x}]}}",
+            (3, 60),
+            "not an expression: unclosed group",
+        ),
+        (
+            BASE,
+            "numbering: {n: {rules: [{name: r, for: sent_called, match: \"1\", replace: $1}]}}",
+            (3, 74),
+            "`match` has no group `$1`",
+        ),
+        (
+            BASE,
+            "numbering: {n: {rules: [{name: r, for: sent_called, match: \"1\"}]}}",
+            (3, 26),
+            "`match` without `replace`",
+        ),
+        (
+            BASE,
+            "numbering: {n: {rules: [{name: r, for: sent, prefix: \"1\", strip: 1}]}}",
+            (3, 40),
+            "`sent` is not one of `received_called`, `received_caller`, `sent_called`, `sent_caller`",
+        ),
+        (BASE, "trunks: {t: {realm: carrier, address: h, numbering: n}}", (3, 53), "there is no numbering `n`"),
+        (BASE, "trunks: {t: {realm: carrier, address: h, emergency: [\"\"]}}", (3, 54), "an empty number"),
         // Files.
         (BASE, "users: {a: {password: {file: gone}}}", (3, 30), "`etc/gone` cannot be read: entity not found"),
         (

@@ -116,6 +116,20 @@ facts! {
         /// How it ended.
         cause: Cause,
     }
+    /// An emergency call: no limit holds it.
+    EmergencyCall = "call.emergency", "e94f1c7a05d84b2e9b63d7a1c28f05b6", Notice {
+        /// As it was dialed.
+        number: String,
+    }
+    /// The numbers of a call were changed, on the way in or on the way out to a leg (`numbering`).
+    NumbersChanged = "call.numbers", "a3d65c0e91f24b78bd0c27e84f6193a5", Info {
+        /// The dialed number now.
+        called: String,
+        /// The caller's number now.
+        caller: String,
+        /// Each step in words.
+        how: String,
+    }
     /// A further leg is being dialed.
     LegDialed = "leg.dialed", "360e4e213b52d9a893f4a737f84eff1c", Info {
         /// Who is dialed.
@@ -681,6 +695,16 @@ facts! {
         cause: Cause,
         /// When it is tried again, seconds.
         again_s: u64,
+    }
+    /// Calls of a trunk, or to it, were refused for one of its limits. At most one such fact a minute and direction.
+    TrunkLimited = "trunk.limited", "57b20d9e3c6f4a18a1e80c94d2f7b36a", Warning,
+        advice "Either the limit is too low for what this trunk has to carry, or somebody makes more calls than you expect: `postern calls` shows who." {
+        /// Which limit: its key in the configuration.
+        limit: String,
+        /// Its value.
+        max: u32,
+        /// How many since the last such fact.
+        refused: u64,
     }
     /// A trunk lives again.
     TrunkUp = "trunk.up", "b4e9d27c5a0841f3bb6c7f1d39e8a250", Notice {

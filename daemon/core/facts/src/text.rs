@@ -44,6 +44,8 @@ fn worded(fact: &Fact) -> String {
         Fact::CallReferred(f) => format!("refers the other party to {}", f.to),
         Fact::CallTransferred(f) if f.cause.status == 200 => format!("transferred to {}", f.to),
         Fact::CallTransferred(f) => format!("not transferred to {}: {}", f.to, f.cause),
+        Fact::EmergencyCall(f) => format!("an emergency call to {}", f.number),
+        Fact::NumbersChanged(f) => f.how.clone(),
         Fact::LegDialed(f) => {
             format!("dialing {} ({}) as {}, for {} s at most", f.to, party(&f.party), shown(&f.from), f.timeout_s)
         }
@@ -64,6 +66,9 @@ fn worded(fact: &Fact) -> String {
         Fact::TrunkDown(f) => format!("down: none of its {} answers; {}", count(f.targets, "target"), f.cause),
         Fact::TrunkRegistered(f) => format!("registered with {} for {} s", f.registrar, f.expires_s),
         Fact::TrunkRegistrationFailed(f) => format!("not registered: {}; again in {} s", f.cause, f.again_s),
+        Fact::TrunkLimited(f) => {
+            format!("{} refused by {} {}", count(f.refused, "call"), f.limit, f.max)
+        }
         Fact::TrunkUp(f) => format!("up again by {} after {}", f.address, took(f.down_s * 1000)),
         // Never answered.
         Fact::LegEnded(f) if f.duration_ms == 0 => format!("{} by {}: {}", f.status, ended_by(f.by), f.cause),

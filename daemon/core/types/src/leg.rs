@@ -272,6 +272,8 @@ pub struct Dial {
     pub identity: CallerIdentity,
     /// Its Max-Forwards: one less than that of the call it is dialed for, else [`FORWARDS_MAX`].
     pub max_forwards: u8,
+    /// An emergency call: no table of signaling is too full for it.
+    pub emergency: bool,
     /// Whether the router has another way when this one fails: then a far end that says nothing at all is not waited for until the
     /// call's time is over.
     pub spare: bool,

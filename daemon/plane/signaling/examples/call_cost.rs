@@ -117,6 +117,7 @@ fn main() {
             headers: vec![],
             identity: Default::default(),
             max_forwards: offered.max_forwards - 1,
+            emergency: false,
             spare: false,
         })));
         let invite = bench.sent.pop().expect("an INVITE").1;
@@ -154,6 +155,8 @@ fn config() -> Config {
         uri_calls: false,
         session_timer: Default::default(),
         access: Default::default(),
+        emergency: Vec::new(),
+        numbering: None,
     };
     let trunk = |host: &str| Trunk::at("r", host, 5060);
     Config {

@@ -27,7 +27,7 @@ use crate::{
     headers::{self, PRODUCT, SDP},
     identity,
     ladder::Place,
-    legs::{LEGS_MAX, Leg},
+    legs::Leg,
     offered::contact,
     places::Endpoint,
     refresh::{self, RAISES_MAX},
@@ -70,7 +70,7 @@ impl Signaling {
             Callee::Trunk { trunk, .. } => Some(trunk.clone()),
             _ => None,
         };
-        if self.legs.len() >= LEGS_MAX {
+        if self.legs.is_full(dial.emergency) {
             self.counters.overloaded += 1;
             let cause = Cause::new(503, "as many calls as are allowed");
             return self.tell(LegEvent::Failed { leg: sid, by: EndedBy::Postern, cause });

@@ -103,6 +103,8 @@ fn config(local: SocketAddr, trunk: SocketAddr) -> Config {
         uri_calls: true,
         session_timer: Default::default(),
         access: Default::default(),
+        emergency: Vec::new(),
+        numbering: None,
     };
     let trunk = Trunk { calls_max: Some(8), ..Trunk::at("r", &trunk.ip().to_string(), trunk.port()) };
     let user = User {

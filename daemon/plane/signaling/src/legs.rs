@@ -16,6 +16,8 @@ use crate::{
 
 /// Legs alive at once at most: 50,000 calls are beyond any box that this runs on. 503 beyond.
 pub(crate) const LEGS_MAX: usize = 100_000;
+/// Legs of emergency calls that find room beyond that.
+const EMERGENCY_LEGS: usize = 4000;
 
 /// A leg that the router knows.
 #[derive(Debug)]
@@ -59,6 +61,11 @@ pub(crate) struct Legs {
 }
 
 impl Legs {
+    /// Whether there is no room for one more.
+    pub(crate) fn is_full(&self, emergency: bool) -> bool {
+        self.legs.len() >= if emergency { LEGS_MAX + EMERGENCY_LEGS } else { LEGS_MAX }
+    }
+
     pub(crate) fn insert(&mut self, sid: CallSid, leg: Leg, trunk: Option<TrunkName>) {
         if let Some(trunk) = &trunk {
             *self.of_trunk.entry(trunk.clone()).or_default() += 1;

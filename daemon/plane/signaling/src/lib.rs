@@ -286,7 +286,7 @@ impl Signaling {
                     self.blame(now, flow, Misdeed::Unreadable);
                 }
             }
-            Ok(Message::Request(request)) if passage == Passage::Narrow && !self.outranks_bans(&request) => {
+            Ok(Message::Request(request)) if passage == Passage::Narrow && !self.outranks_bans(flow, &request) => {
                 self.drop_banned(flow);
             }
             Ok(Message::Request(request)) if self.overload.share() > 0 && self.shed(now, flow, trusted, &request) => {}

@@ -22,7 +22,7 @@ use crate::{
     early::Provisional,
     headers::{self, PRODUCT, SDP},
     identity::{self, Caller},
-    legs::{LEGS_MAX, Leg},
+    legs::Leg,
     places::Endpoint,
     refresh, registering,
     rules::Rules,
@@ -54,7 +54,9 @@ impl Signaling {
             Who::Trunk(trunk) => Some(trunk.clone()),
             Who::User(_) => None,
         };
-        let full = self.legs.len() >= LEGS_MAX;
+        let called = headers::user_of(&request.uri());
+        let emergency = self.places.config.is_emergency(&endpoint.realm, trunk.as_ref(), &called);
+        let full = self.legs.is_full(emergency);
         let user = match &who {
             Who::User(user) => Some(user),
             Who::Trunk(_) => None,

@@ -19,7 +19,7 @@ use rand::RngExt;
 use crate::{
     Signaling,
     guard::{self, Ban, Look, Misdeed},
-    headers::PRODUCT,
+    headers::{self, PRODUCT},
     overload::{Change, Load},
     side::Tag,
 };
@@ -85,10 +85,19 @@ impl Signaling {
         Passage::Shut
     }
 
-    /// Whether a request of a banned source goes on: what belongs to a call that lives.
-    pub(crate) fn outranks_bans(&self, request: &Request) -> bool {
+    /// Whether a request of a banned source goes on, or one that comes when there is too much to do: what belongs to a call that lives, and
+    /// an emergency call. Who makes that must prove who it is as ever.
+    pub(crate) fn outranks_bans(&self, flow: Flow, request: &Request) -> bool {
         let to_tag = request.headers.to().ok().and_then(|to| to.tag()).and_then(Tag::read);
-        to_tag.is_some_and(|tag| self.sides.contains_key(&tag))
+        to_tag.is_some_and(|tag| self.sides.contains_key(&tag)) || self.is_emergency(flow, request)
+    }
+
+    fn is_emergency(&self, flow: Flow, request: &Request) -> bool {
+        let Some(endpoint) = self.places.endpoint(flow).filter(|_| request.method == Method::Invite) else {
+            return false;
+        };
+        let trunk = self.places.trunk_of(&endpoint.realm, flow);
+        self.places.config.is_emergency(&endpoint.realm, trunk, &headers::user_of(&request.uri()))
     }
 
     /// A request of a banned source was read, and dropped.
@@ -171,7 +180,7 @@ impl Signaling {
             && request.headers.to().is_ok_and(|to| to.tag().is_none());
         // Where nobody registers a stranger gets no answer at all.
         let is_answered = is_known || self.places.endpoint(flow).is_some_and(|endpoint| endpoint.registrations);
-        if !is_new || !is_answered || self.outranks_bans(request) || self.transactions.knows(request) {
+        if !is_new || !is_answered || self.outranks_bans(flow, request) || self.transactions.knows(request) {
             return false;
         }
         let draw = self.random();

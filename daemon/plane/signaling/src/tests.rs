@@ -77,6 +77,8 @@ pub(crate) fn config() -> Config {
         uri_calls: !registrations,
         session_timer: Default::default(),
         access: Default::default(),
+        emergency: Vec::new(),
+        numbering: None,
     };
     let trunk = |host: &str, sources: &[(&str, u8)]| Trunk {
         sources: sources.iter().map(|(a, length)| Prefix { address: a.parse().unwrap(), length: *length }).collect(),
@@ -433,6 +435,7 @@ pub(crate) fn dial(leg: CallSid, target: Target) -> LegCommand {
         headers: vec![("X-Note".into(), "one\r\nEvil: two".into()), ("Via".into(), "no".into())],
         identity: CallerIdentity::default(),
         max_forwards: 42,
+        emergency: false,
         spare: false,
     }))
 }

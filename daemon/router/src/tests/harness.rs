@@ -64,6 +64,8 @@ pub fn config() -> Config {
         uri_calls: registrations,
         session_timer: Default::default(),
         access: Default::default(),
+        emergency: Vec::new(),
+        numbering: None,
     };
     let user = |caller_id: Option<&str>| User {
         password: Secret::new("pw".into()),

@@ -148,6 +148,9 @@ impl World {
         let mine = |record: &CallRecord, account: Option<AccountSid>| account.is_none() || record.account == account;
         match request {
             Request::Drain { .. } => Reply::Done,
+            Request::Route { dialed, .. } => {
+                Reply::Route(Box::new(postern_router::Trial { dialed, ..Default::default() }))
+            }
             Request::CreateCall { call, .. } if call.to == "nobody" => {
                 Reply::Refused(RestError { status: 400, code: 21211, message: "Parameter 'To': nobody".into() })
             }

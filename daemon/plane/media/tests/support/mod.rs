@@ -42,6 +42,8 @@ pub fn config(pairs: u16) -> Config {
         uri_calls: false,
         session_timer: Default::default(),
         access: Default::default(),
+        emergency: Vec::new(),
+        numbering: None,
     };
     Config {
         appliance: Appliance {

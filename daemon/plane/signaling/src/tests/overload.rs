@@ -56,6 +56,18 @@ fn row_17_new_calls_and_registrations_are_refused_and_those_that_live_go_on() {
 }
 
 #[test]
+fn row_14_an_emergency_call_is_taken_however_much_there_is_to_do() {
+    let mut config = config();
+    config.realms.get_mut(&RealmName::new("outer")).unwrap().emergency = vec!["112".into()];
+    let mut world = World::with(config);
+    world.report(HOT, 20);
+    for n in 0..50 {
+        let text = invite(&format!("e{n}"), 1).replace("INVITE sip:+15550100@", "INVITE sip:112@");
+        assert_eq!(&*world.offered(&text).to, "112");
+    }
+}
+
+#[test]
 fn a_repeated_invite_of_a_call_that_was_taken_is_not_refused() {
     let mut world = World::new();
     world.offered(&invite("c1", 1));
