@@ -21,6 +21,8 @@ FIRST = 10_000
 class Ours:
     """One of our programs that opens its legs when told to."""
 
+    can_stop = True
+
     def __init__(self, folder, binaries, legs):
         command = [binaries / self.binary, "--legs", legs, "--peer", f"{PEERS[self.name]}:{FIRST}", "--address", self.address]
         self.program = Program(self.name.replace(" ", "-"), [*command, *self.ports, "--cpu", SYSTEM_CPU], folder)
@@ -80,7 +82,8 @@ class Bench:
 
     def end(self):
         result = self.load.read()
-        self.system.program.sleep()
+        if self.system.can_stop:
+            self.system.program.sleep()
         return result
 
     def run(self, how, seconds):

@@ -12,6 +12,7 @@
 
 pub mod bell;
 pub mod buffer;
+pub mod gather;
 pub mod prefetch;
 pub mod ring;
 pub mod setup;
@@ -20,6 +21,7 @@ pub mod switch;
 
 pub use bell::Bell;
 pub use buffer::Buffer;
+pub use gather::{Gather, Gathering};
 pub use prefetch::prefetch;
 pub use ring::{Completion, Counters, Ring, SocketId};
 pub use setup::Options;

@@ -9,6 +9,7 @@ use std::{
 use crate::{
     bell::Bell,
     buffer::Buffer,
+    gather::{Gather, Gathering},
     ring::{Completion, Counters, Ring, SocketId},
     setup::Options,
 };
@@ -17,7 +18,13 @@ use crate::{
 pub struct SwitchRing {
     ring: Ring,
     bell: Bell,
+    gather: Gather,
+    /// Events since the last sleep.
+    events: usize,
 }
+
+/// Signaling has time: from some hundred calls a second on, a millisecond's messages are taken together.
+const GATHER: Gathering = Gathering { span: Duration::from_millis(1), from: 4.0, most: 64 };
 
 /// What woke the thread.
 #[derive(Debug)]
@@ -60,9 +67,10 @@ pub enum SendError {
 
 impl SwitchRing {
     /// A ring over bound sockets; their names come back in the same order.
-    pub fn new(sockets: Vec<UdpSocket>) -> io::Result<(Self, Vec<SocketId>)> {
+    pub fn new(now: Instant, sockets: Vec<UdpSocket>) -> io::Result<(Self, Vec<SocketId>)> {
         let bell = Bell::new()?;
-        let mut ring = Self { ring: Ring::new(&Options::SWITCH, bell.try_clone()?)?, bell };
+        let ring = Ring::new(&Options::SWITCH, bell.try_clone()?)?;
+        let mut ring = Self { ring, bell, gather: Gather::new(now, GATHER), events: 0 };
         let ids = sockets.into_iter().map(|socket| ring.add(socket)).collect::<io::Result<_>>()?;
         Ok((ring, ids))
     }
@@ -93,8 +101,8 @@ impl SwitchRing {
     }
 
     /// Sends what was queued, sleeps until something happens or `deadline`, and hands over all that is there.
-    pub fn wait(&mut self, deadline: Option<Instant>, mut each: impl FnMut(Event)) -> io::Result<()> {
-        self.sleep(deadline)?;
+    pub fn wait(&mut self, now: Instant, deadline: Option<Instant>, mut each: impl FnMut(Event)) -> io::Result<()> {
+        self.sleep(now, deadline)?;
         while let Some(event) = self.poll() {
             each(event);
         }
@@ -102,13 +110,17 @@ impl SwitchRing {
     }
 
     /// The first half of [`SwitchRing::wait`]: for a caller that sends between two events.
-    pub fn sleep(&mut self, deadline: Option<Instant>) -> io::Result<()> {
-        self.ring.wait(1, Duration::ZERO, deadline)
+    pub fn sleep(&mut self, now: Instant, deadline: Option<Instant>) -> io::Result<()> {
+        self.gather.learn(now, std::mem::take(&mut self.events));
+        let (want, span) = self.gather.plan();
+        self.ring.wait(want, span, deadline)
     }
 
     /// The next event that is there.
     pub fn poll(&mut self) -> Option<Event> {
-        Some(match self.ring.next()? {
+        let completion = self.ring.next()?;
+        self.events += 1;
+        Some(match completion {
             Completion::Datagram { socket, source, buffer } => Event::Datagram { socket, source, bytes: buffer },
             Completion::Woken => Event::Woken,
             // The switch never releases a socket; should it, its handle is closed here.
@@ -126,7 +138,9 @@ impl SwitchRing {
         }
         let mut buffer = self.ring.spare().ok_or(SendError::Full)?;
         buffer.fill(bytes).map_err(|_| SendError::TooLong)?;
-        self.ring.send(socket, to, buffer).map_err(|_| SendError::Closed)
+        self.ring.send(socket, to, buffer).map_err(|_| SendError::Closed)?;
+        self.gather.sent();
+        Ok(())
     }
 }
 
@@ -145,7 +159,7 @@ mod tests {
             (bind(any, &SocketOptions::SIGNALING).unwrap(), bind(any, &SocketOptions::SIGNALING).unwrap());
         peer.set_read_timeout(Some(Duration::from_secs(5))).unwrap();
         let address = ours.local_addr().unwrap();
-        let (mut ring, ids) = SwitchRing::new(vec![ours]).unwrap();
+        let (mut ring, ids) = SwitchRing::new(Instant::now(), vec![ours]).unwrap();
 
         let large = vec![b'x'; 60_000];
         peer.send_to(&large, address).unwrap();
@@ -153,7 +167,7 @@ mod tests {
         let (mut got, mut woken) = (None, false);
         let limit = Instant::now() + Duration::from_secs(5);
         while (got.is_none() || !woken) && Instant::now() < limit {
-            ring.wait(Some(limit), |event| match event {
+            ring.wait(Instant::now(), Some(limit), |event| match event {
                 Event::Datagram { source, bytes, .. } => got = Some((source, bytes.to_vec())),
                 Event::Woken => woken = true,
                 other => panic!("{other:?}"),
@@ -170,7 +184,7 @@ mod tests {
         let start = Instant::now();
         let deadline = start + Duration::from_millis(5);
         while Instant::now() < deadline {
-            ring.wait(Some(deadline), |_| {}).unwrap();
+            ring.wait(Instant::now(), Some(deadline), |_| {}).unwrap();
         }
         let mut bytes = [0; 1000];
         for n in 0..100u8 {
@@ -182,11 +196,11 @@ mod tests {
     fn sends_are_bounded() {
         let ours = bind("127.0.0.1:0".parse().unwrap(), &SocketOptions::SIGNALING).unwrap();
         let to = ours.local_addr().unwrap();
-        let (mut ring, ids) = SwitchRing::new(vec![ours]).unwrap();
+        let (mut ring, ids) = SwitchRing::new(Instant::now(), vec![ours]).unwrap();
         let full = (0..10_000).find_map(|_| ring.send(ids[0], to, b"x").err());
         assert_eq!(full, Some(SendError::Full));
-        ring.wait(Some(Instant::now()), |_| {}).unwrap();
-        ring.wait(Some(Instant::now()), |_| {}).unwrap();
+        ring.wait(Instant::now(), Some(Instant::now()), |_| {}).unwrap();
+        ring.wait(Instant::now(), Some(Instant::now()), |_| {}).unwrap();
         assert_eq!(ring.send(ids[0], to, b"x"), Ok(()));
     }
 

@@ -109,7 +109,7 @@ impl Thread {
     fn prepare(start: Start, ready: &Ready) -> io::Result<(Self, Receiver<Input<'static>>)> {
         let Start { config, sockets, last_seq, seed, turns } = start;
         let locals: Vec<_> = sockets.iter().map(UdpSocket::local_addr).collect::<io::Result<_>>()?;
-        let (ring, ids) = SwitchRing::new(sockets)?;
+        let (ring, ids) = SwitchRing::new(Instant::now(), sockets)?;
         let mut media = MediaPlane::start(&config, ring.bell().try_clone()?)?;
         let tapped = media.take_tapped().expect("the plane is new, and nobody else asks");
         let (mailbox, waiting) = Mailbox::new(ring.bell().try_clone()?);
@@ -148,7 +148,7 @@ impl Thread {
             self.load.turn_ended(asleep);
             let limit = asleep + SLEEP_MAX;
             let deadline = self.switch.next_deadline().into_iter().chain(stop_by).fold(limit, Instant::min);
-            if let Err(error) = self.ring.sleep(Some(deadline)) {
+            if let Err(error) = self.ring.sleep(asleep, Some(deadline)) {
                 // The ring is this thread's only ear: without it the daemon is better restarted by systemd.
                 eprintln!("posternd: the signaling ring failed: {error}; stopping");
                 return;
@@ -198,7 +198,7 @@ impl Thread {
             }
             if stop_by.is_some_and(|by| by <= now.instant || self.switch.is_idle()) {
                 // What was said last leaves with one more look at the ring.
-                let _ = self.ring.sleep(Some(Instant::now()));
+                let _ = self.ring.sleep(asleep, Some(asleep));
                 return;
             }
         }

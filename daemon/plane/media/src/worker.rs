@@ -1,8 +1,7 @@
 //! A media worker: one pinned thread, one ring, the relay of its legs.
 //!
 //! Turn: wait on the ring, decide about each packet, take commands when the bell rang, let players and clocks have their
-//! turn, hand events up. The wait is adaptive: at low load each packet wakes the thread; as load rises it gathers what
-//! half a millisecond brings, which is the biggest saving there is (FACTS.md).
+//! turn, hand events up. The wait adapts to the load (`postern_uring::Gather`).
 
 use std::{
     collections::VecDeque,
@@ -29,7 +28,7 @@ use postern_types::{
     media::{MediaEvent, PlayId, Prompt, RoomSound, StreamSetup},
     recording::{TapId, Tapped},
 };
-use postern_uring::{Bell, Buffer, Completion, Options, Ring, SocketId};
+use postern_uring::{Bell, Buffer, Completion, Gather, Gathering, Options, Ring, SocketId};
 
 use crate::{
     conference::RoomSeat,
@@ -42,12 +41,8 @@ pub(crate) const COMMANDS_MAX: usize = 8192;
 /// Events under way to the switch at once; beyond it they wait in the relay's queue.
 pub(crate) const EVENTS_UP_MAX: usize = 8192;
 
-/// Longest gathering of packets, and so the most that batching adds to a packet's way.
-const GATHER: Duration = Duration::from_micros(500);
-/// Below so many packets in [`GATHER`] each is taken as it comes.
-const GATHER_FROM: f64 = 2.0;
-/// Packets that end a gathering early.
-const GATHER_MAX: usize = 128;
+/// Half a millisecond at most is added to a packet's way.
+const GATHER: Gathering = Gathering { span: Duration::from_micros(500), from: 2.0, most: 128 };
 
 /// How many packets before its turn a leg's memory is asked for: some microseconds, which is much longer than memory takes.
 const PREFETCH_AHEAD: usize = 4;
@@ -347,7 +342,7 @@ impl Worker {
             wake: start.wake,
             shared,
             began,
-            gather: Gather::new(began),
+            gather: Gather::new(began, GATHER),
             taps: start.taps,
         }
     }
@@ -457,7 +452,7 @@ impl Worker {
         let socket = if port == Port::Rtp { wires.rtp } else { wires.rtcp };
         // Refused only when the socket is on its way out: the packet goes with it.
         let _ = self.ring.send(socket, to, buffer);
-        self.gather.sends += 1;
+        self.gather.sent();
     }
 
     fn play(&mut self, now: Instant) {
@@ -657,41 +652,3 @@ impl Worker {
 const SECOND: Duration = Duration::from_secs(1);
 /// How soon a full queue towards the switch is tried again.
 const RETRY: Duration = Duration::from_millis(5);
-
-/// How long to gather packets before looking at them.
-struct Gather {
-    since: Instant,
-    packets: usize,
-    /// Packets in [`GATHER`], smoothed.
-    rate: f64,
-    /// Sends queued since the last wait: they complete as they are submitted, and would end the gathering at once.
-    sends: usize,
-}
-
-impl Gather {
-    fn new(now: Instant) -> Self {
-        Self { since: now, packets: 0, rate: 0.0, sends: 0 }
-    }
-
-    fn plan(&mut self) -> (usize, Duration) {
-        let sends = std::mem::take(&mut self.sends);
-        if self.rate < GATHER_FROM {
-            return (1, Duration::ZERO);
-        }
-        (sends + (self.rate.ceil() as usize * 2).min(GATHER_MAX), GATHER)
-    }
-
-    fn learn(&mut self, now: Instant, packets: usize) {
-        self.packets += packets;
-        let span = now.saturating_duration_since(self.since);
-        if span >= LEARN_EVERY {
-            let rate = self.packets as f64 * GATHER.as_secs_f64() / span.as_secs_f64();
-            self.rate = (self.rate + rate) / 2.0;
-            self.packets = 0;
-            self.since = now;
-        }
-    }
-}
-
-/// Over which the packet rate is measured.
-const LEARN_EVERY: Duration = Duration::from_millis(10);

@@ -1,7 +1,7 @@
 //! What a two-leg call costs in this plane: trunk in, trunk out, answered and ended, peers not counted.
 //!
 //! `cargo run --release -p postern-signaling --example call_cost -- 20000`
-#![allow(clippy::disallowed_methods)]
+#![allow(clippy::disallowed_methods, reason = "it measures")]
 
 use std::{
     collections::BTreeMap,

@@ -208,7 +208,7 @@ impl Signaling {
 
     /// What follows from a verdict: the user, or a challenge. `known`: whether the claimed name is one of ours, so that its
     /// failure is a fact; names that we do not have are just another stranger.
-    #[allow(clippy::too_many_arguments)]
+    #[allow(clippy::too_many_arguments, reason = "the parts of one request, each used once")]
     fn proven(
         &mut self,
         now: Now,

@@ -270,7 +270,7 @@ mod tests {
     /// Whatever came before: so many failures in a row make it down and so many answers up, and nothing else does.
     #[test]
     fn neither_stuck_up_nor_down() {
-        #[allow(clippy::disallowed_methods)]
+        #[allow(clippy::disallowed_methods, reason = "any instant will do as the start of virtual time")]
         let now = Instant::now();
         let (probe, cause) = (probe(), Cause::new(408, "silent"));
         for seed in 0..200 {

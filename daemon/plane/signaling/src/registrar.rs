@@ -130,7 +130,7 @@ impl Registrar {
         Ok(changes)
     }
 
-    #[allow(clippy::too_many_arguments)]
+    #[allow(clippy::too_many_arguments, reason = "the parts of one request, each used once")]
     fn apply(
         &mut self,
         now: Now,

@@ -143,7 +143,7 @@ impl World {
     }
 
     pub(crate) fn with(config: Config) -> Self {
-        #[allow(clippy::disallowed_methods)]
+        #[allow(clippy::disallowed_methods, reason = "any instant will do as the start of virtual time")]
         let now = Now { instant: Instant::now(), wall: UnixMicros(1_700_000_000_000_000) };
         let signaling = Signaling::new(Arc::new(config), StdRng::seed_from_u64(7), now.instant);
         let (sent, events, facts, devices, trunks, asked, commands) = Default::default();

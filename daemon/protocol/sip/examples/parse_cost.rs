@@ -2,7 +2,7 @@
 //!
 //! `cargo run --release -p postern-sip --example parse_cost`
 
-#![allow(clippy::disallowed_methods)] // It measures.
+#![allow(clippy::disallowed_methods, reason = "it measures")]
 
 use std::{
     alloc::{GlobalAlloc, Layout, System},

@@ -87,7 +87,7 @@ impl Framer {
     }
 
     /// The next frame; none when more bytes are needed. After an error there is only that error.
-    #[allow(clippy::should_implement_trait)] // A frame borrows from the stream.
+    #[allow(clippy::should_implement_trait, reason = "a frame borrows from the stream")]
     pub fn next(&mut self) -> Option<Result<Frame<'_>, Broken>> {
         if let Some(broken) = self.broken {
             return Some(Err(broken));

@@ -2,7 +2,7 @@
 //!
 //! The crate's own `VecLike for Cursor<&mut [u8]>` tests the room the wrong way round and lets C write behind the buffer; so here is another.
 
-#![allow(unsafe_code)]
+#![allow(unsafe_code, reason = "the trait that the crate wants has unsafe methods")]
 
 use srtp::vec_like::{BufferTooShortError, VecLike};
 

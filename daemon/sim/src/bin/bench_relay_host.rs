@@ -37,7 +37,7 @@ fn main() {
     let config = postern_config::load("bench", &text, &NoFiles).map(|(config, _)| config);
     let config = config.unwrap_or_else(|mistakes| panic!("{}", mistakes[0].render()));
 
-    let (mut ring, _) = SwitchRing::new(Vec::new()).expect("a ring");
+    let (mut ring, _) = SwitchRing::new(Instant::now(), Vec::new()).expect("a ring");
     let mut plane = MediaPlane::start(&config, ring.bell().try_clone().expect("a bell")).expect("media workers");
     println!("{}", json!({ "started": true }));
     // The driver looks at our memory now, and says by a line that legs may be opened.
@@ -56,7 +56,7 @@ fn main() {
         bell.ring();
     });
     while !driver.is_finished() {
-        let _ = ring.wait(None, |event| debug_assert!(matches!(event, Event::Woken)));
+        let _ = ring.wait(Instant::now(), None, |event| debug_assert!(matches!(event, Event::Woken)));
         // As the switch does: reports come once a second and leg.
         while plane.poll_event().is_some() {}
     }

@@ -18,6 +18,7 @@ use postern_facts::RecordingRecord;
 use postern_router::rest::{CreateRecording, UpdateRecording};
 use postern_switch::{Reply, Request};
 use postern_types::{AccountSid, CallSid, RecordingSid, UnixMicros};
+use serde::Deserialize;
 use serde_json::{Value, json};
 
 use super::{Answer, named, owner, unexpected};
@@ -47,7 +48,7 @@ pub(crate) fn routes() -> Router<App> {
         .route("/2010-04-01/Accounts/{account}/Calls/{call}/Recordings.json", get(list_of_call).post(create))
         .route(
             "/2010-04-01/Accounts/{account}/Calls/{call}/Recordings/{recording}",
-            get(fetch_of_call).post(update).delete(delete_of_call),
+            get(fetch).post(update).delete(delete),
         )
 }
 
@@ -166,55 +167,36 @@ async fn update(
     }
 }
 
-async fn fetch(
-    State(app): State<App>,
-    Path((account, recording)): Path<(String, String)>,
-    headers: HeaderMap,
-) -> Answer {
-    let account = owner(&app, &headers, &account)?;
-    show(&app, account, None, &recording).await
+/// The parts of a recording's path; the call's is in one of the two.
+#[derive(Deserialize)]
+struct Place {
+    account: String,
+    call: Option<String>,
+    recording: String,
 }
 
-async fn fetch_of_call(
-    State(app): State<App>,
-    Path((account, call, recording)): Path<(String, String, String)>,
-    headers: HeaderMap,
-) -> Answer {
-    let account = owner(&app, &headers, &account)?;
-    let (sid, _) = named(account, &call)?;
-    show(&app, account, Some(sid), &recording).await
-}
-
-async fn delete(
-    State(app): State<App>,
-    Path((account, recording)): Path<(String, String)>,
-    headers: HeaderMap,
-) -> Answer {
-    let account = owner(&app, &headers, &account)?;
-    remove(&app, account, None, &recording).await
-}
-
-async fn delete_of_call(
-    State(app): State<App>,
-    Path((account, call, recording)): Path<(String, String, String)>,
-    headers: HeaderMap,
-) -> Answer {
-    let account = owner(&app, &headers, &account)?;
-    let (sid, _) = named(account, &call)?;
-    remove(&app, account, Some(sid), &recording).await
+impl Place {
+    /// Whose it is, and the call that it has to be of.
+    fn owned(&self, app: &App, headers: &HeaderMap) -> Result<(AccountSid, Option<CallSid>), Refusal> {
+        let account = owner(app, headers, &self.account)?;
+        let call = self.call.as_deref().map(|call| named(account, call)).transpose()?;
+        Ok((account, call.map(|(sid, _)| sid)))
+    }
 }
 
 /// A recording as JSON, or with `.wav` its audio.
-async fn show(app: &App, account: AccountSid, call: Option<CallSid>, name: &str) -> Answer {
-    let (record, is_audio) = find(app, account, call, name).await?;
+async fn fetch(State(app): State<App>, Path(place): Path<Place>, headers: HeaderMap) -> Answer {
+    let (account, call) = place.owned(&app, &headers)?;
+    let (record, is_audio) = find(&app, account, call, &place.recording).await?;
     if is_audio {
-        return audio(app, &record).await;
+        return audio(&app, &record).await;
     }
     Ok(Json(instance(&record, account)).into_response())
 }
 
-async fn remove(app: &App, account: AccountSid, call: Option<CallSid>, name: &str) -> Answer {
-    let (record, _) = find(app, account, call, name).await?;
+async fn delete(State(app): State<App>, Path(place): Path<Place>, headers: HeaderMap) -> Answer {
+    let (account, call) = place.owned(&app, &headers)?;
+    let (record, _) = find(&app, account, call, &place.recording).await?;
     if matches!(record.status.as_str(), "in-progress" | "paused") {
         let why = "the recording is being made; stop it before deleting it";
         return Err(Refusal::new(StatusCode::CONFLICT, 20009, why));

@@ -112,7 +112,7 @@ impl Request {
     }
 
     /// Bytes on the wire.
-    #[allow(clippy::len_without_is_empty)] // A request without bytes is none.
+    #[allow(clippy::len_without_is_empty, reason = "a request without bytes is none")]
     pub fn len(&self) -> usize {
         self.headers.text.len() + self.body.len()
     }

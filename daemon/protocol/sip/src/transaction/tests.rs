@@ -18,7 +18,7 @@ struct Desk {
 
 impl Desk {
     fn new() -> Self {
-        #[allow(clippy::disallowed_methods)] // Any instant will do as the start of virtual time.
+        #[allow(clippy::disallowed_methods, reason = "any instant will do as the start of virtual time")]
         let start = Instant::now();
         let flow = Flow::udp("192.0.2.1:5060".parse().unwrap(), "192.0.2.9:5070".parse().unwrap());
         Self { now: start, start, table: Transactions::new(7, 100), flow }

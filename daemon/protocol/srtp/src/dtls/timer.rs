@@ -3,7 +3,7 @@
 //! It reads the system's clock and cannot be given another. So the caller's `now` only carries the remaining time on to a deadline;
 //! a handshake in a simulated world retransmits when as much real time has passed.
 
-#![allow(unsafe_code)]
+#![allow(unsafe_code, reason = "OpenSSL's timer has no safe binding")]
 
 use std::{mem::MaybeUninit, ptr, time::Duration};
 
