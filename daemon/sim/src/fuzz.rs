@@ -37,6 +37,7 @@ pub const TARGETS: &[Target] = &[
         ],
     },
     Target { name: "signaling plane", run: postern_signaling::fuzz::signaling, seeds: &[INVITE, ANSWER, REGISTER] },
+    Target { name: "sip fields", run: postern_signaling::fuzz::fields, seeds: &[INVITE, SENT_ON, INFO, REFER] },
     Target { name: "signaling stream", run: postern_signaling::fuzz::stream, seeds: &[INVITE, STREAM, REGISTER] },
     Target { name: "dns answers", run: postern_locate::fuzz::answers, seeds: &[b"\x00\x02\x00\x01\x01\x00\x05\x00\x01\x02\x03\x04\x05\x06\x07\x08"] },
     Target { name: "sdp", run: postern_sdp::fuzz::sdp, seeds: &[SDP] },
@@ -115,6 +116,7 @@ pub const TARGETS: &[Target] = &[
               <Dial timeout=\"9\"><Client>a</Client><Number>+1</Number><Sip>sip:a@b</Sip></Dial><Redirect>/b</Redirect></Response>",
         ],
     },
+    Target { name: "numbers", run: postern_config::fuzz::numbers, seeds: &[b"+49301234567", b"0049 (30) 12-34", b"9112", b"030/1234;ext=5"] },
     Target {
         name: "yaml",
         run: postern_config::fuzz::yaml,
@@ -122,6 +124,10 @@ pub const TARGETS: &[Target] = &[
             b"appliance: { name: a }\nrealms:\n  r: { signaling: [127.0.0.1:5060], media: { addresses: [127.0.0.1], ports: 20000-20100 } }\n\
               trunks:\n  t: { realm: r, address: 192.0.2.1, sources: [192.0.2.0/24], codecs: [PCMA] }\nusers:\n  u: { password: p }\n\
               numbers:\n  \"+15551234\": { user: u, timeout: 30s }\n",
+            b"numbering: { n: { country: \"49\", received: e164, rules: [{ name: a, for: received_called, match: '9(.*)', replace: '$1' }] } }\n\
+              protection: { rate: 10, burst: 50, bans: true, ban: 10m, ban_max: 1d, trusted: [192.0.2.0/24] }\n\
+              realms: { r: { allow: [192.0.2.0/24], deny: [192.0.2.7], emergency: [\"112\"], numbering: n } }\n\
+              trunks: { t: { realm: r, register: { user: a, password: b }, limits: { calls_in: 1, rate_out: 2 }, trusted: true } }\n",
         ],
     },
 ];
@@ -212,6 +218,17 @@ const REGISTER: &[u8] = b"REGISTER sip:127.0.0.3 SIP/2.0\r\nVia: SIP/2.0/UDP 127
 To: <sip:alice@127.0.0.3>\r\nCall-ID: r\r\nCSeq: 2 REGISTER\r\nContact: <sip:alice@127.0.0.21>;expires=300;+sip.instance=\"<urn:uuid:0>\"\r\n\
 Authorization: Digest username=\"alice\", realm=\"postern\", nonce=\"n\", uri=\"sip:127.0.0.3\", response=\"0\", qop=auth, nc=00000001, cnonce=\"c\"\r\n\
 Expires: 300\r\nMax-Forwards: 70\r\nContent-Length: 0\r\n\r\n";
+
+const SENT_ON: &[u8] = b"INVITE sip:1@127.0.0.2 SIP/2.0\r\nFrom: \"Anonymous\" <sip:anonymous@anonymous.invalid>;tag=1\r\nTo: <sip:1@127.0.0.2>\r\n\
+P-Asserted-Identity: \"A\" <sip:+15551@x>, <tel:+15551>\r\nPrivacy: id;history\r\nDiversion: <sip:2@y>;reason=user-busy;counter=2\r\n\
+History-Info: <sip:3@z?Reason=SIP%3Bcause%3D486>;index=1,<sip:1@127.0.0.2;cause=302>;index=1.1;mp=1\r\nRemote-Party-ID: <sip:4@x>;privacy=full\r\n\
+Call-ID: x\r\nCSeq: 1 INVITE\r\nUser-Agent: friendly-scanner\r\nContent-Length: 0\r\n\r\n";
+
+const INFO: &[u8] = b"INFO sip:1@127.0.0.2 SIP/2.0\r\nFrom: <sip:a@b>;tag=1\r\nTo: <sip:1@127.0.0.2>;tag=2\r\nCall-ID: x\r\nCSeq: 2 INFO\r\n\
+Content-Type: application/dtmf-relay\r\nContent-Length: 24\r\n\r\nSignal=5\r\nDuration=160\r\n";
+
+const REFER: &[u8] = b"REFER sip:1@127.0.0.2 SIP/2.0\r\nFrom: <sip:a@b>;tag=1\r\nTo: <sip:1@127.0.0.2>;tag=2\r\nCall-ID: x\r\nCSeq: 3 REFER\r\n\
+Refer-To: <sip:+49301234@b;method=INVITE?Replaces=x%3Bto-tag%3D1%3Bfrom-tag%3D2>\r\nReferred-By: <sip:a@b>\r\nContent-Length: 0\r\n\r\n";
 
 const STREAM: &[u8] = b"\r\n\r\nOPTIONS sip:a@b SIP/2.0\r\nCall-ID: x\r\nContent-Length: 0\r\n\r\n\r\nSIP/2.0 200 OK\r\nl:\r\n 4\r\n\r\nbodyMESSAGE sip:a@b SIP/2.0\r\n\
 Content-Type: text/plain\r\nl : 2\r\nContent-Length: 2\r\n\r\nhi\r\n\r\n";

@@ -247,6 +247,8 @@ fn placed(file: &str, source: &Source<'_>, finding: Finding) -> Diagnostic {
 
 /// Entry for fuzzing.
 pub mod fuzz {
+    use std::sync::OnceLock;
+
     /// Whatever the bytes are, loading them ends in a configuration or in findings that can be told.
     pub fn yaml(data: &[u8]) {
         let text = String::from_utf8_lossy(data);
@@ -259,6 +261,40 @@ pub mod fuzz {
                 assert!(!found.is_empty(), "a refused file says why");
                 found.iter().for_each(|finding| drop(finding.render_with(crate::Colour::Ansi)));
             }
+        }
+    }
+
+    const NUMBERED: &str = r#"appliance: { name: a }
+realms: { r: { signaling: [127.0.0.1:5060], media: { addresses: [127.0.0.1], ports: 20000-20100 } } }
+numbering:
+  n:
+    country: "49"
+    received: e164
+    sent: national
+    rules:
+      - { name: a, for: received_called, match: '9(\d*)(.*)', replace: '$2$1$1' }
+      - { name: b, for: sent_caller, prefix: "+", strip: 2, prepend: "00" }
+"#;
+
+    /// Whatever a number is, rules end in one that is not empty unless it was, and no longer than a number may be unless it was.
+    ///
+    /// # Panics
+    /// When they do not.
+    pub fn numbers(data: &[u8]) {
+        let number = String::from_utf8_lossy(data);
+        static CONFIG: OnceLock<crate::Config> = OnceLock::new();
+        let config = CONFIG.get_or_init(|| {
+            let loaded = crate::load("fuzz.yaml", NUMBERED, &crate::NoFiles);
+            loaded.unwrap_or_else(|found| panic!("the configuration is good, but for {found:?}")).0
+        });
+        let rules = config.numbering.values().next().expect("it has one");
+        for side in
+            [crate::Side::ReceivedCalled, crate::Side::ReceivedCaller, crate::Side::SentCalled, crate::Side::SentCaller]
+        {
+            let changed = rules.apply(side, &number).number;
+            assert!(!changed.is_empty() || number.is_empty(), "{side:?} made nothing of {number:?}");
+            let most = number.chars().count().max(crate::NUMBER_CHARS_MAX);
+            assert!(changed.chars().count() <= most, "{side:?} made {changed:?} of {number:?}");
         }
     }
 }

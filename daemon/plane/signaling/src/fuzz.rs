@@ -14,7 +14,9 @@ use postern_types::{
 };
 use rand::{SeedableRng, rngs::StdRng};
 
-use crate::{ConnectionEvent, Output, Signaling};
+use postern_sip::{Message, Method, RequestBuilder, Uri};
+
+use crate::{ConnectionEvent, Output, Signaling, identity, info, refer};
 
 /// Feeds datagrams, parted by a NUL byte, from a trunk into a plane that has users too, answers what is offered, and lets a minute pass.
 ///
@@ -32,6 +34,25 @@ pub fn signaling(data: &[u8]) {
         drain(&mut plane, now, &mut alive);
     }
     come_to_rest(plane, now, alive);
+}
+
+/// What is read of requests besides: who calls, who sent the call on, digits, whom a transfer wants. None of it is more than it may be, and
+/// what is said of it to others is a message again.
+///
+/// # Panics
+/// When it is not.
+pub fn fields(data: &[u8]) {
+    let Ok(Message::Request(request)) = Message::parse(data) else { return };
+    let headers = &request.headers;
+    let _ = (refer::wanted(headers), info::digit_of(headers, &request.body), Signaling::is_scanner(&request));
+    for trusted in [false, true] {
+        let caller = identity::read(headers, trusted);
+        assert!(trusted || caller.identity.diversions.is_empty(), "a stranger's word on who sent the call on");
+        let to = Uri::sip(Some("1"), "192.0.2.1", None).expect("it is one");
+        let told = RequestBuilder::new(Method::Invite, &to);
+        let told = identity::tell(&caller.identity, &to, "192.0.2.9", told).build();
+        assert!(Message::parse(&told.wire()).is_ok(), "what is told does not read");
+    }
 }
 
 /// The same by TCP: bytes of one connection in small pieces; at a NUL byte it dies and the next one begins.

@@ -57,7 +57,7 @@ impl Signaling {
 }
 
 /// A digit in an INFO, and how many milliseconds it was pressed; 0: it does not say.
-fn digit_of(headers: &Headers, body: &[u8]) -> Option<(char, u32)> {
+pub(crate) fn digit_of(headers: &Headers, body: &[u8]) -> Option<(char, u32)> {
     let text = std::str::from_utf8(body).ok()?;
     if headers.is_content(PLAIN) {
         return Some((digit(text.trim())?, 0));

@@ -82,7 +82,7 @@ impl Signaling {
 }
 
 /// Whom a REFER wants to be called: the user part, as of a Request-URI; else the status to refuse with.
-fn wanted(headers: &Headers) -> Result<Box<str>, u16> {
+pub(crate) fn wanted(headers: &Headers) -> Result<Box<str>, u16> {
     let mut targets = headers.addresses(Name::ReferTo);
     // RFC 3515 2.4.2: exactly one.
     let (Some(Ok(target)), None) = (targets.next(), targets.next()) else { return Err(400) };
