@@ -14,7 +14,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use postern_media::{Limits, Port, Relay, Verdict};
+use postern_media::{Port, Relay, Verdict, relay::Limits};
 use postern_types::{CallSid, media::StreamSetup, stream::Format};
 
 const LIMITS: Limits = Limits { latch_window: Duration::from_secs(2), timeout: Duration::from_secs(30) };

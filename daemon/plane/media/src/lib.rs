@@ -38,4 +38,4 @@ pub mod voice;
 mod worker;
 
 pub use plane::{KernelPart, MediaPlane, Status};
-pub use relay::{Limits, Port, Relay, Verdict};
+pub use relay::{Port, Relay, Verdict};

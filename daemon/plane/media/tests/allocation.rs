@@ -1,33 +1,13 @@
 //! After start-up a relayed packet costs no allocation. Alone in its program, for the allocator is the program's.
 #![allow(clippy::disallowed_methods, reason = "tests read the clock")]
 
+#[path = "support/counting.rs"]
+mod counting;
 mod support;
 
-use std::{
-    alloc::{GlobalAlloc, Layout, System},
-    sync::atomic::{AtomicU64, Ordering},
-};
-
+use counting::allocations;
 use postern_types::media::MediaCommand;
 use support::*;
-
-struct Counting;
-
-static ALLOCATIONS: AtomicU64 = AtomicU64::new(0);
-
-// SAFETY: every call is handed to the system's allocator as it is.
-unsafe impl GlobalAlloc for Counting {
-    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
-        ALLOCATIONS.fetch_add(1, Ordering::Relaxed);
-        unsafe { System.alloc(layout) }
-    }
-    unsafe fn dealloc(&self, pointer: *mut u8, layout: Layout) {
-        unsafe { System.dealloc(pointer, layout) }
-    }
-}
-
-#[global_allocator]
-static ALLOCATOR: Counting = Counting;
 
 #[test]
 fn relaying_allocates_nothing() {
@@ -45,11 +25,11 @@ fn relaying_allocates_nothing() {
         }
     };
     exchange(500);
-    let before = ALLOCATIONS.load(Ordering::Relaxed);
+    let before = allocations();
     let started = std::time::Instant::now();
     exchange(10_000);
     let seconds = started.elapsed().as_secs() + 1;
-    let allocated = ALLOCATIONS.load(Ordering::Relaxed) - before;
+    let allocated = allocations() - before;
     // Once a second each of the two legs reports, in a box.
     assert!(allocated <= seconds * 4, "{allocated} allocations for 20000 packets in {seconds} s");
 }

@@ -1,13 +1,15 @@
 //! After its first second a transcoded pair costs no allocation, whatever its codecs. Alone in its program, for the allocator is the program's.
 #![allow(clippy::disallowed_methods, reason = "tests read the clock")]
 
+#[path = "support/counting.rs"]
+mod counting;
+
 use std::{
-    alloc::{GlobalAlloc, Layout, System},
     net::SocketAddr,
-    sync::atomic::{AtomicU64, Ordering},
     time::{Duration, Instant},
 };
 
+use counting::allocations;
 use postern_audio::{Encode, Encoder, codec::ENCODED_MAX};
 use postern_media::{Port, Relay, Verdict, relay::Limits};
 use postern_rtp::{Header, packet::HEADER_LEN};
@@ -16,24 +18,6 @@ use postern_types::{
     media::StreamSetup,
     stream::{Codec, Format},
 };
-
-struct Counting;
-
-static ALLOCATIONS: AtomicU64 = AtomicU64::new(0);
-
-// SAFETY: every call is handed to the system's allocator as it is.
-unsafe impl GlobalAlloc for Counting {
-    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
-        ALLOCATIONS.fetch_add(1, Ordering::Relaxed);
-        unsafe { System.alloc(layout) }
-    }
-    unsafe fn dealloc(&self, pointer: *mut u8, layout: Layout) {
-        unsafe { System.dealloc(pointer, layout) }
-    }
-}
-
-#[global_allocator]
-static ALLOCATOR: Counting = Counting;
 
 fn format(codec: Codec) -> Format {
     let (clock_hz, channels) = if codec == Codec::Opus { (48000, 2) } else { (8000, 1) };
@@ -59,7 +43,7 @@ fn transcoding_allocates_nothing_for_a_packet() {
         let (mut room, mut sent, mut before) = ([0; 2048], [0; 2], 0);
         for n in 0..200u16 {
             if n == 50 {
-                before = ALLOCATIONS.load(Ordering::Relaxed);
+                before = allocations();
             }
             let now = begin + Duration::from_millis(u64::from(n) * 20);
             for slot in 0..2u32 {
@@ -93,7 +77,7 @@ fn transcoding_allocates_nothing_for_a_packet() {
                 }
             }
         }
-        let allocated = ALLOCATIONS.load(Ordering::Relaxed) - before;
+        let allocated = allocations() - before;
         assert!(sent.iter().all(|packets| *packets > 150), "{pair:?}: {sent:?}");
         assert_eq!(allocated, 0, "{pair:?}: for 300 packets");
     }
