@@ -55,7 +55,8 @@ impl Gather {
         let passed = now.saturating_duration_since(self.since);
         if passed >= LEARN_EVERY {
             let rate = self.arrivals as f64 * self.how.span.as_secs_f64() / passed.as_secs_f64();
-            self.rate = (self.rate + rate) / 2.0;
+            // More than it ever waits for says nothing more, and would only be remembered for longer.
+            self.rate = (self.rate + rate.min(self.how.most as f64)) / 2.0;
             (self.arrivals, self.since) = (0, now);
         }
     }

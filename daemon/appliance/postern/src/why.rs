@@ -52,6 +52,15 @@ fn class(status: u16) -> &'static str {
 const OURS: &[(&str, &str)] = &[
     // Needs no word.
     ("normal clearing", ""),
+    (
+        "transferred",
+        "One party asked for the other to be transferred (REFER), whom it was transferred to answered, and the box let the one that asked go.",
+    ),
+    (
+        "it cannot be dialed",
+        "A transfer was asked for to a destination that a route allows, but whose trunk or user cannot be called now: `postern route NUMBER` shows the route, `postern status` the trunk.",
+    ),
+    ("the conference is over", "It was being called into a conference that ended before it answered."),
     ("cancelled by the caller", "The caller hung up before anybody answered."),
     (
         "no answer, nothing was heard from",
