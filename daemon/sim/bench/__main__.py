@@ -51,7 +51,7 @@ def main():
         (DOCS / "performance.json").write_text(json.dumps(results, indent=1) + "\n")
         report.put(DOCS / "PERFORMANCE.md", text)
         say("docs/performance.json and docs/PERFORMANCE.md are written")
-    missed = [gate for gate in results["gates"] if not gate["met"]]
+    missed = [gate for gate in results["gates"] if gate["met"] is False]
     return 1 if missed and words.gates else 0
 
 
