@@ -16,7 +16,7 @@ use crate::{
     store::{Cursor, Edge, RecordQuery},
 };
 
-/// Legs on a page when nothing is said, and at most.
+/// Rows on a page when nothing is said, and at most.
 const SIZE_DEFAULT: usize = 50;
 const SIZE_MAX: usize = 1000;
 
@@ -46,6 +46,11 @@ pub(crate) struct Wanted {
     filters: Vec<(&'static str, String)>,
 }
 
+/// How many rows a page of any list is to have.
+pub(crate) fn size(given: &Parameters) -> Result<usize, Refusal> {
+    Ok(given.number("PageSize", 1..=usize::MAX)?.unwrap_or(SIZE_DEFAULT).min(SIZE_MAX))
+}
+
 impl Wanted {
     /// From the parameters of a list.
     pub(crate) fn read(account: AccountSid, given: &Parameters) -> Result<Self, Refusal> {
@@ -71,7 +76,7 @@ impl Wanted {
                 }
             }
         }
-        let size = given.number("PageSize", 1..=usize::MAX)?.unwrap_or(SIZE_DEFAULT).min(SIZE_MAX);
+        let size = size(given)?;
         let number = given.number("Page", 0..=u32::MAX as usize)?.unwrap_or(0);
         match given.one("PageToken") {
             Some(token) => {

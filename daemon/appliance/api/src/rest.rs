@@ -15,6 +15,7 @@ use postern_types::{AccountSid, CallSid};
 use crate::{App, auth, error::Refusal, form::Parameters, instance, order, page::Wanted};
 
 mod conferences;
+mod counted;
 mod recordings;
 
 /// The routes, each with and without `.json`.

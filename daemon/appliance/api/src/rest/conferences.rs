@@ -21,7 +21,7 @@ use postern_switch::{Reply, Request};
 use postern_types::{AccountSid, CallSid, ConferenceSid, UnixMicros};
 use serde_json::{Value, json};
 
-use super::{Answer, owner, unexpected};
+use super::{Answer, counted::Page, owner, unexpected};
 use crate::{
     App,
     date::{iso8601, narrow, rfc2822},
@@ -32,9 +32,6 @@ use crate::{
     store::Span,
 };
 
-/// Rows on a page when nothing is said, and at most.
-const SIZE_DEFAULT: usize = 50;
-const SIZE_MAX: usize = 1000;
 /// Seconds that a participant may stay, when nothing is said and at most: as in `<Dial>`.
 const LIMIT_DEFAULT_S: u32 = 14_400;
 const LIMIT_MAX_S: u32 = 86_400;
@@ -97,7 +94,7 @@ async fn list(
             && updated.contains(Some(record.updated))
     });
     let uri = format!("{}/Conferences.json", account_path(account));
-    Ok(Json(page("conferences", &given, &uri, &all, instance)?).into_response())
+    Ok(Json(Page::read(&given)?.of("conferences", &uri, &all, instance)).into_response())
 }
 
 async fn fetch(
@@ -158,7 +155,7 @@ async fn list_participants(
             && coaching.is_none_or(|coaching| of.coaches.is_some() == coaching)
     });
     let uri = format!("{}/Conferences/{sid}/Participants.json", account_path(account));
-    Ok(Json(page("participants", &given, &uri, &all, |of| participant(of, account))?).into_response())
+    Ok(Json(Page::read(&given)?.of("participants", &uri, &all, |of| participant(of, account))).into_response())
 }
 
 async fn create_participant(
@@ -249,38 +246,6 @@ fn one(account: AccountSid, conference: &str, who: &str) -> Result<(ConferenceSi
     let (sid, _) = named(account, conference)?;
     let who = who.strip_suffix(".json").unwrap_or(who);
     Ok((sid, who.to_owned(), format!("{}/Conferences/{sid}/Participants/{who}.json", account_path(account))))
-}
-
-/// A page of a list that is all in memory: its number counts.
-fn page<T>(
-    name: &str,
-    given: &Parameters,
-    uri: &str,
-    all: &[T],
-    shape: impl Fn(&T) -> Value,
-) -> Result<Value, Refusal> {
-    let size = given.number("PageSize", 1..=usize::MAX)?.unwrap_or(SIZE_DEFAULT).min(SIZE_MAX);
-    let number = given.number("Page", 0..=10_000_usize)?.unwrap_or(0);
-    let start = number * size;
-    let rows: Vec<_> = all.iter().skip(start).take(size).map(shape).collect();
-    let at = |number: usize| {
-        let mut query = url::form_urlencoded::Serializer::new(String::new());
-        let carried = |name: &str| !["Page", "PageSize", "PageToken"].contains(&name);
-        query.extend_pairs(given.iter().filter(|(name, _)| carried(name)));
-        query.append_pair("PageSize", &size.to_string()).append_pair("Page", &number.to_string());
-        format!("{uri}?{}", query.finish())
-    };
-    Ok(json!({
-        "start": start,
-        "end": start + rows.len().saturating_sub(1),
-        "page": number,
-        "page_size": size,
-        "first_page_uri": at(0),
-        "next_page_uri": (all.len() > start + size).then(|| at(number + 1)),
-        "previous_page_uri": number.checked_sub(1).map(at),
-        "uri": at(number),
-        name: rows,
-    }))
 }
 
 fn flag(given: &Parameters, name: &str) -> Result<Option<bool>, Refusal> {
@@ -501,17 +466,5 @@ mod tests {
         for bad in ["", "Muted=x", "Coaching=true", "WaitUrl=http://a/"] {
             assert!(change(&form(bad)).is_err(), "{bad}");
         }
-    }
-
-    #[test]
-    fn pages_carry_their_filters() {
-        let rows: Vec<_> = (0..5).collect();
-        let shape = |n: &i32| json!(n);
-        let first = page("rows", &form("Status=init&PageSize=2"), "/x", &rows, shape).unwrap();
-        assert_eq!((&first["rows"], &first["end"]), (&json!([0, 1]), &json!(1)));
-        assert_eq!(first["next_page_uri"], "/x?Status=init&PageSize=2&Page=1");
-        let last = page("rows", &form("Page=2&PageSize=2"), "/x", &rows, shape).unwrap();
-        assert_eq!((&last["rows"], &last["next_page_uri"]), (&json!([4]), &Value::Null));
-        assert!(page("rows", &form("PageSize=0"), "/x", &rows, shape).is_err());
     }
 }

@@ -21,7 +21,7 @@ use postern_types::{AccountSid, CallSid, RecordingSid, UnixMicros};
 use serde::Deserialize;
 use serde_json::{Value, json};
 
-use super::{Answer, named, owner, unexpected};
+use super::{Answer, counted::Page, named, owner, unexpected};
 use crate::{
     App,
     date::rfc2822,
@@ -32,9 +32,6 @@ use crate::{
     store::RecordingQuery,
 };
 
-/// Recordings on a page when nothing is said, and at most.
-const SIZE_DEFAULT: usize = 50;
-const SIZE_MAX: usize = 1000;
 /// Bytes that are read of a file at a time.
 const CHUNK: usize = 256 << 10;
 
@@ -79,30 +76,12 @@ async fn list_of_call(
     page(&app, account, Some(sid), &given, &format!("{}/Calls/{sid}/Recordings.json", account_path(account))).await
 }
 
-/// A page of a list. Its token counts: recordings are few beside calls, and come and go rarely.
 async fn page(app: &App, account: AccountSid, call: Option<CallSid>, given: &Parameters, uri: &str) -> Answer {
-    let size = given.number("PageSize", 1..=usize::MAX)?.unwrap_or(SIZE_DEFAULT).min(SIZE_MAX);
-    let number = given.number("Page", 0..=10_000_usize)?.unwrap_or(0);
-    let query = RecordingQuery { account, call, offset: number * size, limit: size + 1 };
-    let mut found = app.context.recordings.list(query).await?;
-    let further = found.len() > size;
-    found.truncate(size);
-    let at = |number: usize| {
-        let call = given.one("CallSid").map(|sid| format!("CallSid={sid}&")).unwrap_or_default();
-        format!("{uri}?{call}PageSize={size}&Page={number}")
-    };
-    Ok(Json(json!({
-        "recordings": found.iter().map(|record| instance(record, account)).collect::<Vec<_>>(),
-        "start": number * size,
-        "end": number * size + found.len().saturating_sub(1),
-        "page": number,
-        "page_size": size,
-        "first_page_uri": at(0),
-        "next_page_uri": further.then(|| at(number + 1)),
-        "previous_page_uri": number.checked_sub(1).map(at),
-        "uri": at(number),
-    }))
-    .into_response())
+    let page = Page::read(given)?;
+    let query = RecordingQuery { account, call, offset: page.start(), limit: page.size + 1 };
+    let found = app.context.recordings.list(query).await?;
+    let rows = found.iter().map(|record| instance(record, account)).collect();
+    Ok(Json(page.shape("recordings", uri, rows)).into_response())
 }
 
 async fn create(

@@ -180,6 +180,26 @@ fn a_ban_cuts_no_call() {
 }
 
 #[test]
+fn a_ban_holds_no_emergency_call_which_has_to_prove_who_it_is_as_ever() {
+    let mut world = with(|config| {
+        config.realms.get_mut("inner").unwrap().emergency = vec!["112".into()];
+    });
+    world.recv_at(INNER, STRANGER, &scan("s1"));
+    assert_eq!(world.banned().len(), 1);
+    let call = |number: &str, call: &str| {
+        let (line, rest) = invite(call, 1).split_once('\n').map(|(a, b)| (a.to_owned(), b.to_owned())).unwrap();
+        let uri = line.split(' ').nth(1).unwrap().to_owned();
+        let text = format!("{line}\n{rest}").replacen(&uri, &format!("sip:{number}@192.168.1.1"), 1);
+        text.replace("198.51.100.10", "203.0.113.66")
+    };
+    world.recv_at(INNER, STRANGER, &call("4711", "c1"));
+    assert!(world.is_quiet(), "it is banned");
+    world.recv_at(INNER, STRANGER, &call("112", "c2"));
+    let answers = std::mem::take(&mut world.sent);
+    assert!(answers.iter().any(|(_, text)| text.starts_with("SIP/2.0 40")), "asked who it is: {answers:?}");
+}
+
+#[test]
 fn bans_outlive_a_reload_and_are_lifted_by_hand() {
     let mut world = World::new();
     world.recv_at(OUTER, STRANGER, &scan("s1"));
