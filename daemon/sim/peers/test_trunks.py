@@ -61,6 +61,9 @@ def test_row_4_options_find_a_dead_trunk_before_a_call_does_and_find_it_again(wo
     assert "408" in str(down["data"]["cause"])
     code, status = daemon.tool("status")
     assert f"{world.net.carrier}:5066 down: 408 no answer to OPTIONS" in status, status
+    # The box is well all the same: it answers itself, though neither trunk admits its own address.
+    code, health = daemon.tool("health")
+    assert code == 0 and ": answers after " in health and "acme: down; " in health, health
     # A call goes to the other at once: nothing is tried, nothing fails over.
     zeta = world.callee("zeta", answering(), media_port=7000)
     world.caller("caller", calling(), "+881").done()

@@ -12,6 +12,7 @@ mod client;
 mod doctor;
 mod drain;
 mod find;
+mod health;
 mod ladder;
 mod route;
 mod say;
@@ -73,6 +74,8 @@ enum Command {
     SupportBundle(bundle::Arguments),
     /// How the appliance is.
     Status,
+    /// Whether the box serves: it calls itself over each of its SIP addresses, and tells how its trunks are.
+    Health,
     /// The calls of this moment.
     Calls {
         /// And the latest finished ones, this many.
@@ -199,6 +202,7 @@ async fn run(arguments: Arguments) -> Result<(), Failure> {
             let status = client.get("/v1/status").await?;
             print(json, &status, show::status)
         }
+        Command::Health => health::run(&client, json).await,
         Command::Calls { finished } => {
             let calls = client.get(&format!("/v1/calls?finished={finished}")).await?;
             print(json, &calls, |calls| show::calls(calls, width()))

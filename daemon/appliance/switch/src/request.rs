@@ -213,6 +213,9 @@ pub struct Status {
     pub users_busy: u64,
     /// Per trunk.
     pub trunks: Vec<TrunkStatus>,
+    /// Where SIP is taken.
+    #[serde(default)]
+    pub endpoints: Vec<EndpointStatus>,
     /// SIP messages received and sent.
     pub sip_received: u64,
     /// See above.
@@ -257,6 +260,17 @@ pub struct Status {
     pub media: MediaStatus,
     /// Spool, store and link, filled in by the drivers.
     pub delivery: DeliveryStatus,
+}
+
+/// One of our SIP addresses.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct EndpointStatus {
+    /// Its realm.
+    pub realm: String,
+    /// `udp`, `tcp`, `tls`, `ws` or `wss`.
+    pub transport: String,
+    /// Address and port, as bound.
+    pub address: SocketAddr,
 }
 
 /// One ban.

@@ -1,10 +1,11 @@
 //! How the box is, as far as the rooms know; drivers fill in the rest on the way up.
 
-use postern_types::Now;
+use postern_config::Realm;
+use postern_types::{Now, RealmName, Transport};
 
 use crate::{
     Switch,
-    request::{RegistrationStatus, Status, TargetStatus, TrunkStatus},
+    request::{EndpointStatus, RegistrationStatus, Status, TargetStatus, TrunkStatus},
 };
 
 fn target(health: postern_signaling::TargetHealth) -> TargetStatus {
@@ -15,6 +16,16 @@ fn target(health: postern_signaling::TargetHealth) -> TargetStatus {
 fn registration(health: postern_signaling::RegistrationHealth) -> RegistrationStatus {
     let registrar = health.registrar.map(|address| address.to_string()).unwrap_or_default();
     RegistrationStatus { registered: health.registered, registrar, left_s: health.left_s, why: health.why }
+}
+
+fn endpoints((name, realm): (&RealmName, &Realm)) -> impl Iterator<Item = EndpointStatus> {
+    let udp = realm.signaling.iter().map(|address| (Transport::Udp, *address));
+    let streams = realm.listeners.iter().map(|listener| (listener.transport, listener.address));
+    udp.chain(streams).map(move |(transport, address)| EndpointStatus {
+        realm: name.to_string(),
+        transport: transport.to_string(),
+        address,
+    })
 }
 
 impl Switch {
@@ -57,6 +68,7 @@ impl Switch {
             users_available,
             users_busy,
             trunks: self.config.trunks.iter().map(trunk).collect(),
+            endpoints: self.config.realms.iter().flat_map(endpoints).collect(),
             sip_received: sip.received,
             sip_sent: sip.sent,
             strangers: sip.strangers,

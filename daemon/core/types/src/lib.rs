@@ -28,3 +28,7 @@ pub use queue::BoundedQueue;
 pub use secret::Secret;
 pub use time::{Now, UnixMicros};
 pub use transport::{ConnectionId, Transport};
+
+/// The user whom the box calls to see whether it is there: an OPTIONS to it, from one of our own addresses, is answered whoever else may
+/// come in. Signaling answers, `postern health` asks.
+pub const SELF_CALL_USER: &str = "postern-self-call";

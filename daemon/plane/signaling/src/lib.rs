@@ -25,6 +25,7 @@
 //! | `info` | INFO: digits, and what is no digit |
 //! | `refer` | REFER: whether, and what the peer is told of how it goes |
 //! | `refresh` | session timers |
+//! | `self_call` | how the box asks itself whether it is there |
 //! | `rules` | what the configuration wants of a dialog |
 //! | `identity` | who calls, and who sent the call on: what is believed, and who is told |
 //! | `headers` | what of a header passes to and from the language of legs |
@@ -58,6 +59,7 @@ mod registering;
 mod registrar;
 mod restore;
 mod rules;
+mod self_call;
 mod session;
 mod side;
 mod targets;
@@ -260,6 +262,9 @@ impl Signaling {
     }
 
     fn handle_message(&mut self, now: Now, flow: Flow, bytes: &[u8]) {
+        if self.answer_self_call(now, flow, bytes) {
+            return;
+        }
         let passage = self.passage(now, flow);
         if passage != Passage::Shut {
             self.handle_weighed(now, flow, passage, Message::parse(bytes));

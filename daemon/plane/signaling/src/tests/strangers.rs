@@ -134,3 +134,33 @@ fn known_peers_hear_what_is_wrong() {
         assert!(answer.starts_with(status), "{text}: {answer}");
     }
 }
+
+#[test]
+fn the_box_hears_itself_and_nobody_else_can_ask_so() {
+    let mut config = config();
+    // Neither an access list nor a ban keeps the box from itself.
+    config.realms.get_mut("outer").unwrap().access.deny =
+        vec![Prefix { address: "0.0.0.0".parse().unwrap(), length: 0 }];
+    let mut world = World::with(config);
+    let options = invite("o1", 1).replace("INVITE", "OPTIONS");
+    let options = options.split("Content-Type").next().unwrap();
+    let aimed = |uri: &str| options.replacen(options.split(' ').nth(1).unwrap(), uri, 1);
+    let own = format!("sip:{}@{OUTER}", postern_types::SELF_CALL_USER);
+    let us = format!("{}:40000", address(OUTER).ip());
+    world.recv_at(OUTER, &us, &aimed(&own));
+    let (to, answer) = world.sent.remove(0);
+    assert!(answer.starts_with("SIP/2.0 200") && to == address(&us), "to where it came from: {to} {answer}");
+    assert!(world.signaling.transactions.is_empty());
+    world.signaling.set_draining(true);
+    world.recv_at(OUTER, &us, &aimed(&own));
+    assert!(world.one().starts_with("SIP/2.0 503"));
+    for (source, text) in [
+        (STRANGER, aimed(&own)),
+        (&us, aimed(&own.replace("-call", ""))),
+        (&us, aimed(&own).replace("OPTIONS", "INVITE")),
+        (&us, aimed(&own).replace("CSeq", "X-Seq")),
+    ] {
+        world.recv_at(OUTER, source, &text);
+        assert!(world.is_quiet(), "{source}: {text}");
+    }
+}
