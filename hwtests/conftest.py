@@ -4,17 +4,21 @@ import sys
 from pathlib import Path
 
 import pytest
+import yaml
 
 sys.path.insert(0, str(Path(__file__).parent))
 from kit import hardware, report  # noqa: E402
 from kit.box import ByLabgrid, Itself  # noqa: E402
+from kit.trunk import Trunk  # noqa: E402
 
 _results = []
+_trunk = pytest.StashKey()
 
 
 def pytest_addoption(parser):
     group = parser.getgroup("postern")
     group.addoption("--report", metavar="FILE.html", help="writes the report that a person signs")
+    group.addoption("--trunk", metavar="FILE.yaml", help="the trunk that test_trunk.py tries; trunk.yaml says how it is written")
     group.addoption("--disturb", action="store_true", help="runs the tests, too, that change the box for a while: clock, full disk, restarts, power")
 
 
@@ -25,12 +29,32 @@ def box(request):
     found = ByLabgrid(request.getfixturevalue("target")) if remote else Itself()
     if request.config.getoption("report"):
         # Asked now: when the session ends the way to the box is closed.
-        request.config.stash[_facts] = report.facts(found)
+        request.config.stash[_facts] = {**report.facts(found), **({"trunk": str(trunk)} if (trunk := request.getfixturevalue("trunk")) else {})}
     return found
+
+
+def pytest_configure(config):
+    if file := config.getoption("trunk"):
+        try:
+            config.stash[_trunk] = Trunk(file)
+        except (OSError, ValueError, yaml.YAMLError) as error:
+            raise pytest.UsageError(f"--trunk: {error}") from None
+
+
+@pytest.fixture(scope="session")
+def trunk(request):
+    """What the file of --trunk says; a test that has it carries the mark `trunk`."""
+    return request.config.stash.get(_trunk, None)
 
 
 @pytest.fixture(autouse=True)
 def _what_it_needs(request, box):
+    for marker in request.node.iter_markers("trunk"):
+        trunk = request.getfixturevalue("trunk")
+        if not trunk:
+            pytest.skip("no trunk: name one with --trunk")
+        if missing := trunk.missing(marker.args):
+            pytest.skip(missing)
     if request.node.get_closest_marker("disturbs") and not request.config.getoption("disturb"):
         pytest.skip("disturbs the box: ask for it with --disturb")
     for marker in request.node.iter_markers("needs"):
