@@ -62,9 +62,9 @@ pub struct StreamSetup {
     /// Flow seen from the peer: we relay to it only if it receives, and expect packets only if it sends.
     pub direction: Direction,
     /// The key by which we open what the peer sends; none for plain RTP.
-    pub srtp_in: Option<SdesKey>,
+    pub srtp_in: Option<Box<SdesKey>>,
     /// The key by which we protect what we send.
-    pub srtp_out: Option<SdesKey>,
+    pub srtp_out: Option<Box<SdesKey>>,
     /// Both keys come from a DTLS handshake with this peer; until then nothing passes. `srtp_in` and `srtp_out` are none.
     pub dtls: Option<Box<DtlsPeer>>,
     /// The peer asked for VoIP metrics with our reports (RFC 3611 5.1).
@@ -91,6 +91,11 @@ impl StreamSetup {
             rtcp_xr: false,
             ice: None,
         }
+    }
+
+    /// All formats that the peer may send, and the one in use: some of them twice.
+    pub fn all_formats(&self) -> impl Iterator<Item = &Format> {
+        self.formats.iter().chain([&self.format])
     }
 }
 
@@ -397,11 +402,6 @@ impl Unheard {
             Self::Held => "held",
             Self::Silence => "silence",
         }
-    }
-
-    /// Whether another is of the same kind.
-    pub fn is_like(&self, other: &Self) -> bool {
-        self.name() == other.name()
     }
 }
 

@@ -74,6 +74,11 @@ pub struct Format {
 }
 
 impl Format {
+    /// Whether another is of the same codec, clock and channels, by whatever number.
+    pub fn is_same_codec(&self, other: &Self) -> bool {
+        self.codec == other.codec && self.clock_hz == other.clock_hz && self.channels == other.channels
+    }
+
     /// Whether the media plane can make samples of it and it of samples, so that a party with this format can talk with one that has only others:
     /// G.711 and G.722 (RFC 3551: their RTP clock is 8000), Opus (RFC 7587 7: 48000, whatever is inside).
     pub fn is_codable(&self) -> bool {

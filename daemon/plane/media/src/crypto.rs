@@ -35,8 +35,8 @@ pub struct Refused;
 impl Crypto {
     /// Takes the keys of a setup. A context lives on when its key did not change, for it counts rollovers and repeats.
     pub fn configure(&mut self, setup: &StreamSetup) {
-        self.inbound.configure(setup.srtp_in.as_ref(), SrtpContext::inbound);
-        self.outbound.configure(setup.srtp_out.as_ref(), SrtpContext::outbound);
+        self.inbound.configure(setup.srtp_in.as_deref(), SrtpContext::inbound);
+        self.outbound.configure(setup.srtp_out.as_deref(), SrtpContext::outbound);
     }
 
     /// Nothing passes until [`Crypto::take`].

@@ -16,12 +16,13 @@ use postern_uring::SocketOptions;
 
 use crate::{
     latch::Judgement,
-    leg::{Kind, Leg, UNMAPPED},
+    leg::Leg,
     relay::{PARTS, Relay},
+    typed::{Kind, Typed},
 };
 
 /// Payload types that are RTCP's second byte when marked (RFC 5761 4): never forwarded unseen.
-const RTCP_TYPES: std::ops::RangeInclusive<usize> = 64..=95;
+const RTCP_TYPES: std::ops::RangeInclusive<u8> = 64..=95;
 
 /// The kernel's part in a relay.
 pub(crate) struct Kernel {
@@ -214,13 +215,13 @@ impl Relay {
         if !is_bare || !from.sends || source.is_ipv4() != destination.is_ipv4() {
             return None;
         }
-        let in_use = usize::from(from.setup.as_ref()?.format.payload_type);
-        let Kind::Audio(clock) = from.types.get(in_use)?.kind else { return None };
+        let in_use = from.setup.as_ref()?.format.payload_type;
+        let Kind::Audio(clock) = from.types.of(in_use).kind else { return None };
         let clock_hz = clock.hz()?;
-        let is_as_it_is = |at: usize| from.types[at].mapped == at as u8 && from.types[at].mapped != UNMAPPED;
+        let as_it_is = |of: u8| Typed { kind: Kind::Audio(clock), mapped: of };
         let payload_types = (0..128)
-            .filter(|at| !RTCP_TYPES.contains(at) && is_as_it_is(*at) && from.types[*at].kind == Kind::Audio(clock))
-            .fold(0u128, |mask, at| mask | 1 << at);
+            .filter(|of| !RTCP_TYPES.contains(of) && from.types.of(*of) == as_it_is(*of))
+            .fold(0u128, |mask, of| mask | 1 << of);
         let (ssrc, highest, jitter) = from.reception.so_far()?;
         let nowhere = |peer: SocketAddr| Ends { local: peer, peer };
         let flow = Flow {

@@ -25,7 +25,7 @@ pub struct Latch {
     described: Option<SocketAddr>,
     open_until: Option<Instant>,
     /// The source that the last change of description forgot.
-    former: Option<SocketAddr>,
+    former: Option<Box<SocketAddr>>,
 }
 
 /// What the latch thinks of a source.
@@ -50,7 +50,7 @@ impl Latch {
         }
         if changed {
             self.described = Some(address);
-            self.former = self.source.take();
+            self.former = self.source.take().map(Box::new);
         }
         changed && self.former.is_some()
     }
@@ -74,7 +74,7 @@ impl Latch {
     }
 
     fn is_former_bound(&self) -> bool {
-        self.source.is_some() && self.source == self.former && self.source != self.described
+        self.source.is_some() && self.source.as_ref() == self.former.as_deref() && self.source != self.described
     }
 
     /// Binds the leg to a candidate. Says whether it is the described address.

@@ -24,90 +24,16 @@ use crate::{
     proof::{Early, Proof},
     tap::Taps,
     transcode::Ways,
-    unheard::{Attention, Ear},
+    typed::{Clock, Kind, Types},
+    unheard::{Attention, COMFORT_NOISE, Ear},
     voice::Voice,
 };
 
 /// Lines of the cache at the beginning of [`Leg`] that a relayed packet touches; the last one and the first two also of the leg that it goes to.
-pub(crate) const HOT_LINES: usize = 5;
+pub(crate) const HOT_LINES: usize = 6;
 
 /// Foreign packets of a leg are told at most this often.
 pub(crate) const FOREIGN_EVERY: Duration = Duration::from_secs(1);
-
-/// Payload type that stands for "none" in [`Typed::mapped`].
-pub(crate) const UNMAPPED: u8 = 0xff;
-
-/// What becomes of a payload type of a peer.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct Typed {
-    pub(crate) kind: Kind,
-    /// By the partner's numbers; [`UNMAPPED`]: it has none for it.
-    pub(crate) mapped: u8,
-}
-
-const UNTYPED: Typed = Typed { kind: Kind::Unknown, mapped: UNMAPPED };
-
-/// What a payload type of a peer is. One byte with its clock, for each leg has a table of all types.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Kind {
-    /// Not negotiated.
-    Unknown,
-    /// Audio with this clock.
-    Audio(Clock),
-    /// telephone-event.
-    Event,
-}
-
-/// RTP clocks of audio (RFC 3551 table 4, and those of later codecs).
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Clock {
-    Hz8000,
-    Hz11025,
-    Hz12000,
-    Hz16000,
-    Hz22050,
-    Hz24000,
-    Hz32000,
-    Hz44100,
-    Hz48000,
-    Hz90000,
-    /// No codec's: jitter is not measured by it.
-    Other,
-}
-
-impl Clock {
-    fn of(hz: u32) -> Self {
-        match hz {
-            8000 => Self::Hz8000,
-            11025 => Self::Hz11025,
-            12000 => Self::Hz12000,
-            16000 => Self::Hz16000,
-            22050 => Self::Hz22050,
-            24000 => Self::Hz24000,
-            32000 => Self::Hz32000,
-            44100 => Self::Hz44100,
-            48000 => Self::Hz48000,
-            90000 => Self::Hz90000,
-            _ => Self::Other,
-        }
-    }
-
-    pub(crate) fn hz(self) -> Option<u32> {
-        Some(match self {
-            Self::Hz8000 => 8000,
-            Self::Hz11025 => 11025,
-            Self::Hz12000 => 12000,
-            Self::Hz16000 => 16000,
-            Self::Hz22050 => 22050,
-            Self::Hz24000 => 24000,
-            Self::Hz32000 => 32000,
-            Self::Hz44100 => 44100,
-            Self::Hz48000 => 48000,
-            Self::Hz90000 => 90000,
-            Self::Other => return None,
-        })
-    }
-}
 
 /// Packets and their bytes, of one way.
 #[derive(Debug, Clone, Copy, Default)]
@@ -132,7 +58,7 @@ pub(crate) struct Figures {
     pub(crate) dropped_bad: u64,
     pub(crate) checks_received: u64,
     pub(crate) proofs_refused: u64,
-    pub(crate) first_packet_ms: Option<u64>,
+    pub(crate) first_packet_ms: Option<u32>,
     pub(crate) recent_loss_percent: f32,
 }
 
@@ -155,9 +81,13 @@ pub struct Leg {
     pub(crate) player: Option<Box<Player>>,
     // Two lines.
     pub(crate) reception: Reception,
-    // One line, with the latch's first half: whom it listens to, who hears it.
+    // One line.
+    /// What the peer's payload types are.
+    pub(crate) types: Types,
     /// Since when silence counts: the last packet, or the description that began to expect some.
     pub(crate) heard: Instant,
+    // One line, with the latch's first half: whom it listens to, who hears it.
+    pub(crate) opened: Instant,
     /// The leg that hears this one.
     pub(crate) partner: Option<u32>,
     /// Described, and by that description the party sends; and it receives, at an address where it can.
@@ -170,11 +100,8 @@ pub struct Leg {
     pub(crate) is_pressing: bool,
     pub(crate) attention: Attention,
     pub(crate) latch: Latch,
-    /// By payload type of the peer.
-    pub(crate) types: [Typed; 128],
     // From here on nothing that a relayed packet needs.
     pub(crate) id: CallSid,
-    pub(crate) opened: Instant,
     pub(crate) setup: Option<Box<StreamSetup>>,
     /// Where the latched party sends RTCP from, when that is not where it described.
     pub(crate) rtcp_source: Option<SocketAddr>,
@@ -188,8 +115,6 @@ pub struct Leg {
     pub(crate) play_format: Option<PlayFormat>,
     /// What we speak to it by, once we speak anything but G.711 prompts.
     pub(crate) voice: Option<Box<Voice>>,
-    /// The peer sent what the other leg lacks, though there was something in common.
-    pub(crate) strays: bool,
     /// Its part of a room.
     pub(crate) seat: Option<Box<Seat>>,
     /// Our side of RTCP.
@@ -198,7 +123,8 @@ pub struct Leg {
     pub(crate) digits: Digits,
     pub(crate) figures: Figures,
     pub(crate) silence_told: Option<Instant>,
-    pub(crate) foreign: Foreign,
+    /// Strangers, once there were some.
+    pub(crate) foreign: Option<Box<Foreign>>,
     /// Packets counted at the last second's turn, to know who is silent and whose report is news.
     pub(crate) received_before: u64,
     pub(crate) sent_before: u64,
@@ -206,17 +132,20 @@ pub struct Leg {
     pub(crate) lost_before: u64,
     /// What the kernel forwards of this leg's packets.
     pub(crate) flow: Option<Box<Installed>>,
+    /// The peer sent what the other leg lacks, though there was something in common.
+    pub(crate) strays: bool,
     /// The kernel could not: it is not asked again until something changes.
     pub(crate) flow_refused: bool,
-    /// The peer that the socket was last asked to be connected to.
-    pub(crate) connected: Option<SocketAddr>,
+    /// The socket was last asked to be connected to the peer.
+    pub(crate) is_connected: bool,
 }
 
-/// Strangers' packets that were not told yet.
-#[derive(Debug, Clone, Copy, Default)]
+/// Strangers' packets.
+#[derive(Debug, Clone, Copy)]
 pub(crate) struct Foreign {
+    /// Not told yet.
     packets: u64,
-    latest: Option<SocketAddr>,
+    pub(crate) latest: SocketAddr,
     told: Option<Instant>,
 }
 
@@ -231,7 +160,9 @@ impl Leg {
             sent_tally: Tally::default(),
             player: None,
             reception: Reception::default(),
+            types: Types::default(),
             heard: now,
+            opened: now,
             partner: None,
             is_described: false,
             sends: false,
@@ -240,9 +171,7 @@ impl Leg {
             is_pressing: false,
             attention: Attention::default(),
             latch: Latch::default(),
-            types: [UNTYPED; 128],
             id,
-            opened: now,
             setup: None,
             rtcp_source: None,
             proof: None,
@@ -251,20 +180,20 @@ impl Leg {
             own: OwnStream::new(random),
             play_format: None,
             voice: None,
-            strays: false,
             seat: None,
             control: Box::new(Control::new(random.rotate_left(32))),
             ear: Ear::new(now),
             digits: Digits::default(),
             figures: Figures::default(),
             silence_told: None,
-            foreign: Foreign::default(),
+            foreign: None,
             received_before: 0,
             sent_before: 0,
             lost_before: 0,
             flow: None,
+            strays: false,
             flow_refused: false,
-            connected: None,
+            is_connected: false,
         }
     }
 
@@ -280,17 +209,11 @@ impl Leg {
         if setup.ice.is_none() && self.latch.describe(now, setup.remote_rtp, window) {
             self.rtcp_source = None;
         }
-        self.types.iter_mut().for_each(|typed| typed.kind = Kind::Unknown);
         // Comfort noise has a static type that descriptions often leave out (RFC 3389 4).
-        self.types[13].kind = Kind::Audio(Clock::Hz8000);
-        for format in setup.formats.iter().chain([&setup.format]) {
-            if let Some(typed) = self.types.get_mut(usize::from(format.payload_type)) {
-                typed.kind = Kind::Audio(Clock::of(format.clock_hz));
-            }
-        }
-        if let Some(typed) = setup.telephone_event.and_then(|pt| self.types.get_mut(usize::from(pt))) {
-            typed.kind = Kind::Event;
-        }
+        let noise = [(COMFORT_NOISE, Kind::Audio(Clock::Hz8000))];
+        let audio = setup.all_formats().map(|f| (f.payload_type, Kind::Audio(Clock::of(f.clock_hz))));
+        let event = setup.telephone_event.map(|of| (of, Kind::Event));
+        self.types.describe(noise.into_iter().chain(audio).chain(event));
         let is_rekeyed = Proof::configure(&mut self.proof, &setup, identity);
         if setup.dtls.is_none() {
             self.crypto.configure(&setup);
@@ -309,27 +232,16 @@ impl Leg {
         self.expect_audio(now);
     }
 
-    /// Payload types of `self` as those of `other`: by codec, clock and channels; fmtp is not compared, for both ends
+    /// Maps its payload types to those of `other`: by codec, clock and channels; fmtp is not compared, for both ends
     /// settled theirs with us.
-    pub(crate) fn map_to(&self, other: &Self) -> [u8; 128] {
-        let mut map = [UNMAPPED; 128];
-        let (Some(ours), Some(theirs)) = (&self.setup, &other.setup) else { return map };
-        map[13] = 13;
-        for format in ours.formats.iter().chain([&ours.format]) {
-            let same =
-                theirs.formats.iter().chain([&theirs.format]).find(|f| {
-                    f.codec == format.codec && f.clock_hz == format.clock_hz && f.channels == format.channels
-                });
-            if let (Some(entry), Some(same)) = (map.get_mut(usize::from(format.payload_type)), same) {
-                *entry = same.payload_type;
-            }
-        }
-        if let (Some(from), Some(to)) = (ours.telephone_event, theirs.telephone_event)
-            && let Some(entry) = map.get_mut(usize::from(from))
-        {
-            *entry = to;
-        }
-        map
+    pub(crate) fn map_to(&mut self, other: &Self) {
+        let (Some(ours), Some(theirs)) = (&self.setup, &other.setup) else { return self.types.map([]) };
+        let audio = ours.all_formats().filter_map(|format| {
+            let same = theirs.all_formats().find(|f| f.is_same_codec(format))?;
+            Some((format.payload_type, same.payload_type))
+        });
+        let event = ours.telephone_event.zip(theirs.telephone_event);
+        self.types.map([(COMFORT_NOISE, COMFORT_NOISE)].into_iter().chain(audio).chain(event));
     }
 
     /// Where RTP to this leg goes; none: nowhere, or it does not want any.
@@ -358,11 +270,6 @@ impl Leg {
     /// Whether anything was negotiated yet.
     pub(crate) fn is_described(&self) -> bool {
         self.is_described
-    }
-
-    /// Takes the table of [`Leg::map_to`].
-    pub(crate) fn map(&mut self, map: &[u8; 128]) {
-        self.types.iter_mut().zip(map).for_each(|(typed, mapped)| typed.mapped = *mapped);
     }
 
     /// Whether silence of the peer means that it is gone. One that holds the other may send music or nothing.
@@ -397,19 +304,21 @@ impl Leg {
     /// Counts a stranger's packet; tells when it is time to.
     pub(crate) fn stranger(&mut self, now: Instant, source: SocketAddr) -> Option<MediaEvent> {
         self.figures.dropped_foreign += 1;
-        self.foreign.packets += 1;
-        self.foreign.latest = Some(source);
-        self.ear.stranger = Some(source);
+        let foreign = self.foreign.get_or_insert_with(|| Box::new(Foreign { packets: 0, latest: source, told: None }));
+        foreign.packets += 1;
+        foreign.latest = source;
         self.tell_foreign(now)
     }
 
     /// Tells of strangers that were counted since.
     pub(crate) fn tell_foreign(&mut self, now: Instant) -> Option<MediaEvent> {
-        let due = self.foreign.told.is_none_or(|told| now.saturating_duration_since(told) >= FOREIGN_EVERY);
-        let source = self.foreign.latest.filter(|_| due)?;
-        let packets = std::mem::take(&mut self.foreign.packets);
-        self.foreign = Foreign { packets: 0, latest: None, told: Some(now) };
-        Some(MediaEvent::Foreign { leg: self.id, source, packets })
+        let foreign = self.foreign.as_mut().filter(|foreign| foreign.packets > 0)?;
+        if foreign.told.is_some_and(|told| now.saturating_duration_since(told) < FOREIGN_EVERY) {
+            return None;
+        }
+        foreign.told = Some(now);
+        let packets = std::mem::take(&mut foreign.packets);
+        Some(MediaEvent::Foreign { leg: self.id, source: foreign.latest, packets })
     }
 
     /// The figures so far.
@@ -425,7 +334,7 @@ impl Leg {
             dropped_bad: self.figures.dropped_bad,
             jitter_ms: self.reception.jitter_ms(),
             recent_loss_percent: self.figures.recent_loss_percent,
-            first_packet_ms: self.figures.first_packet_ms,
+            first_packet_ms: self.figures.first_packet_ms.map(u64::from),
             source: self.latch.source(),
             checks_received: self.figures.checks_received,
             proofs_refused: self.figures.proofs_refused,
@@ -444,13 +353,9 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_clock_is_what_it_was_made_of_and_a_plain_leg_stays_small() {
-        for hz in [8000, 11025, 12000, 16000, 22050, 24000, 32000, 44100, 48000, 90000] {
-            assert_eq!(Clock::of(hz).hz(), Some(hz));
-        }
-        assert_eq!(Clock::of(0).hz(), None);
+    fn a_plain_leg_stays_small() {
         // Two of these and their sockets are what a call takes: see docs/PERFORMANCE.md.
-        assert!(size_of::<Leg>() <= 1280, "{}", size_of::<Leg>());
+        assert!(size_of::<Leg>() <= 832, "{}", size_of::<Leg>());
     }
 
     #[test]
@@ -460,7 +365,8 @@ mod tests {
         let starts = [
             ("sent", offset_of!(Leg, sent), LINE),
             ("reception", offset_of!(Leg, reception), 2 * LINE),
-            ("heard", offset_of!(Leg, heard), (HOT_LINES - 1) * LINE),
+            ("types", offset_of!(Leg, types), 4 * LINE),
+            ("opened", offset_of!(Leg, opened), (HOT_LINES - 1) * LINE),
             ("the latch's source ends", end_of_hot, HOT_LINES * LINE),
         ];
         for (what, is, wanted) in starts {

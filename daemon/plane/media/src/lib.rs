@@ -33,6 +33,7 @@ mod quality;
 pub mod relay;
 pub mod tap;
 mod transcode;
+mod typed;
 mod unheard;
 pub mod voice;
 mod worker;

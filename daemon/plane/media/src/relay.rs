@@ -25,10 +25,11 @@ use crate::{
     conference::Rooms,
     fast::Kernel,
     latch::Judgement,
-    leg::{HOT_LINES, Kind, Leg, UNMAPPED},
+    leg::{HOT_LINES, Leg},
     play::{Player, SAMPLE_RATE},
     proof::Budget,
     transcode::{TICK, Transcoding},
+    typed::{Kind, UNMAPPED},
     voice::Voice,
 };
 
@@ -223,7 +224,7 @@ impl Relay {
         self.unbridge(slot);
         self.leave(slot);
         let mut leg = self.legs.get_mut(slot as usize)?.take()?;
-        leg.connected = None;
+        leg.is_connected = false;
         self.live.retain(|&live| live != slot);
         self.pressed.retain(|&pressed| pressed != slot);
         Some(leg)
@@ -237,8 +238,8 @@ impl Relay {
         leg.configure(now, setup, window, self.identity.as_ref());
         let told = leg.take_up(now, &mut self.budget);
         told.into_iter().flatten().for_each(|event| tell(&mut self.events, &mut self.counts, event));
-        if leg.connected.is_some() && leg.connected != leg.latch.source() {
-            leg.connected = None;
+        if leg.is_connected && leg.latch.settled().is_none() {
+            leg.is_connected = false;
             self.bindings.push_back((slot, None));
         }
         leg.control.begin(now);
@@ -294,14 +295,8 @@ impl Relay {
 
     fn remap(&mut self, a: u32, b: u32) {
         for (one, other) in [(a, b), (b, a)] {
-            let (Some(Some(from)), Some(Some(to))) = (self.legs.get(one as usize), self.legs.get(other as usize))
-            else {
-                return;
-            };
-            let map = from.map_to(to);
-            if let Some(leg) = leg(&mut self.legs, one) {
-                leg.map(&map);
-            }
+            let Ok([Some(from), Some(to)]) = self.legs.get_disjoint_mut([one as usize, other as usize]) else { return };
+            from.map_to(to);
         }
         self.settle_ways(a, b);
     }
@@ -453,7 +448,7 @@ impl Relay {
         }
         // A stranger may not latch with a key that it does not have, so SRTP is opened before anything is believed.
         let read = Header::parse(room.get(..len)?).ok().and_then(|header| {
-            let kind = leg.types[usize::from(header.payload_type)].kind;
+            let kind = leg.types.of(header.payload_type).kind;
             if judgement == Judgement::Candidate && kind == Kind::Unknown {
                 return None;
             }
@@ -472,7 +467,7 @@ impl Relay {
             tell(&mut self.events, &mut self.counts, latched);
         }
         if leg.received.packets == 0 {
-            leg.figures.first_packet_ms = Some(now.saturating_duration_since(leg.opened).as_millis() as u64);
+            leg.figures.first_packet_ms = Some(now.saturating_duration_since(leg.opened).as_millis() as u32);
         }
         leg.received.add(1, len as u64);
         leg.heard = now;
@@ -509,7 +504,7 @@ impl Relay {
             }
             return None;
         };
-        let mapped = leg.types[usize::from(header.payload_type)].mapped;
+        let mapped = leg.types.of(header.payload_type).mapped;
         let is_audio = matches!(kind, Kind::Audio(_));
         if leg.ways.is_some() || mapped == UNMAPPED && is_audio && self.follow_stray(slot, to_slot, header.payload_type)
         {
@@ -705,8 +700,8 @@ impl Relay {
             // A leg that falls silent is unbound, so that whoever sends instead is seen and told of. With ICE the peer may move at
             // any time, and says so from its new address.
             let peer = leg.latch.settled().filter(|_| received != leg.received_before && !is_ice);
-            if peer != leg.connected {
-                leg.connected = peer;
+            if peer.is_some() != leg.is_connected {
+                leg.is_connected = peer.is_some();
                 bindings.push_back((slot, peer));
             }
             if (received, sent) != (leg.received_before, leg.sent_before) {

@@ -70,7 +70,7 @@ impl Taps {
             return;
         }
         let payload = header.payload(packet).unwrap_or_default();
-        let all = setup.formats.iter().chain([&setup.format]);
+        let all = setup.all_formats();
         let codec = all.into_iter().find(|format| format.payload_type == header.payload_type).map(|f| &f.codec);
         let coding = match codec {
             Some(Codec::Pcma) => Some(Coding::Alaw),

@@ -18,8 +18,9 @@ use postern_types::recording::Track;
 
 use crate::{
     ear::{Ear, Frame, Heard, rate_between},
-    leg::{Leg, UNMAPPED},
+    leg::Leg,
     relay::{Port, Relay, Verdict, leg as leg_at},
+    typed::UNMAPPED,
     voice::Voice,
 };
 
@@ -88,8 +89,7 @@ impl Leg {
         if self.strays {
             return true;
         }
-        let sent = self.setup.as_ref().map(|setup| usize::from(setup.format.payload_type));
-        sent.and_then(|pt| self.types.get(pt)).is_some_and(|typed| typed.mapped == UNMAPPED)
+        self.setup.as_ref().is_some_and(|setup| self.types.of(setup.format.payload_type).mapped == UNMAPPED)
     }
 
     /// Gives the leg what it needs for an exchange at this rate; false when its codec is none of ours.
@@ -160,7 +160,7 @@ impl Relay {
         let (from, to) = slots;
         let leg = leg_at(&mut self.legs, from)?;
         if is_event {
-            let mapped = leg.types[usize::from(header.payload_type)].mapped;
+            let mapped = leg.types.of(header.payload_type).mapped;
             if mapped == UNMAPPED {
                 self.counts.dropped += 1;
                 self.counts.unmapped += 1;

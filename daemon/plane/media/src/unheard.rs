@@ -3,10 +3,7 @@
 //! Nothing here costs a relayed packet more than a byte stored: whether packets came is seen by their count. Only the silence of a
 //! microphone needs a look into a payload: at two packets a second of G.711, and at all of them while they are silent.
 
-use std::{
-    net::SocketAddr,
-    time::{Duration, Instant},
-};
+use std::time::{Duration, Instant};
 
 use postern_rtp::Header;
 use postern_types::{
@@ -25,7 +22,7 @@ const TELLINGS_MAX: u8 = 32;
 /// Payloads up to so many bytes are a codec's word for "nothing to hear": G.729's silence descriptor and Opus' DTX.
 const DTX_MAX: usize = 2;
 /// Static payload type of comfort noise (RFC 3389 4).
-const COMFORT_NOISE: u8 = 13;
+pub(crate) const COMFORT_NOISE: u8 = 13;
 
 /// What is known of a party's audio.
 pub(crate) struct Ear {
@@ -40,9 +37,8 @@ pub(crate) struct Ear {
     /// Dropped packets, when packets were accepted last.
     foreign: u64,
     bad: u64,
-    /// The latest stranger.
-    pub(crate) stranger: Option<SocketAddr>,
-    told: Option<Unheard>,
+    /// By its name.
+    told: Option<&'static str>,
     /// Told before the description changed, and not taken back.
     owes: bool,
     tellings: u8,
@@ -57,7 +53,6 @@ impl Ear {
             sounded: false,
             foreign: 0,
             bad: 0,
-            stranger: None,
             told: None,
             owes: false,
             tellings: 0,
@@ -134,8 +129,8 @@ impl Leg {
             Direction::SendRecv => muted.filter(|muted| came && *muted >= muted_after).map(|_| Unheard::Silence),
         };
         match why {
-            Some(why) if self.ear.told.is_none_or(|told| !told.is_like(&why)) && self.ear.tellings < TELLINGS_MAX => {
-                self.ear.told = Some(why);
+            Some(why) if self.ear.told != Some(why.name()) && self.ear.tellings < TELLINGS_MAX => {
+                self.ear.told = Some(why.name());
                 self.ear.tellings += 1;
                 let silent = if why == Unheard::Silence { muted.unwrap_or(silent) } else { silent };
                 Some(MediaEvent::Unheard { leg: self.id, why, silent })
@@ -153,10 +148,10 @@ impl Leg {
     fn cause(&self) -> Unheard {
         let keying = self.proof.as_ref().and_then(|proof| proof.keying.as_ref());
         let (foreign, bad) = (self.figures.dropped_foreign - self.ear.foreign, self.figures.dropped_bad - self.ear.bad);
-        match self.ear.stranger {
+        match self.foreign.as_deref() {
             _ if keying.is_some_and(Keying::is_awaited) => Unheard::Unkeyed,
             _ if bad > 0 => Unheard::Unreadable { packets: bad },
-            Some(source) if foreign > 0 => Unheard::Elsewhere { source },
+            Some(stranger) if foreign > 0 => Unheard::Elsewhere { source: stranger.latest },
             _ if self.received.packets == 0 => Unheard::Nothing,
             _ => Unheard::Stopped,
         }

@@ -53,8 +53,8 @@ pub struct Control {
     random: u64,
     next: Option<Instant>,
     written: u64,
-    /// Middle of the NTP time of our latest sender reports.
-    ours: [Option<u32>; RECALLED],
+    /// Middle of the NTP time of our latest sender reports. 0 is none: so a peer says that it had none (RFC 3550 6.4.1).
+    ours: [u32; RECALLED],
     theirs: Option<Theirs>,
     /// Source, packets expected and received of it at the last report.
     reported: (u32, u64, u64),
@@ -62,7 +62,7 @@ pub struct Control {
     sent: [(Option<u32>, u32); 2],
     far: Option<FarView>,
     round_trip: Option<Duration>,
-    metrics: Option<VoipMetrics>,
+    metrics: Option<Box<VoipMetrics>>,
 }
 
 /// The last sender report of the peer.
@@ -82,7 +82,7 @@ impl Control {
             random: random | 1,
             next: None,
             written: 0,
-            ours: [None; RECALLED],
+            ours: [0; RECALLED],
             theirs: None,
             reported: (0, 0, 0),
             sent: [(None, 0); 2],
@@ -187,7 +187,7 @@ impl Control {
         self.sent = [latest, self.sent[0]];
         if is_sender {
             self.ours.rotate_right(1);
-            self.ours[0] = Some(middle(ntp));
+            self.ours[0] = middle(ntp);
         }
         self.written += 1;
         Some(len)
@@ -227,7 +227,9 @@ impl Control {
             }
             if packet.packet_type == 207 {
                 let ours = |metrics: &VoipMetrics| Some(metrics.ssrc) == sent.ssrc();
-                self.metrics = VoipMetrics::in_report(packet.body).find(ours).or(self.metrics);
+                if let Some(metrics) = VoipMetrics::in_report(packet.body).find(ours) {
+                    **self.metrics.get_or_insert_with(|| Box::new(metrics)) = metrics;
+                }
             }
         }
     }
@@ -244,7 +246,7 @@ impl Control {
             jitter_ms: if sent.clock_hz() == 0 { 0.0 } else { jitter_ms as f32 },
         });
         // 6.4.1: now less when we sent it less how long the peer kept it. Only for a report that we did send.
-        if self.ours.contains(&Some(block.last_report)) {
+        if block.last_report != 0 && self.ours.contains(&block.last_report) {
             let units = middle(ntp).wrapping_sub(block.last_report).wrapping_sub(block.delay);
             // A little less than none is a matter of clocks that round.
             let units = u64::from((units as i32).max(0).unsigned_abs());
@@ -267,7 +269,7 @@ impl Control {
 
     /// The VoIP metrics that the peer last sent of what it gets.
     pub fn metrics(&self) -> Option<&VoipMetrics> {
-        self.metrics.as_ref()
+        self.metrics.as_deref()
     }
 
     /// Between us and the peer and back, as last measured.

@@ -412,7 +412,7 @@ fn srtp_by_policy() {
     world.answer(dial.leg, answer);
     let keys = world.media.iter().find_map(|c| match c {
         MediaCommand::Configure { leg, setup } if *leg == dial.leg => {
-            Some((setup.srtp_in.clone(), setup.srtp_out.clone()))
+            Some((setup.srtp_in.as_deref().cloned(), setup.srtp_out.as_deref().cloned()))
         }
         _ => None,
     });

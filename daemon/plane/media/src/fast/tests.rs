@@ -175,7 +175,7 @@ fn only_plain_legs_that_are_latched_and_agree_are_handed_over() {
     }
     let rows: [(&str, Change, &[u32]); 8] = [
         ("said again", |house| with(house, 1, |_| ()), &[0, 1]),
-        ("a key", |house| with(house, 1, |s| s.srtp_out = Some(key())), &[]),
+        ("a key", |house| with(house, 1, |s| s.srtp_out = Some(Box::new(key()))), &[]),
         ("a peer that only sends", |house| with(house, 1, |s| s.direction = Direction::SendOnly), &[1]),
         ("a peer that does neither", |house| with(house, 1, |s| s.direction = Direction::Inactive), &[]),
         (

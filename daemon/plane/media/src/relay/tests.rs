@@ -154,7 +154,7 @@ fn a_reoffer_with_the_same_keys_keeps_the_rollover() {
     let key =
         |n| SdesKey { tag: 1, suite: SrtpSuite::AesCm128HmacSha1_80, key_salt: postern_types::Secret::new([n; 30]) };
     let secure = |tag| {
-        let [srtp_in, srtp_out] = [1, 2].map(|n| Some(SdesKey { tag, ..key(n) }));
+        let [srtp_in, srtp_out] = [1, 2].map(|n| Some(Box::new(SdesKey { tag, ..key(n) })));
         Box::new(StreamSetup { srtp_in, srtp_out, ..*setup(4000) })
     };
     let now = start();

@@ -89,8 +89,8 @@ fn what_is_encrypted_is_copied_in_the_clear_and_sent_encrypted() {
     let key = SdesKey { tag: 1, suite, key_salt: postern_types::Secret::new([9; 30]) };
     let mut relay = relay(now, |slot, setup| {
         if slot == 1 {
-            setup.srtp_out = Some(key.clone());
-            setup.srtp_in = Some(key.clone());
+            setup.srtp_out = Some(Box::new(key.clone()));
+            setup.srtp_in = Some(Box::new(key.clone()));
         }
     });
     relay.tap(1, TapId(1), true, true);
