@@ -6,7 +6,7 @@ import subprocess
 import time
 from pathlib import Path
 
-from . import rtpengine
+from . import kamailio, rtpengine
 from .talk import NICE
 
 
@@ -21,6 +21,7 @@ def describe():
         "rustc": said("rustc", "--version"),
         "postern": said("git", "describe", "--always", "--dirty"),
         "rtpengine": rtpengine.version(),
+        "kamailio": kamailio.version(),
         "nice": NICE,
         "busy_before": os.getloadavg()[0],
     }

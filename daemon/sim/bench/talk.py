@@ -84,12 +84,12 @@ def end_all():
         program.process.wait()
 
 
-def resident_kb(pid):
-    """Resident set of a process."""
+def resident_kb(pid, which="Rss:"):
+    """Resident set of a process; by `Pss:` its part of it, where processes share memory."""
     for line in Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines():
-        if line.startswith("Rss:"):
+        if line.startswith(which):
             return int(line.split()[1])
-    raise RuntimeError(f"no Rss of {pid}")
+    raise RuntimeError(f"no {which} of {pid}")
 
 
 # What a UDP socket costs in the kernel: itself, its inode, its file, its entry in a poll set, an armed receive of io_uring.
@@ -111,4 +111,5 @@ class Memory:
 
     def __init__(self, pid):
         self.resident_kb = resident_kb(pid)
+        self.shared_kb = resident_kb(pid, "Pss:")
         self.kernel_kb = kernel_kb()

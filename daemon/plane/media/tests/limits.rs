@@ -199,7 +199,8 @@ fn when_every_buffer_is_in_use_packets_wait_and_no_leg_is_lost() {
         pair[1].receive();
     }
     // More datagrams than buffers wait when the worker comes back from a long command.
-    let limit = std::time::Instant::now() + LIMIT * 2;
+    // Only a net: on a machine that does much else a round takes seconds.
+    let limit = std::time::Instant::now() + LIMIT * 12;
     let mut sequence = 2;
     while house.plane.status().receive_starved == 0 {
         assert!(std::time::Instant::now() < limit, "{:?}", house.plane.status());

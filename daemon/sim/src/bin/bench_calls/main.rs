@@ -3,7 +3,7 @@
 //! `bench_calls --from IP:PORT --at IP:PORT --through IP:PORT --cpu CPU`. Calls leave `from` towards the system under test at
 //! `through`, which routes them to `at`. Prints one line when its sockets stand, then answers lines of JSON with lines of JSON:
 //!
-//! - `{"rate": calls a second, "lead_in": s, "seconds": s, "pid": of the system}`: calls that end as soon as they are answered.
+//! - `{"rate": calls a second, "lead_in": s, "seconds": s, "pid": of the system, or a list}`: calls that end as soon as they are answered.
 //! - `{"hold": calls, "rate": ...}`: sets calls up and keeps them. `{"release": calls a second}`: ends them.
 //!
 //! A call: INVITE with an offer, 180 and 200 back to back, ACK and BYE back to back, 200. Calls start at their time whatever
@@ -23,7 +23,7 @@ use serde_json::{Value, json};
 mod common;
 #[path = "wire.rs"]
 mod wire;
-use common::{Reading, needed, percentiles, settle};
+use common::{Reading, needed, percentiles, pids, settle};
 use wire::Wire;
 
 /// How long calls may take to end after the last was begun.
@@ -70,6 +70,8 @@ struct Call {
     /// The To header and the Contact of the answer, for ACK and BYE.
     to: Box<str>,
     target: Box<str>,
+    /// The Route headers, when proxies wanted to stay in between (RFC 3261 12.1.2).
+    route: Box<str>,
 }
 
 #[derive(Default, Clone, Copy, PartialEq, Eq)]
@@ -138,16 +140,16 @@ impl Load {
     fn run(&mut self, asked: &Value) -> Value {
         let number = |key: &str| asked[key].as_f64().unwrap_or_else(|| panic!("{key} is missing"));
         let (rate, lead_in, seconds) = (number("rate"), number("lead_in"), number("seconds"));
-        let pid = number("pid") as u32;
+        let pids = pids(asked);
         self.begin(false, (rate * (lead_in + seconds)) as usize + 1);
         let mut pace = Pace::new(rate, u64::MAX);
         self.invite_for(&mut pace, Duration::from_secs_f64(lead_in));
         let (completed, begun) = (self.counts.completed, self.counts.begun);
         self.ringing_ns.clear();
         self.answered_ns.clear();
-        let before = Reading::take(pid);
+        let before = Reading::take(&pids);
         self.invite_for(&mut pace, Duration::from_secs_f64(seconds));
-        let used = before.until(&Reading::take(pid));
+        let used = before.until(&Reading::take(&pids));
         let (completed, begun) = (self.counts.completed - completed, self.counts.begun - begun);
         let (ringing, answered) = (percentiles(&mut self.ringing_ns), percentiles(&mut self.answered_ns));
         self.wait_until_over();
@@ -263,7 +265,7 @@ impl Load {
         let call = &mut self.calls[number];
         call.stage = Stage::Ending;
         self.text.clear();
-        self.wire.bye(&mut self.text, number, &call.target, &call.to);
+        self.wire.bye(&mut self.text, number, &call.target, (&call.to, &call.route));
         self.send(self.caller, self.wire.through);
     }
 
@@ -284,6 +286,7 @@ impl Load {
                 let contact = wire::header(message, "contact").unwrap_or_default();
                 call.target = contact.split(['<', '>']).nth(1).unwrap_or(contact).into();
                 call.to = wire::header(message, "to").unwrap_or_default().into();
+                call.route = wire::route(message);
                 call.stage = Stage::Held;
                 self.answered_ns.push(took);
                 self.ack(number);
@@ -319,7 +322,7 @@ impl Load {
     fn ack(&mut self, number: usize) {
         let call = &self.calls[number];
         self.text.clear();
-        self.wire.ack(&mut self.text, number, &call.target, &call.to);
+        self.wire.ack(&mut self.text, number, &call.target, (&call.to, &call.route));
         self.send(self.caller, self.wire.through);
     }
 

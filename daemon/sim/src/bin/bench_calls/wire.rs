@@ -29,8 +29,9 @@ impl Wire {
         body(text, self.from, number);
     }
 
-    pub fn ack(&self, text: &mut String, number: usize, target: &str, to: &str) {
+    pub fn ack(&self, text: &mut String, number: usize, target: &str, (to, route): (&str, &str)) {
         self.request(text, "ACK", number, target, to, 1, 'a');
+        text.push_str(route);
         text.push_str("Content-Length: 0\r\n\r\n");
     }
 
@@ -41,8 +42,9 @@ impl Wire {
         text.push_str("Content-Length: 0\r\n\r\n");
     }
 
-    pub fn bye(&self, text: &mut String, number: usize, target: &str, to: &str) {
+    pub fn bye(&self, text: &mut String, number: usize, target: &str, (to, route): (&str, &str)) {
         self.request(text, "BYE", number, target, to, 2, 'b');
+        text.push_str(route);
         text.push_str(AGENT);
         text.push_str("Content-Length: 0\r\n\r\n");
     }
@@ -102,6 +104,15 @@ pub fn header<'m>(message: &'m str, name: &str) -> Option<&'m str> {
         .filter_map(|line| line.split_once(':'))
         .find(|(n, _)| n.trim_end().eq_ignore_ascii_case(name))
         .map(|(_, v)| v.trim())
+}
+
+/// The Route headers of the calling side: what was recorded, in reverse (RFC 3261 12.1.2).
+pub fn route(message: &str) -> Box<str> {
+    let lines = message.lines().skip(1).take_while(|line| !line.is_empty()).filter_map(|line| line.split_once(':'));
+    let recorded = lines.filter(|(name, _)| name.eq_ignore_ascii_case("record-route")).flat_map(|(_, all)| all.split(','));
+    let mut route = String::new();
+    recorded.collect::<Vec<_>>().iter().rev().for_each(|one| put(&mut route, format_args!("Route: {}\r\n", one.trim())));
+    route.into()
 }
 
 fn body(text: &mut String, address: SocketAddr, number: usize) {

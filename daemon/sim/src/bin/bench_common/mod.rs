@@ -70,9 +70,13 @@ pub struct Reading {
 }
 
 impl Reading {
-    /// Now, for the process under test.
-    pub fn take(pid: u32) -> Self {
-        let (system_ns, own_ns) = (cpu_ns(pid), cpu_ns(std::process::id()).values().sum());
+    /// Now, for the processes under test.
+    pub fn take(pids: &[u32]) -> Self {
+        let mut system_ns = BTreeMap::new();
+        for (name, ns) in pids.iter().flat_map(|pid| cpu_ns(*pid)) {
+            *system_ns.entry(name).or_default() += ns;
+        }
+        let own_ns = cpu_ns(std::process::id()).values().sum();
         Self { system_ns, own_ns, softirq_ns: softirq_threads_ns(), machine_ns: machine_ns(), at: Instant::now() }
     }
 
@@ -133,6 +137,12 @@ pub fn percentiles(times_ns: &mut [u32]) -> Value {
         times_ns.get(place.min(times_ns.len().saturating_sub(1))).map(|ns| f64::from(*ns) / 1000.0)
     };
     json!({ "samples": times_ns.len(), "p50_us": at(0.5), "p99_us": at(0.99), "p999_us": at(0.999), "max_us": at(1.0) })
+}
+
+/// The processes of the system under test, as `pid` names them: one, or a list.
+pub fn pids(asked: &Value) -> Vec<u32> {
+    let of = |pid: &Value| pid.as_u64().expect("a process") as u32;
+    asked["pid"].as_array().map_or_else(|| vec![of(&asked["pid"])], |all| all.iter().map(of).collect())
 }
 
 /// The value after `--name` among the program's arguments.

@@ -22,7 +22,7 @@ use serde_json::{Value, json};
 
 #[path = "../bench_common/mod.rs"]
 mod common;
-use common::{Reading, needed, percentiles, settle};
+use common::{Reading, needed, percentiles, pids, settle};
 
 /// Header and 20 ms of G.711.
 const PACKET: usize = 172;
@@ -132,7 +132,7 @@ impl Load {
 
     fn run(&mut self, asked: &Value) -> Value {
         let seconds = |key: &str| Duration::from_secs_f64(asked[key].as_f64().expect("seconds"));
-        let pid = asked["pid"].as_u64().expect("a process") as u32;
+        let pids = pids(asked);
         let rate = asked["run"].as_f64();
         self.run += 1;
         self.legs.iter_mut().for_each(|leg| leg.flying = 0);
@@ -143,9 +143,9 @@ impl Load {
         self.serve(&mut pace, seconds("lead_in"), &mut counts, &mut times);
         times.clear();
         counts = Counts::default();
-        let before = Reading::take(pid);
+        let before = Reading::take(&pids);
         self.serve(&mut pace, seconds("seconds"), &mut counts, &mut times);
-        let used = before.until(&Reading::take(pid));
+        let used = before.until(&Reading::take(&pids));
         // What is still under way belongs to nobody; wait for it, so that a relay is idle when the next run begins.
         let measured = (counts.sent, counts.received, counts.lost, counts.skipped);
         pace = Pace::new(Some(0.0), &self.order);
