@@ -345,7 +345,8 @@ fn srtp_on_one_leg_and_plain_rtp_on_the_other() {
         key_salt: postern_types::Secret::new([n; 30]),
     };
     let mut house = House::new(&config(4));
-    let a = house.leg(false, |setup| (setup.srtp_in, setup.srtp_out) = (Some(Box::new(key(1))), Some(Box::new(key(2)))));
+    let a =
+        house.leg(false, |setup| (setup.srtp_in, setup.srtp_out) = (Some(Box::new(key(1))), Some(Box::new(key(2)))));
     let b = house.leg(false, |_| {});
     house.command(MediaCommand::Bridge { a: a.id, b: b.id });
     // Nobody latches without the key, whatever the window says.

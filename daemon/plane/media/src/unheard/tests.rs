@@ -121,7 +121,8 @@ fn a_wrong_address_is_told_with_the_source() {
 #[test]
 fn a_wrong_key_is_told() {
     let key = |n| SdesKey { tag: 1, suite: SrtpSuite::AesCm128HmacSha1_80, key_salt: Secret::new([n; 30]) };
-    let mut world = World::new(StreamSetup { srtp_in: Some(Box::new(key(1))), srtp_out: Some(Box::new(key(2))), ..setup() });
+    let mut world =
+        World::new(StreamSetup { srtp_in: Some(Box::new(key(1))), srtp_out: Some(Box::new(key(2))), ..setup() });
     world.pass(2, audio(1));
     assert!(matches!(world.whys()[..], [Some(Unheard::Unreadable { packets: 50.. })]), "{:?}", world.told);
 }

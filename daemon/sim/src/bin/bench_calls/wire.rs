@@ -109,9 +109,14 @@ pub fn header<'m>(message: &'m str, name: &str) -> Option<&'m str> {
 /// The Route headers of the calling side: what was recorded, in reverse (RFC 3261 12.1.2).
 pub fn route(message: &str) -> Box<str> {
     let lines = message.lines().skip(1).take_while(|line| !line.is_empty()).filter_map(|line| line.split_once(':'));
-    let recorded = lines.filter(|(name, _)| name.eq_ignore_ascii_case("record-route")).flat_map(|(_, all)| all.split(','));
+    let recorded =
+        lines.filter(|(name, _)| name.eq_ignore_ascii_case("record-route")).flat_map(|(_, all)| all.split(','));
     let mut route = String::new();
-    recorded.collect::<Vec<_>>().iter().rev().for_each(|one| put(&mut route, format_args!("Route: {}\r\n", one.trim())));
+    recorded
+        .collect::<Vec<_>>()
+        .iter()
+        .rev()
+        .for_each(|one| put(&mut route, format_args!("Route: {}\r\n", one.trim())));
     route.into()
 }
 

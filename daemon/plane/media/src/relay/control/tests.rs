@@ -194,8 +194,12 @@ fn with_a_key_reports_are_protected_and_opened() {
     let now = start();
     let mut relay = two_legs(now);
     // Multiplexed too.
-    let secure =
-        StreamSetup { srtp_in: Some(Box::new(key(1))), srtp_out: Some(Box::new(key(2))), remote_rtcp: address(4000), ..setup(4000) };
+    let secure = StreamSetup {
+        srtp_in: Some(Box::new(key(1))),
+        srtp_out: Some(Box::new(key(2))),
+        remote_rtcp: address(4000),
+        ..setup(4000)
+    };
     relay.configure(now, 0, Box::new(secure));
     audio(&mut relay, now, 1, address(4002), 1);
     let sent = pass(&mut relay, now, Duration::from_secs(8));
