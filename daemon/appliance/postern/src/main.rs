@@ -19,6 +19,7 @@ mod say;
 mod show;
 mod slots;
 mod trace;
+mod tune;
 mod upgrade;
 mod why;
 
@@ -70,6 +71,8 @@ enum Command {
     },
     /// Whether this machine is fit: what to mend, and how. Needs no running daemon.
     Doctor,
+    /// What this machine's CPUs, interrupts and socket limits should be set to, and why. Needs no running daemon.
+    Tune(tune::Arguments),
     /// Everything that tells what is wrong in one file, for whoever helps; no secrets in it. Needs no running daemon.
     SupportBundle(bundle::Arguments),
     /// How the appliance is.
@@ -170,6 +173,9 @@ async fn run(arguments: Arguments) -> Result<(), Failure> {
         let (file, socket) = places(&arguments);
         return doctor::run(&file, &socket, arguments.json).await;
     }
+    if let Command::Tune(wanted) = &arguments.command {
+        return tune::run(wanted, arguments.json);
+    }
     if let Command::SupportBundle(wanted) = &arguments.command {
         let (file, socket) = places(&arguments);
         return bundle::run(wanted, &file, &socket, arguments.json).await;
@@ -195,6 +201,7 @@ async fn run(arguments: Arguments) -> Result<(), Failure> {
     match arguments.command {
         Command::Check { .. }
         | Command::Doctor
+        | Command::Tune(_)
         | Command::SupportBundle(_)
         | Command::Upgrade(_)
         | Command::Rollback(_) => unreachable!("done above"),

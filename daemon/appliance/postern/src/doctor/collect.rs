@@ -13,6 +13,7 @@ use std::{
 use postern_config::{Config, SystemEnvironment};
 
 use super::Finding;
+use crate::tune::{self, plan::Plan};
 
 /// How long a command or a name may take.
 const PATIENCE: Duration = Duration::from_secs(4);
@@ -38,6 +39,8 @@ pub(super) struct Machine {
     pub send_buffer_max: String,
     pub governors: Vec<String>,
     pub isolated: String,
+    /// What it should be set to, by `postern tune`.
+    pub tuning: Plan,
     pub cpus: usize,
     pub interrupts: String,
     /// Lines of journald.conf and what is put over it, in order.
@@ -131,6 +134,7 @@ pub(super) fn machine(socket: &Path) -> Machine {
         send_buffer_max: text("/proc/sys/net/core/wmem_max"),
         governors: governors.collect(),
         isolated: text("/sys/devices/system/cpu/isolated"),
+        tuning: tune::plan::plan(&tune::facts(Path::new("/"))),
         cpus: cpus.len().max(1),
         interrupts: text("/proc/interrupts"),
         journald: journald(),

@@ -1,11 +1,7 @@
 //! What the machine's state means: one function a check, over text.
 
 use super::{Finding, collect::Interface, collect::Machine};
-
-/// SO_RCVBUF that signaling asks for; the kernel caps it at `net.core.rmem_max` without an error.
-const RECEIVE_BUFFER: u64 = 8 << 20;
-/// SO_SNDBUF likewise.
-const SEND_BUFFER: u64 = 4 << 20;
+use crate::tune::plan::{Plan, RECEIVE_BUFFER, SEND_BUFFER, listed};
 
 /// All checks of the machine.
 pub(super) fn all(seen: &Machine) -> Vec<Finding> {
@@ -17,6 +13,7 @@ pub(super) fn all(seen: &Machine) -> Vec<Finding> {
         buffer("receive buffers", "net.core.rmem_max", &seen.receive_buffer_max, RECEIVE_BUFFER),
         buffer("send buffers", "net.core.wmem_max", &seen.send_buffer_max, SEND_BUFFER),
         governor(&seen.governors),
+        tuning(&seen.tuning),
         tracking(&seen.connections_tracked, &seen.connections_tracked_max),
         journal_limits(&seen.journald),
         journal_storage(&seen.journald, seen.journal_is_persistent),
@@ -158,6 +155,25 @@ pub(super) fn governor(governors: &[String]) -> Finding {
             other,
             "a core that slows down at each pause wakes up late for each packet",
             "cpupower frequency-set -g performance",
+        ),
+    }
+}
+
+/// Interrupts and queues; the socket limits have checks of their own.
+pub(super) fn tuning(plan: &Plan) -> Finding {
+    let check = "CPU plan";
+    let found = format!("{} CPUs in {} cores", plan.cpus, plan.cores);
+    if plan.workers.is_empty() {
+        return Finding::not_applicable(check, format!("{found}: too few to set some apart"));
+    }
+    let differ: Vec<_> = plan.writes.iter().filter(|write| !write.path.starts_with("/proc/sys/")).collect();
+    match differ.first() {
+        None => Finding::ok(check, format!("{found}, interrupts on CPUs {}", listed(&plan.interrupts_on))),
+        Some(first) => Finding::warn(
+            check,
+            format!("{} settings differ, such as {} = {}", differ.len(), first.path, first.now),
+            "interrupts of the network come on CPUs that carry media, and hold up its packets",
+            "postern tune says what and why, postern tune --apply writes it",
         ),
     }
 }
@@ -338,7 +354,7 @@ pub(super) fn interrupts(name: &str, table: &str) -> Finding {
             check,
             found,
             "one CPU takes every packet of this interface and is full before the others have work",
-            "start irqbalance, or spread them: echo CPU > /proc/irq/N/smp_affinity_list",
+            "postern tune --apply spreads them (postern tune says how, and why); or start irqbalance",
         );
     }
     Finding::ok(check, found)

@@ -8,6 +8,7 @@ use super::{
     Finding,
     collect::{Machine, Ours},
 };
+use crate::tune::plan::{set_apart, unlisted};
 
 /// Descriptors that are not a call's: connections, files, workers.
 const SPARE_FILES: u64 = 12_000;
@@ -114,14 +115,7 @@ pub(super) fn port_range(range: &str, reserved: &str, ports: &[(u16, u16)]) -> F
 /// `2-3,6` of /sys/devices/system/cpu/isolated.
 pub(super) fn isolation(isolated: &str, cpus: usize, workers: &[usize]) -> Finding {
     let check = "CPU isolation";
-    let listed: Vec<usize> = isolated
-        .split(',')
-        .filter_map(|part| {
-            let (first, last) = part.trim().split_once('-').unwrap_or((part.trim(), part.trim()));
-            Some(first.parse::<usize>().ok()?..=last.parse().ok()?)
-        })
-        .flatten()
-        .collect();
+    let listed = unlisted(isolated);
     if let Some(missing) = workers.iter().find(|cpu| **cpu >= cpus) {
         let found = format!("media.workers names CPU {missing}, this machine has 0 to {}", cpus.saturating_sub(1));
         return Finding::bad(check, found, "that worker cannot be pinned", "write CPUs of this machine");
@@ -140,7 +134,7 @@ pub(super) fn isolation(isolated: &str, cpus: usize, workers: &[usize]) -> Findi
         check,
         format!("media workers on CPUs {}, which others use too", shared.join(", ")),
         "a backup or a login can hold up audio for some milliseconds",
-        format!("isolcpus={0} nohz_full={0} on the kernel's command line", shared.join(",")),
+        format!("{} on the kernel's command line (postern tune says why)", set_apart(&shared.join(","))),
     )
 }
 

@@ -150,6 +150,18 @@ fn interrupts() {
 }
 
 #[test]
+fn the_plan_of_tune_is_shared() {
+    use crate::tune::plan::{Facts, Interface as Card, plan};
+    let cores = |count: usize| (0..count).map(|cpu| vec![cpu]).collect::<Vec<_>>();
+    let card = |on: &str| Card { name: "eth0".into(), interrupts: vec![(40, on.into())], ..Card::default() };
+    let seen = |count, on: &str| {
+        machine::tuning(&plan(&Facts { cores: cores(count), interfaces: vec![card(on)], ..Facts::default() }))
+    };
+    judged([(seen(4, "1"), Well), (seen(4, "0-3"), Warn), (seen(2, "0-1"), NotApplicable)]);
+    assert!(seen(4, "0-3").found.contains("/proc/irq/40/smp_affinity_list = 0-3"));
+}
+
+#[test]
 fn descriptors_and_ports() {
     let limits = |soft: &str| {
         format!(
