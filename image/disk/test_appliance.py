@@ -103,10 +103,10 @@ class Machine:
         assert self.qemu.poll() is None, "the virtual machine ended\n" + self.console()[-2000:]
 
     def ssh_words(self, *words):
-        options = ("StrictHostKeyChecking=no", "UserKnownHostsFile=/dev/null", "ConnectTimeout=10", "BatchMode=yes", "LogLevel=ERROR", "ServerAliveInterval=15")
+        options = ("StrictHostKeyChecking=no", "UserKnownHostsFile=/dev/null", "ConnectTimeout=60", "BatchMode=yes", "LogLevel=ERROR", "ServerAliveInterval=15")
         return self.lab.enter("ssh", "-i", self.key, *(word for option in options for word in ("-o", option)), f"root@{BOX}", *words)
 
-    def ssh(self, *words, check=True, limit_s=120):
+    def ssh(self, *words, check=True, limit_s=300):
         done = subprocess.run(self.ssh_words(*words), capture_output=True, text=True, timeout=limit_s)
         assert not check or done.returncode == 0, f"{words}: {done.returncode}\n{done.stdout}{done.stderr}"
         return done
@@ -116,7 +116,7 @@ class Machine:
         def boot():
             self.alive()
             try:
-                return self.ssh("cat", "/proc/sys/kernel/random/boot_id", limit_s=30).stdout.strip()
+                return self.ssh("cat", "/proc/sys/kernel/random/boot_id", limit_s=90).stdout.strip()
             except (AssertionError, subprocess.TimeoutExpired):
                 return None
         return until("the box to be reachable", lambda: (found := boot()) and found != booted_before and found, BOOT_LIMIT_S)
