@@ -52,7 +52,7 @@ impl Call {
             leg.ours = Some(dial.offer.clone());
             cx.leg(LegCommand::Dial(dial));
             self.callback_initiated(cx, now, sid);
-        } else if sid == self.anchor {
+        } else if !self.takes_over(cx, now, sid) && sid == self.anchor {
             self.first_opened(cx, now);
         }
     }

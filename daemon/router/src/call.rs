@@ -13,15 +13,14 @@ use postern_types::{
 };
 
 use crate::{
+    attended::TakeOver,
     callback::Callbacks,
     conference,
     context::Context,
     cookies::Jar,
     dial::{Dialing, own_number},
     digits::{Digits, Via},
-    keys::Keys,
     leg::{End, Leg, Origin, Stream},
-    negotiate::Policy,
     recording::Recording,
     reoffer::Reoffer,
     session::Session,
@@ -43,6 +42,10 @@ pub struct Call {
     /// The leg that others are dialed for: the first, until a transfer turns the call round.
     pub anchor: CallSid,
     pub transfer: Option<Transfer>,
+    /// A leg that is about to take the place of another.
+    pub taking_over: Option<TakeOver>,
+    /// Those who were put on hold by one that left, to be taken off it.
+    pub held_for_nobody: Vec<CallSid>,
     /// How many there were.
     pub transfers: u8,
     pub account: Option<AccountSid>,
@@ -80,43 +83,7 @@ pub struct Call {
 impl Call {
     /// A call that came in, before anything was decided about it.
     pub fn offered(cx: &mut Context, now: Now, offered: &Offered) -> Self {
-        let from = match &offered.party {
-            postern_types::leg::Party::User { user } => format!("client:{user}"),
-            _ => offered.from.to_string(),
-        };
-        let ipv6 = offered.offer.as_ref().map_or(offered.source.is_ipv6(), |offer| offer.rtp.is_ipv6());
-        let leg = Leg {
-            sid: offered.leg,
-            parent: None,
-            account: None,
-            origin: Origin::Inbound,
-            policy: Policy::of(&cx.config, &offered.party),
-            party: offered.party.clone(),
-            realm: offered.realm.clone(),
-            ipv6,
-            from,
-            from_name: offered.from_name.to_string(),
-            to: offered.to.to_string(),
-            created: now,
-            updated: now.wall,
-            ringing: true,
-            answered: None,
-            sip_call_id: offered.sip_call_id.to_string(),
-            opened: now.wall,
-            sip_status: None,
-            hung_up: None,
-            end: None,
-            stream: Stream::None,
-            dial: None,
-            theirs: offered.offer.clone(),
-            ours: None,
-            agreed: Vec::new(),
-            keys: Keys::default(),
-            held: false,
-            negotiated: None,
-            quality: None,
-            unheard: None,
-        };
+        let leg = Leg::offered(cx, now, offered);
         let mut call = Self::empty(offered.leg, now);
         call.headers = offered.headers.clone();
         call.identity = offered.identity.clone();
@@ -143,6 +110,8 @@ impl Call {
             sid,
             anchor: sid,
             transfer: None,
+            taking_over: None,
+            held_for_nobody: Vec::new(),
             transfers: 0,
             account: None,
             // The caller's and the callee's; more are rare, and a leg is large.
@@ -226,10 +195,18 @@ impl Call {
                 self.on_ended(cx, now, sid, by, cause);
             }
             LegEvent::Reoffered { offer, .. } => self.on_reoffered(cx, sid, offer),
-            LegEvent::ReofferAnswered { answer, .. } => self.on_reoffer_answered(cx, now, sid, *answer),
-            LegEvent::ReofferFailed { cause, .. } => self.on_reoffer_failed(cx, now, sid, cause),
+            LegEvent::ReofferAnswered { answer, .. } => {
+                self.on_reoffer_answered(cx, now, sid, *answer);
+                self.resume_next(cx);
+            }
+            LegEvent::ReofferFailed { cause, .. } => {
+                self.on_reoffer_failed(cx, now, sid, cause);
+                self.resume_next(cx);
+            }
             LegEvent::Refreshed { theirs, .. } => self.on_refreshed(cx, sid, &theirs),
             LegEvent::Referred { to, .. } => self.on_referred(cx, now, sid, &to),
+            // It concerns two calls: the router's.
+            LegEvent::ReferredToSecond { .. } => {}
             LegEvent::Digit { digit, duration_ms, .. } => self.on_digit(cx, now, sid, digit, Via::Info, duration_ms),
         }
     }
@@ -428,6 +405,8 @@ impl Call {
         if leg.answered.is_none() && cause.status >= 300 {
             leg.sip_status = Some(cause.status);
         }
+        self.taking_over.take_if(|taking| taking.leg == sid);
+        let Some(leg) = self.leg_mut(sid) else { return };
         let answered = leg.answered;
         let duration_ms = answered.map_or(0, |at| now.wall.since(at.wall).as_millis() as u64);
         match leg.stream {

@@ -6,12 +6,13 @@ use postern_config::Dtmf;
 use postern_facts::{CallRecord, Subject};
 use postern_types::{
     AccountSid, CallSid, Cause, EndedBy, Now, RealmName, UnixMicros,
-    leg::{Dial, Party},
+    leg::{Dial, Offered, Party},
     media::{StreamReport, StreamSetup, Unheard},
     stream::{AudioStream, Format, Negotiated},
 };
 
 use crate::{
+    context::Context,
     keys::Keys,
     limits::Bound,
     negotiate::{self, Policy},
@@ -125,6 +126,47 @@ pub struct Leg {
 }
 
 impl Leg {
+    /// One that came in, before anything was decided about it.
+    pub fn offered(cx: &Context, now: Now, offered: &Offered) -> Self {
+        let from = match &offered.party {
+            Party::User { user } => format!("client:{user}"),
+            _ => offered.from.to_string(),
+        };
+        let ipv6 = offered.offer.as_ref().map_or(offered.source.is_ipv6(), |offer| offer.rtp.is_ipv6());
+        Self {
+            sid: offered.leg,
+            parent: None,
+            account: None,
+            origin: Origin::Inbound,
+            policy: Policy::of(&cx.config, &offered.party),
+            party: offered.party.clone(),
+            realm: offered.realm.clone(),
+            ipv6,
+            from,
+            from_name: offered.from_name.to_string(),
+            to: offered.to.to_string(),
+            created: now,
+            updated: now.wall,
+            ringing: true,
+            answered: None,
+            sip_call_id: offered.sip_call_id.to_string(),
+            opened: now.wall,
+            sip_status: None,
+            hung_up: None,
+            end: None,
+            stream: Stream::None,
+            dial: None,
+            theirs: offered.offer.clone(),
+            ours: None,
+            agreed: Vec::new(),
+            keys: Keys::default(),
+            held: false,
+            negotiated: None,
+            quality: None,
+            unheard: None,
+        }
+    }
+
     /// The word of the call resource.
     pub fn status(&self) -> &'static str {
         match (&self.end, self.answered, self.ringing) {

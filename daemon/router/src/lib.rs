@@ -10,6 +10,7 @@ mod router;
 pub mod output;
 pub mod rest;
 
+mod attended;
 mod audio;
 mod call;
 mod callback;

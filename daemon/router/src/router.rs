@@ -71,7 +71,11 @@ impl Router {
     /// Something happened on a leg.
     pub fn handle_leg(&mut self, now: Now, event: LegEvent) {
         match event {
-            LegEvent::Offered(offered) if !self.cx.legs.contains_key(&offered.leg) => self.offered(now, &offered),
+            LegEvent::Offered(offered) if !self.cx.legs.contains_key(&offered.leg) => match offered.replaces {
+                Some(of) => self.take_over(now, &offered, of),
+                None => self.offered(now, &offered),
+            },
+            LegEvent::ReferredToSecond { leg, second, to } => self.referred_to_second(now, leg, second, &to),
             event => {
                 let leg = event.leg();
                 self.with_leg(now, leg, |call, cx| call.on_leg(cx, now, event));
@@ -392,7 +396,21 @@ impl Router {
         &self.cx
     }
 
-    fn leg(&self, sid: CallSid) -> Option<&crate::leg::Leg> {
+    /// A call by its name.
+    pub(crate) fn call(&self, sid: CallSid) -> Option<&Call> {
+        self.calls.get(&sid)
+    }
+
+    /// Counts a call that was refused before it was one.
+    pub(crate) fn refused(&mut self) {
+        self.cx.counters.refused_total += 1;
+    }
+
+    pub(crate) fn command(&mut self, command: LegCommand) {
+        self.cx.leg(command);
+    }
+
+    pub(crate) fn leg(&self, sid: CallSid) -> Option<&crate::leg::Leg> {
         self.calls.get(self.cx.legs.get(&sid)?)?.leg(sid)
     }
 
@@ -471,14 +489,14 @@ impl Router {
         self.calls.insert(call.sid, call);
     }
 
-    fn with_leg(&mut self, now: Now, leg: CallSid, act: impl FnOnce(&mut Call, &mut Context)) {
+    pub(crate) fn with_leg(&mut self, now: Now, leg: CallSid, act: impl FnOnce(&mut Call, &mut Context)) {
         if let Some(call) = self.cx.legs.get(&leg).copied() {
             self.with_call(now, call, act);
         }
     }
 
     /// Lets a call act, then restores what must hold: records written, its timer right, nothing kept of it when it is over.
-    fn with_call(&mut self, now: Now, sid: CallSid, act: impl FnOnce(&mut Call, &mut Context)) {
+    pub(crate) fn with_call(&mut self, now: Now, sid: CallSid, act: impl FnOnce(&mut Call, &mut Context)) {
         self.with_call_alone(now, sid, act);
         self.release(now);
     }

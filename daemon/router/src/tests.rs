@@ -1,5 +1,6 @@
 //! Scenarios through the public verbs, in virtual time. The harness plays signaling, media and the application server.
 
+mod attended;
 mod callbacks;
 mod conferences;
 mod dialing;

@@ -13,14 +13,12 @@ use postern_facts as facts;
 use postern_types::{
     CallSid, Cause, EndedBy, Now,
     leg::{CallerIdentity, LegCommand, Party},
-    stream::Direction,
 };
 
 use crate::{
     call::Call,
     context::Context,
     dial::{Branch, own_number},
-    reoffer::{Asker, Reoffer},
     session::nouns::{self, user_part},
     table::{self, Caller},
     ways::Ways,
@@ -94,7 +92,7 @@ impl Call {
     }
 
     /// The call turns round: `stays` is the one that others are dialed for, and `goes` the one that it talks with.
-    fn turn(&mut self, cx: &Context, goes: CallSid, stays: CallSid) {
+    pub fn turn(&mut self, cx: &Context, goes: CallSid, stays: CallSid) {
         let Some(leg) = self.leg(stays) else { return };
         let caller = leg.to.clone();
         let asserted = match &leg.party {
@@ -105,6 +103,12 @@ impl Call {
         self.anchor = stays;
         let Some(dialing) = &mut self.dialing else { return };
         dialing.connected = Some(goes);
+        self.shown_as(caller, asserted);
+    }
+
+    /// Who is shown to whoever is dialed from now on.
+    pub fn shown_as(&mut self, caller: String, asserted: Box<str>) {
+        let Some(dialing) = &mut self.dialing else { return };
         (dialing.from, dialing.from_name) = (user_part(&caller).into(), "".into());
         dialing.caller = caller;
         dialing.identity = CallerIdentity { asserted, ..CallerIdentity::default() };
@@ -123,13 +127,8 @@ impl Call {
         self.tell(cx, referrer, facts::CallTransferred { to, cause: Cause::NORMAL });
         cx.leg(LegCommand::Referral { leg: referrer, status: 200 });
         self.hang_up(cx, now, referrer, EndedBy::Router, Cause { text: "transferred".into(), ..Cause::NORMAL });
-        let Some(stays) = self.leg(self.anchor).filter(|_| self.reoffer.is_none()) else { return };
-        let Some(ours) = stays.ours.clone().filter(|ours| ours.direction != Direction::SendRecv) else { return };
-        let ours = postern_types::stream::AudioStream { direction: Direction::SendRecv, ..ours };
         let anchor = self.anchor;
-        let before = self.leg_mut(anchor).and_then(|leg| leg.ours.replace(ours.clone()));
-        self.reoffer = Some(Reoffer { asker: Asker::Direction, to: anchor, before });
-        cx.leg(LegCommand::Reoffer { leg: anchor, offer: Box::new(ours) });
+        self.resume(cx, &[anchor]);
     }
 
     /// Nobody answered whom the transfer was to: who talks goes on. False: nobody talks.
@@ -142,7 +141,7 @@ impl Call {
         true
     }
 
-    fn refer_failed(&self, cx: &mut Context, referrer: CallSid, to: &str, cause: Cause) {
+    pub fn refer_failed(&self, cx: &mut Context, referrer: CallSid, to: &str, cause: Cause) {
         let status = if (300..700).contains(&cause.status) { cause.status } else { 503 };
         self.tell(cx, referrer, facts::CallTransferred { to: to.to_owned(), cause });
         cx.leg(LegCommand::Referral { leg: referrer, status });

@@ -97,6 +97,8 @@ pub struct Call {
     pub offers_accepted: u32,
     /// Offers that it got: the direction line of each.
     pub offers_got: Vec<String>,
+    /// What it was told of its referrals: each NOTIFY's status line.
+    pub told: Vec<String>,
     call_id: String,
     invite: Request,
     client: Option<ClientKey>,
@@ -186,8 +188,15 @@ impl Phone {
 
     /// Calls `to`. Returns the place of the call in [`Phone::calls`].
     pub fn call(&mut self, now: Instant, to: &str) -> usize {
+        self.invite(now, to, None)
+    }
+
+    fn invite(&mut self, now: Instant, to: &str, replaces: Option<&str>) -> usize {
         let uri = format!("sip:{to}@{}", self.border);
         let mut invite = self.request(Method::Invite, &uri, &format!("<{uri}>"));
+        if let Some(named) = replaces {
+            invite = invite.header(Name::Replaces, named).header(Name::Require, "replaces");
+        }
         if let Some(seconds) = self.habits.session_expires {
             invite = invite.header(Name::Supported, "timer").header(Name::Allow, TAKES);
             invite = invite.header(Name::SessionExpires, &seconds.to_string());
@@ -220,6 +229,40 @@ impl Phone {
             call.offer_cseq = dialog.local_cseq();
             call.offer = self.transactions.send_request(now, flow, offer).ok();
         }
+    }
+
+    /// Wants the other party of a call to talk with `to` (REFER).
+    pub fn refer(&mut self, now: Instant, at: usize, to: &str) {
+        let (flow, branch, sent_by) = (self.flow(), self.branch(), self.sent_by());
+        let (user, headers) = to.split_once('?').map_or((to, String::new()), |(user, more)| (user, format!("?{more}")));
+        let to = format!("<sip:{user}@{}{headers}>", self.border);
+        let call = &mut self.calls[at];
+        if let (Stage::Answered, Some(dialog)) = (call.stage, &mut call.dialog) {
+            let refer = dialog.request(Method::Refer, sent_by, &branch).header(Name::ReferTo, &to).build();
+            let _ = self.transactions.send_request(now, flow, refer);
+        }
+    }
+
+    /// Wants it to talk with the other party of `second` (REFER with Replaces).
+    pub fn join(&mut self, now: Instant, at: usize, second: usize) {
+        if let Some(named) = self.named(second) {
+            self.refer(
+                now,
+                at,
+                &format!("x?Replaces={}", named.replace(';', "%3B").replace('=', "%3D").replace('@', "%40")),
+            );
+        }
+    }
+
+    /// A call as a Replaces names it.
+    pub fn named(&self, at: usize) -> Option<String> {
+        let id = self.calls[at].dialog.as_ref()?.id();
+        Some(format!("{};to-tag={};from-tag={}", id.call_id, id.remote_tag, id.local_tag))
+    }
+
+    /// Calls to take the place of the call that this names.
+    pub fn replace(&mut self, now: Instant, named: &str) -> usize {
+        self.invite(now, "x", Some(named))
     }
 
     /// Takes a datagram.
@@ -343,6 +386,11 @@ impl Phone {
                 let call = &mut self.calls[at];
                 call.server = Some(key);
                 call.keeper = Some(AnswerKeeper::new(now, answer));
+            }
+            (Method::Notify, Some(at)) => {
+                self.calls[at].told.push(String::from_utf8_lossy(&request.body).trim().to_owned());
+                let ok = ResponseBuilder::to(&request, 200).build();
+                self.transactions.respond(now, key, &ok);
             }
             (Method::Bye, Some(at)) => {
                 let call = &mut self.calls[at];
@@ -549,6 +597,7 @@ impl Phone {
             offers_refused: Vec::new(),
             offers_accepted: 0,
             offers_got: Vec::new(),
+            told: Vec::new(),
             call_id: invite.headers.call_id().unwrap_or_default().to_owned(),
             invite,
             client: None,

@@ -402,7 +402,9 @@ impl World {
                         legs.insert(leg.expect("an offered call has a leg"), 0);
                     }
                 }
-                Fact::LegDialed(_) => _ = legs.entry(leg.expect("a leg's fact names it")).or_insert(0),
+                Fact::LegDialed(_) | Fact::LegReplaces(_) => {
+                    _ = legs.entry(leg.expect("a leg's fact names it")).or_insert(0)
+                }
                 Fact::CallEnded(_) => {
                     let ends = begun.get_mut(&call.expect("a call's fact names it"));
                     *ends.unwrap_or_else(|| panic!("seed {seed}: an end without a beginning")) += 1;

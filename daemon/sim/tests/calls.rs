@@ -34,7 +34,7 @@ trunks:
   acme: { realm: carrier, address: "127.0.0.11:5060", codecs: [PCMA, PCMU], trusted: true }
   beta: { realm: carrier, address: "127.0.0.12:5060", calls_max: 20, trusted: true }
 users:
-  alice: { password: secret-a }
+  alice: { password: secret-a, refer: terminate }
   bob: { password: secret-b }
 numbers:
   "+15550001": { user: alice, timeout: 30s }
@@ -480,7 +480,7 @@ fn weather(world: &mut World, chance: &mut StdRng, phones: &[usize; 4]) {
         Instructions::Document(format!("<Response>{verbs}</Response>"))
     };
     let direction = |chance: &mut StdRng| ["sendonly", "sendrecv", "inactive"][chance.random_range(0..3)];
-    match (chance.random_range(0..10), leg) {
+    match (chance.random_range(0..13), leg) {
         (0, Some(leg)) => {
             for digit in "42#".chars() {
                 world.press(leg, digit);
@@ -530,6 +530,22 @@ fn weather(world: &mut World, chance: &mut StdRng, phones: &[usize; 4]) {
             world.configure(if chance.random_bool(0.5) { &other } else { YAML });
         }
         (8, Some(sid)) => _ = world.ask(Request::Hangup { sid }),
+        (10, _) => {
+            let to = ["+442071838750", "alice", "+15550002", "bob"][chance.random_range(0..4)];
+            world.with(phones[1], |phone, now| (0..phone.calls.len()).for_each(|call| phone.refer(now, call, to)));
+        }
+        (11, _) => {
+            world.with(phones[1], |phone, now| {
+                (1..phone.calls.len()).for_each(|call| phone.join(now, call - 1, call));
+            });
+        }
+        (12, _) => {
+            let named = world.phones[phones[1]].calls.last().map(|_| world.phones[phones[1]].calls.len() - 1);
+            let named = named.and_then(|at| world.phones[phones[1]].named(at));
+            if let Some(named) = named {
+                world.with(phones[2], |phone, now| phone.replace(now, &named));
+            }
+        }
         _ => {}
     }
 }

@@ -3,6 +3,7 @@
 use std::net::SocketAddr;
 
 use postern_types::{
+    CallSid,
     cause::{Cause, EndedBy},
     leg::Party,
     media::StreamReport,
@@ -104,7 +105,7 @@ facts! {
         /// Why this row, in words.
         why: String,
     }
-    /// A party wants the other one of its call to talk with somebody else (blind transfer).
+    /// A party wants the other one of its call to talk with somebody else: a transfer, blind or attended.
     CallReferred = "call.referred", "65080c533a1a4076916045d669890cf8", Info {
         /// Whom to: a number or a user's name.
         to: String,
@@ -189,6 +190,20 @@ facts! {
         to: String,
         /// Why it failed.
         cause: Cause,
+    }
+    /// A leg goes on in another call: its party was transferred by one that talked with both.
+    LegMoved = "leg.moved", "077428d38429464687fd858cbdf0c3b4", Info {
+        /// That call.
+        into: CallSid,
+    }
+    /// A party takes the place of another leg of its own: it picks its call up at another device, or comes back with it (INVITE with Replaces).
+    LegReplaces = "leg.replaces", "e8214c3553ec4acdb9f16302aec7086b", Info {
+        /// That leg.
+        of: CallSid,
+        /// Where it came from.
+        source: SocketAddr,
+        /// The SIP Call-ID on that side.
+        sip_call_id: String,
     }
     /// A leg ended.
     LegEnded = "leg.ended", "c699c806e679150cec8d219c3f564bb5", Info {

@@ -156,6 +156,7 @@ fn level(level: Level) -> &'static str {
 /// A Rust type as a reader of JSON sees it.
 fn json_type(kind: &str) -> &str {
     match kind {
+        "CallSid" => "string, `CA…`",
         "String" => "string",
         "bool" => "true or false",
         "u8" | "u16" | "u32" | "u64" => "number",

@@ -56,6 +56,8 @@ fn worded(fact: &Fact) -> String {
         Fact::AudioTranscoded(f) => {
             format!("audio is converted between {} and {}: no common codec", f.codec, f.other_codec)
         }
+        Fact::LegMoved(f) => format!("goes on in call {}", f.into),
+        Fact::LegReplaces(f) => format!("takes the place of leg {}, from {}", f.of, f.source),
         Fact::LegHeld(f) => format!("puts the other party on hold ({})", f.direction),
         Fact::LegResumed(_) => "resumes".into(),
         Fact::ReofferRefused(f) => format!("change of the session refused: {}", f.cause),

@@ -88,6 +88,8 @@ pub struct Offered {
     pub max_forwards: u8,
     /// Its session description; none when the INVITE had no SDP (delayed offer: the answer must then be our offer).
     pub offer: Option<AudioStream>,
+    /// It is no call of its own: it takes the place of this leg, which is the same party's (RFC 3891).
+    pub replaces: Option<CallSid>,
     /// `X-` headers, name and value, for the application.
     pub headers: Vec<(Box<str>, Box<str>)>,
     /// The transport address it came from.
@@ -193,6 +195,15 @@ pub enum LegEvent {
         /// Whom: a number or a user's name.
         to: Box<str>,
     },
+    /// The same, and that somebody else is whom the peer talks with on a second leg (REFER with Replaces, RFC 5589 7).
+    ReferredToSecond {
+        /// Whose peer.
+        leg: CallSid,
+        /// The second leg; none when what was named is no answered leg of the same party.
+        second: Option<CallSid>,
+        /// Whom, in its words; may be empty.
+        to: Box<str>,
+    },
     /// The leg ended: BYE, CANCEL, or our side gave up. Also follows a [`LegCommand::Hangup`].
     Ended {
         /// Which.
@@ -220,6 +231,7 @@ impl LegEvent {
             | Self::Refreshed { leg, .. }
             | Self::Digit { leg, .. }
             | Self::Referred { leg, .. }
+            | Self::ReferredToSecond { leg, .. }
             | Self::Ended { leg, .. } => *leg,
         }
     }

@@ -24,6 +24,7 @@
 //! | `session` | an answered leg: ACK, BYE, new offers |
 //! | `info` | INFO: digits, and what is no digit |
 //! | `refer` | REFER: whether, and what the peer is told of how it goes |
+//! | `replaces` | which dialog a request may take the place of |
 //! | `refresh` | session timers |
 //! | `self_call` | how the box asks itself whether it is there |
 //! | `rules` | what the configuration wants of a dialog |
@@ -57,6 +58,7 @@ mod refer;
 mod refresh;
 mod registering;
 mod registrar;
+mod replaces;
 mod restore;
 mod rules;
 mod self_call;

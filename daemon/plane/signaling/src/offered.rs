@@ -25,6 +25,7 @@ use crate::{
     legs::Leg,
     places::Endpoint,
     refresh, registering,
+    replaces::Claimant,
     rules::Rules,
     side::{OfferAnswer, OfferedSide, OurDescription, Session, Side, State, Tag, Unacked},
     timers::Timer,
@@ -70,6 +71,14 @@ impl Signaling {
             Some(offer) => offer,
             None => return,
         };
+        let claimant = match &who {
+            Who::Trunk(trunk) => Claimant::Trunk(trunk),
+            Who::User(user) => Claimant::User(user),
+        };
+        let replaces = match self.replaced_by(&request.headers, claimant, rules.refer) {
+            Ok(replaces) => replaces,
+            Err(status) => return self.reply(now, key, &request, status, tag),
+        };
 
         self.reply(now, key, &request, 100, tag);
         let sid = CallSid::random(&mut self.rng);
@@ -94,6 +103,7 @@ impl Signaling {
                 _ => FORWARDS_MAX,
             },
             offer: offer.as_ref().map(|o| o.audio.clone()),
+            replaces,
             headers: headers::extra(&request.headers),
             source: flow.remote,
             sip_call_id: request.headers.call_id().map(headers::tidy).unwrap_or_default().into(),

@@ -1,7 +1,9 @@
 //! REFER (RFC 3515): a party wants the other one to talk with somebody else. It is served here, never passed on: the peer that asks hears by
 //! NOTIFY how it goes, and the router dials. Whom a REFER may reach the router decides by what the referring party could have called itself.
 //!
-//! Left out: subscriptions of their own, REFER outside a call, other methods than INVITE, and Replaces in Refer-To (attended transfer).
+//! With Replaces in Refer-To (attended transfer, RFC 5589 7) the other party is to talk with that of a second call of the peer's, through us as well.
+//!
+//! Left out: subscriptions of their own, REFER outside a call, other methods than INVITE, and Replaces that names a dialog which is not ours.
 
 use std::time::Instant;
 
@@ -13,6 +15,7 @@ use crate::{
     Client, Signaling,
     headers::{self, PRODUCT},
     offered::contact,
+    replaces,
     side::{State, Tag},
 };
 
@@ -32,14 +35,14 @@ impl Signaling {
         let Some(side) = self.sides.get_mut(&tag) else { return };
         let (leg, reached, may) = (side.leg, side.contact, side.rules.refer);
         let State::Up(session) = &mut side.state else { return };
-        let to = match wanted(&request.headers) {
+        let wanted = match wanted(&request.headers) {
             _ if may == Refer::Refuse => return self.reply(now, key, request, 405, tag),
             Err(status) => return self.reply(now, key, request, status, tag),
             // RFC 3261 21.4.27: one at a time, and not before the call stands.
             Ok(_) if session.referral.is_some() || session.unacked.is_some() => {
                 return self.reply(now, key, request, 491, tag);
             }
-            Ok(to) => to,
+            Ok(wanted) => wanted,
         };
         let Some(leg) = leg else { return self.reply(now, key, request, 481, tag) };
         let number = request.headers.cseq().map_or(0, |cseq| cseq.number);
@@ -53,7 +56,14 @@ impl Signaling {
             .build();
         self.transactions.respond(now, key, &response);
         self.referral(now, leg, 100);
-        self.tell(LegEvent::Referred { leg, to });
+        let Wanted { to, replaces } = wanted;
+        self.tell(match replaces {
+            None => LegEvent::Referred { leg, to },
+            Some(value) => {
+                let second = self.replaced(&value, self.claimant(tag)).ok();
+                LegEvent::ReferredToSecond { leg, second, to }
+            }
+        });
     }
 
     /// The router tells how a referral goes: NOTIFY with that status (RFC 3515 2.4.5). 200 and above is its end.
@@ -81,8 +91,17 @@ impl Signaling {
     }
 }
 
-/// Whom a REFER wants to be called: the user part, as of a Request-URI; else the status to refuse with.
-pub(crate) fn wanted(headers: &Headers) -> Result<Box<str>, u16> {
+/// What a REFER wants.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct Wanted {
+    /// Whom: the user part, as of a Request-URI; may be empty with `replaces`.
+    pub(crate) to: Box<str>,
+    /// The dialog whose other party that is.
+    pub(crate) replaces: Option<Box<str>>,
+}
+
+/// Whom a REFER wants to be called; else the status to refuse with.
+pub(crate) fn wanted(headers: &Headers) -> Result<Wanted, u16> {
     let mut targets = headers.addresses(Name::ReferTo);
     // RFC 3515 2.4.2: exactly one.
     let (Some(Ok(target)), None) = (targets.next(), targets.next()) else { return Err(400) };
@@ -90,12 +109,10 @@ pub(crate) fn wanted(headers: &Headers) -> Result<Box<str>, u16> {
     if !["sip", "sips", "tel"].iter().any(|scheme| uri.scheme_str().eq_ignore_ascii_case(scheme)) {
         return Err(416);
     }
-    let is_invite = uri.param("method").is_none_or(|method| method.eq_ignore_ascii_case("INVITE"));
-    // RFC 3891: another call of theirs is to be replaced.
-    let replaces = uri.headers().any(|(name, _)| Name::of(name) == Name::Replaces);
-    if !is_invite || replaces {
+    if !uri.param("method").is_none_or(|method| method.eq_ignore_ascii_case("INVITE")) {
         return Err(501);
     }
-    let user = headers::user_of(&uri);
-    if user.is_empty() { Err(404) } else { Ok(user) }
+    let to = headers::user_of(&uri);
+    let replaces = replaces::referred(&uri)?.map(|value| value.into());
+    if to.is_empty() && replaces.is_none() { Err(404) } else { Ok(Wanted { to, replaces }) }
 }

@@ -40,11 +40,17 @@ impl Rules {
 
     /// The extensions that the party is told of, and that it may require.
     pub(crate) fn supported(&self) -> &'static str {
-        match (self.session_timer.mode, self.rel100) {
-            (SessionTimerMode::Off, Rel100::Off) => "",
-            (SessionTimerMode::Off, _) => "100rel",
-            (_, Rel100::Off) => "timer",
-            _ => "timer, 100rel",
+        let (timer, rel100) = (self.session_timer.mode != SessionTimerMode::Off, self.rel100 != Rel100::Off);
+        // Who may transfer may also take the place of what is its own.
+        match (timer, rel100, self.refer != Refer::Refuse) {
+            (false, false, false) => "",
+            (false, true, false) => "100rel",
+            (true, false, false) => "timer",
+            (true, true, false) => "timer, 100rel",
+            (false, false, true) => "replaces",
+            (false, true, true) => "100rel, replaces",
+            (true, false, true) => "timer, replaces",
+            (true, true, true) => "timer, 100rel, replaces",
         }
     }
 }

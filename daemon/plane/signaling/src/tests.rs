@@ -13,6 +13,7 @@ mod protection;
 mod referring;
 mod registering;
 mod registration;
+mod replacing;
 mod restoring;
 mod sessions;
 mod strangers;

@@ -296,6 +296,17 @@ impl World {
 
     /// A call comes in.
     pub fn invite(&mut self, party: Party, to: &str, offer: Option<AudioStream>) -> CallSid {
+        self.invite_for(party, to, offer, None)
+    }
+
+    /// The same, that takes the place of a leg of the party's.
+    pub fn invite_for(
+        &mut self,
+        party: Party,
+        to: &str,
+        offer: Option<AudioStream>,
+        replaces: Option<CallSid>,
+    ) -> CallSid {
         self.next_leg += 1;
         let leg = CallSid(self.next_leg);
         self.legs.insert(leg);
@@ -313,6 +324,7 @@ impl World {
             identity: identity(),
             max_forwards: 9,
             offer,
+            replaces,
             headers: vec![("X-Ticket".into(), "77".into())],
             source: SocketAddr::from(([198, 51, 100, 9], 5060)),
             sip_call_id: "outside-id".into(),

@@ -38,7 +38,7 @@ fn one(world: &mut World, what: u8, pick: usize, legs: &mut Vec<CallSid>) {
     }
     let some = if legs.is_empty() { None } else { Some(legs[pick % legs.len()]) };
     let leg = some.filter(|leg| world.legs.contains(leg));
-    match (what % 16, leg) {
+    match (what % 19, leg) {
         (0, _) => legs.push(world.invite(trunk_party(), "+15552000001", Some(stream(1, &g711())))),
         (1, _) => legs.push(world.invite(user_party("bob"), "0015551", Some(stream(1, &g711())))),
         (2 | 3, _) => {
@@ -83,6 +83,15 @@ fn one(world: &mut World, what: u8, pick: usize, legs: &mut Vec<CallSid>) {
             world.settle();
         }
         (15, _) => world.devices(["alice", "bob"][pick % 2], (pick % 3) as u32),
+        (16, Some(leg)) => world.leg(LegEvent::Referred { leg, to: ["bob", "+15551000001", "alice"][pick % 3].into() }),
+        (17, Some(leg)) => {
+            let second = legs.get(pick / 7 % legs.len()).copied();
+            world.leg(LegEvent::ReferredToSecond { leg, second, to: "".into() });
+        }
+        (18, of) => {
+            let offer = (pick % 4 != 3).then(|| stream(3, &g711()));
+            legs.push(world.invite_for(user_party("bob"), "0015551", offer, of));
+        }
         _ => {}
     }
 }
