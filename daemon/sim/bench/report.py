@@ -5,6 +5,9 @@ CALL_US_MAX = 250
 # At least five times fewer than the open SBC stack (issue 4).
 CALL_RATIO_MAX = 0.2
 CALL_RATES = {"saturated": "at the highest rate of each", "half": "at half of it", "low": "at 200 calls a second"}
+SRTP_MAX = 0.6
+# A thousand calls at 100,000 packets a second: of a core.
+THOUSAND_CALLS_MAX = 0.45
 SYSTEMS = {"postern": "postern", "kamailio": "Kamailio, rtpengine"}
 LOSS_MAX = 0.001
 # Who loses more of what comes does less work for it: its cost says nothing, and no ratio is made of it.
@@ -38,10 +41,17 @@ def gates(results):
                 p50 = ours["rate"]["latency_us"]["p50"] - direct["rate"]["latency_us"]["p50"]
                 gate(f"p50 latency added, {entry['legs']} legs, 100,000 packets a second, {name}", p50, 1000, "us")
                 gate(f"loss, {entry['legs']} legs, {name}", max(ours["flood"]["loss"], ours["rate"]["loss"]), LOSS_MAX)
+            if entry["legs"] == 2000:
+                of_core = added(entry, "kernel", "paced") * results["relay"]["rate"] / 1e9
+                gate("1000 calls at 100,000 packets a second, by the kernel, of a core (machine)", of_core, THOUSAND_CALLS_MAX)
         for kind, name in (("resident", "resident"), ("whole", "resident and in the kernel")):
             ours, theirs = (per_call(results["relay"], system, kind) for system in ("postern", "rtpengine"))
             if ours is not None:
                 gate(f"memory a call, {name}, part of rtpengine's", ours / theirs, 0.25)
+    if "convert" in results:
+        srtp = results["convert"]["srtp"]
+        for load, name in (("flood", "flood"), ("rate", "100,000 packets a second")):
+            gate(f"CPU a packet, SDES to plain, {results['convert']['srtp_legs']} legs, {name}, part of rtpengine's (process)", convert_ratio(srtp, load), SRTP_MAX)
     if "signaling" in results:
         at_most = results["signaling"]["postern"].get("saturated")
         gate("CPU a call with media, at the highest rate", at_most and at_most["cpu_us_per_call"], CALL_US_MAX, "us")
@@ -100,6 +110,8 @@ def markdown(results):
     ]
     if "relay" in results:
         parts += relay_tables(results["relay"])
+    if "convert" in results:
+        parts += convert_tables(results["convert"])
     if "signaling" in results:
         parts += signaling_tables(results["signaling"])
     rows = [
@@ -167,6 +179,41 @@ def relay_tables(relay):
 def cpu(run):
     ns = run["cpu_ns_per_packet"]
     return f"{ns['median']:.0f} ({ns['least']:.0f}-{ns['most']:.0f})", f"{run['packets_per_second'] / 1000:.0f}", f"{run['system_core']:.0%}"
+
+
+def convert_ratio(of, load):
+    """Of what rtpengine takes for a packet."""
+    ours, theirs = of["postern"][load], of["rtpengine"][load]
+    return ratio({load: ours}, {load: theirs}, load) if ours and theirs else None
+
+
+def convert_tables(convert):
+    rows = []
+    for load, name in (("flood", "flood"), ("rate", "100 kpps")):
+        ours, theirs = (convert["srtp"][system][load] for system in ("postern", "rtpengine"))
+        columns = [part for run in (ours, theirs) for part in (cpu(run) if run else ("–", "–", "–"))]
+        rows.append((name, *columns, f"**{written(convert_ratio(convert['srtp'], load))}**"))
+    srtp = table(("load", "postern: ns a packet", "kpps", "of a core", "rtpengine: ns a packet", "kpps", "of a core", "ratio"), rows)
+    rows = []
+    for name, of in convert["codecs"].items():
+        ours, theirs = of["postern"]["talk"], of["rtpengine"]["talk"]
+        calls = [f"{streams(run):.0f}" if run else "–" for run in (ours, theirs)]
+        us = [f"{run['cpu_ns_per_packet']['median'] / 1000:.1f}" if run else "–" for run in (ours, theirs)]
+        loss = [f"{run['loss']:.2%}" if run else "–" for run in (ours, theirs)]
+        rows.append((name, calls[0], us[0], loss[0], calls[1], us[1], loss[1], f"**{written(convert_ratio(of, 'talk'))}**"))
+    codecs = table(("codecs", "postern: streams a core", "us a packet", "lost", "rtpengine: streams a core", "us a packet", "lost", "ratio of us"), rows)
+    return [
+        f"### SDES to plain, {convert['srtp_legs']} legs: CPU of one packet, of the process",
+        srtp,
+        f"### Transcoding, {convert['talk_legs']} legs that speak all the time",
+        "A stream is one way of a call: a packet of 20 ms in, one out.",
+        codecs,
+    ]
+
+
+def streams(run):
+    """Ways of calls that one core converts, by what a packet takes of it."""
+    return 1e9 / (50 * run["cpu_ns_per_packet"]["median"])
 
 
 def call_ratio(signaling, key):

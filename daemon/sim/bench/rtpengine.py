@@ -1,5 +1,6 @@
 """rtpengine as the system under test: user space, one thread, driven by its ng protocol."""
 
+import base64
 import socket
 import subprocess
 import time
@@ -75,11 +76,35 @@ class Rtpengine:
         self.program.stop()
 
 
-def sdp(address, port):
+# As an rtpmap has them; numbers of those that have one of their own.
+CODECS = {"pcma": "PCMA/8000", "pcmu": "PCMU/8000", "g722": "G722/8000", "opus": "opus/48000/2"}
+NUMBERS = {"pcma": 8, "pcmu": 0, "g722": 9, "opus": 96}
+
+
+def sdp(address, port, codec="pcma", key=None):
+    """A description with one codec; a key in base64 makes it SRTP."""
+    number = NUMBERS[codec]
+    crypto = f"a=crypto:1 AES_CM_128_HMAC_SHA1_80 inline:{key}\r\n" if key else ""
     return (
         f"v=0\r\no=- 1 1 IN IP4 {address}\r\ns=-\r\nc=IN IP4 {address}\r\nt=0 0\r\n"
-        f"m=audio {port} RTP/AVP 8 101\r\na=rtpmap:101 telephone-event/8000\r\na=sendrecv\r\n"
+        f"m=audio {port} RTP/{'SAVP' if key else 'AVP'} {number} 101\r\na=rtpmap:{number} {CODECS[codec]}\r\na=rtpmap:101 telephone-event/8000\r\n"
+        f"{crypto}a=sendrecv\r\n"
     )
+
+
+def expect_number(text, codec):
+    """The load has one payload type for each codec, whoever offers it."""
+    numbers = text.split("m=audio ", 1)[1].splitlines()[0].split(" ")[2:]
+    if str(NUMBERS[codec]) not in numbers:
+        raise RuntimeError(f"{codec} has another number than the load's\n{text}")
+
+
+def key_of(text):
+    """The SDES key of a description."""
+    for line in text.splitlines():
+        if line.startswith("a=crypto:") and "AES_CM_128_HMAC_SHA1_80" in line:
+            return base64.b64decode(line.split("inline:", 1)[1].split("|")[0].split(" ")[0])
+    raise RuntimeError(f"no key of the suite that was offered in\n{text}")
 
 
 def port_of(text):

@@ -43,7 +43,7 @@ class Child:
         self._forget()
         return code
 
-    def stop(self, limit_s=10.0):
+    def stop(self, limit_s=30.0):
         """SIGTERM, then SIGKILL when it does not listen. Returns the exit code."""
         if self.running():
             self.process.send_signal(signal.SIGTERM)

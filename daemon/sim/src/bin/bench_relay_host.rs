@@ -1,7 +1,8 @@
 //! The media plane as a process of its own, for `make bench`: legs bridged in pairs, nothing else.
 //!
-//! `bench_relay_host --legs N --peer IP:PORT --address IP --ports FIRST-LAST --cpu CPU [--fast-path auto|off|required]`. Leg n expects its peer at the peer's
-//! port + 2n. Prints one line of JSON with the ports, serves until standard input ends, prints the plane's status.
+//! `bench_relay_host --legs N --peer IP:PORT --address IP --ports FIRST-LAST --cpu CPU [--fast-path auto|off|required]
+//! [--sides EVEN,ODD] [--key HEX]`. Leg n expects its peer at the peer's port + 2n. With a key even legs speak SRTP, both ways by that key;
+//! sides are codecs. Prints one line of JSON with the ports, serves until standard input ends, prints the plane's status.
 
 use std::{
     io::Read,
@@ -14,13 +15,14 @@ use postern_media::MediaPlane;
 use postern_types::{
     CallSid, Now, RealmName, UnixMicros,
     media::{MediaCommand, MediaEvent, StreamSetup},
-    stream::Format,
 };
 use postern_uring::{Event, SwitchRing};
 use serde_json::json;
 
 #[path = "bench_common/mod.rs"]
 mod common;
+#[path = "bench_common/side.rs"]
+mod side;
 use common::{needed, option, settle};
 
 fn main() {
@@ -44,7 +46,15 @@ fn main() {
     let mut line = String::new();
     std::io::stdin().read_line(&mut line).expect("a driver");
 
-    let opened: Vec<u16> = (0..legs).map(|leg| open(&mut plane, leg, peer)).collect();
+    let formats = side::formats(&option::<String>("--sides").unwrap_or_else(|| "pcma".into()));
+    let key = option::<String>("--key").map(|hex| Box::new(side::key(&hex)));
+    let setup = |leg: u16| {
+        let remote_rtp = SocketAddr::new(peer.ip(), peer.port() + 2 * leg);
+        let plain = StreamSetup::plain(remote_rtp, formats[usize::from(leg % 2)].clone());
+        let key = key.clone().filter(|_| leg % 2 == 0);
+        StreamSetup { telephone_event: Some(101), srtp_in: key.clone(), srtp_out: key, ..plain }
+    };
+    let opened: Vec<u16> = (0..legs).map(|leg| open(&mut plane, leg, setup(leg))).collect();
     for pair in (0..legs).step_by(2) {
         plane.command(now(), MediaCommand::Bridge { a: id(pair), b: id(pair + 1) });
     }
@@ -72,13 +82,11 @@ fn id(leg: u16) -> CallSid {
 }
 
 /// Opens a leg and describes its peer; the port that it got.
-fn open(plane: &mut MediaPlane, leg: u16, peer: SocketAddr) -> u16 {
+fn open(plane: &mut MediaPlane, leg: u16, setup: StreamSetup) -> u16 {
     plane.command(now(), MediaCommand::Open { leg: id(leg), realm: RealmName::new("lo"), ipv6: false });
     let event = std::iter::from_fn(|| plane.poll_event())
         .find(|event| matches!(event, MediaEvent::Opened { .. } | MediaEvent::OpenFailed { .. }));
     let Some(MediaEvent::Opened { rtp, .. }) = event else { panic!("leg {leg}: {event:?}") };
-    let remote_rtp = SocketAddr::new(peer.ip(), peer.port() + 2 * leg);
-    let setup = StreamSetup { telephone_event: Some(101), ..StreamSetup::plain(remote_rtp, Format::pcma()) };
     plane.command(now(), MediaCommand::Configure { leg: id(leg), setup: Box::new(setup) });
     rtp.port()
 }

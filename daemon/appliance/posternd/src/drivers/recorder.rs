@@ -251,6 +251,9 @@ impl Machine {
                 let _ = done.try_send(Outcome { tap, file });
             });
         }
+        if self.reels.is_empty() {
+            self.flushes.drain(..).for_each(|flushed| _ = flushed.send(()));
+        }
     }
 
     fn settle(&mut self, outcome: Outcome) {
@@ -276,9 +279,6 @@ impl Machine {
         let ended = RecorderEvent::Ended { tap: outcome.tap, why, length, bytes, lost: reel.lost };
         (self.report)(DriverInput::Recorder(ended));
         self.trim.run();
-        if self.reels.is_empty() {
-            self.flushes.drain(..).for_each(|flushed| _ = flushed.send(()));
-        }
     }
 }
 

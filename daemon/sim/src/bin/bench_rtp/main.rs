@@ -3,7 +3,9 @@
 //! `bench_rtp --legs N --address IP --port FIRST --cpu CPU`. Leg n has port FIRST + 2n; what it sends should arrive at leg n ^ 1.
 //! Prints one line when its sockets stand, then answers lines of JSON with lines of JSON:
 //!
-//! - `{"aim": ["ip:port", ...]}`: where each leg sends; `"direct"` instead of the list: past any relay, to each other.
+//! - `{"aim": ["ip:port", ...]}`: where each leg sends; `"direct"` instead of the list: past any relay, to each other. With
+//!   `"keys": [[ours, theirs] | null, ...]` a leg speaks SRTP (AES_CM_128_HMAC_SHA1_80; keys and salts in hexadecimal digits).
+//!   With `"sides": "pcma,opus"` legs speak, even ones the first codec, odd ones the second, instead of telling times.
 //! - `{"run": "flood" | packets a second, "pid": of the system under test, "lead_in": s, "seconds": s}`: one measurement.
 //!
 //! In a flood some thousand packets are under way, equally many of each leg, and a leg sends its next when one has come
@@ -17,15 +19,22 @@ use std::{
     time::{Duration, Instant},
 };
 
+use postern_srtp::SrtpContext;
 use postern_uring::{Bell, Completion, Options, Ring, SocketId, SocketOptions, bind};
 use serde_json::{Value, json};
 
 #[path = "../bench_common/mod.rs"]
 mod common;
+#[path = "../bench_common/side.rs"]
+mod side;
+mod speech;
 use common::{Reading, needed, percentiles, pids, settle};
+use speech::Speech;
 
 /// Header and 20 ms of G.711.
 const PACKET: usize = 172;
+/// An SRTP tag besides, and some.
+const ROOM: usize = 512;
 /// Sends between two looks at what has come.
 const BURST: usize = 64;
 /// The same of a load that sleeps.
@@ -48,7 +57,7 @@ fn main() {
     for line in std::io::stdin().lock().lines() {
         let asked: Value = serde_json::from_str(&line.expect("a driver")).expect("JSON");
         let answer = match asked.get("aim") {
-            Some(aim) => load.aim(aim),
+            Some(aim) => load.aim(aim, &asked),
             None => load.run(&asked),
         };
         println!("{answer}");
@@ -64,8 +73,10 @@ struct Load {
     began: Instant,
     /// Told in each packet, so that those of an earlier run are known.
     run: u32,
-    /// Bytes of audio: a ramp, so that no packet is all equal.
-    audio: [u8; PACKET],
+    /// What even and odd legs say, when they speak.
+    speech: Option<[Speech; 2]>,
+    /// A packet before and after SRTP; its audio is a ramp, so that no packet is all equal.
+    room: [u8; ROOM],
 }
 
 struct Leg {
@@ -77,6 +88,8 @@ struct Leg {
     flying: u32,
     /// When the last came back or was sent, nanoseconds since `began`.
     heard_ns: u64,
+    /// What protects its packets, and what opens those of the system.
+    srtp: Option<[SrtpContext; 2]>,
 }
 
 #[derive(Default)]
@@ -103,7 +116,7 @@ impl Load {
                 let own = SocketAddr::new(address, port + 2 * leg);
                 let socket = bind(own, &SocketOptions::MEDIA).unwrap_or_else(|error| panic!("{own}: {error}"));
                 let socket = ring.add(socket).unwrap_or_else(|_| panic!("no room in the ring"));
-                Leg { socket, own, to: own, sequence: 0, flying: 0, heard_ns: 0 }
+                Leg { socket, own, to: own, sequence: 0, flying: 0, heard_ns: 0, srtp: None }
             })
             .collect();
         let mut order: Vec<u32> = (0..legs.len() as u32).collect();
@@ -113,12 +126,19 @@ impl Load {
             state = state.wrapping_mul(6364136223846793005).wrapping_add(1442695040888963407);
             order.swap(at, (state >> 33) as usize % (at + 1));
         }
-        let audio = std::array::from_fn(|at| at as u8);
-        Self { ring, legs, order, began: Instant::now(), run: 0, audio }
+        let room = std::array::from_fn(|at| at as u8);
+        Self { ring, legs, order, began: Instant::now(), run: 0, speech: None, room }
     }
 
-    fn aim(&mut self, aim: &Value) -> Value {
+    fn aim(&mut self, aim: &Value, asked: &Value) -> Value {
         let given = aim.as_array();
+        self.speech = asked["sides"].as_str().map(|sides| side::formats(sides).map(|format| Speech::new(&format)));
+        for (leg, keys) in self.legs.iter_mut().zip(asked["keys"].as_array().into_iter().flatten()) {
+            let key = |at: usize| keys[at].as_str().map(side::key);
+            leg.srtp = key(0).zip(key(1)).map(|(ours, theirs)| {
+                [SrtpContext::outbound(&ours), SrtpContext::inbound(&theirs)].map(|made| made.expect("a good key"))
+            });
+        }
         for at in 0..self.legs.len() {
             let to = match given {
                 Some(list) => list[at].as_str().and_then(|text| text.parse().ok()).expect("ip:port"),
@@ -210,18 +230,27 @@ impl Load {
 
     fn send(&mut self, leg: u32, now_ns: u64) -> bool {
         let Some(mut buffer) = self.ring.spare() else { return false };
-        if buffer.fill(&self.audio).is_err() {
+        let one = &mut self.legs[leg as usize];
+        let room = &mut self.room;
+        room[0] = 0x80;
+        room[2..4].copy_from_slice(&one.sequence.to_be_bytes());
+        room[8..12].copy_from_slice(&(0x5000_0000 + leg).to_be_bytes());
+        let mut len = if let Some(speech) = &self.speech {
+            speech[leg as usize % 2].say(one.sequence, room)
+        } else {
+            room[1] = 8;
+            room[4..8].copy_from_slice(&(u32::from(one.sequence) * 160).to_be_bytes());
+            room[12..20].copy_from_slice(&now_ns.to_be_bytes());
+            room[20..24].copy_from_slice(&leg.to_be_bytes());
+            room[24..28].copy_from_slice(&self.run.to_be_bytes());
+            PACKET
+        };
+        if let Some([ours, _]) = &mut one.srtp {
+            len = ours.protect_rtp(room, len).expect("a good packet");
+        }
+        if buffer.fill(&room[..len]).is_err() {
             return false;
         }
-        let one = &mut self.legs[leg as usize];
-        buffer[0] = 0x80;
-        buffer[1] = 8;
-        buffer[2..4].copy_from_slice(&one.sequence.to_be_bytes());
-        buffer[4..8].copy_from_slice(&(u32::from(one.sequence) * 160).to_be_bytes());
-        buffer[8..12].copy_from_slice(&(0x5000_0000 + leg).to_be_bytes());
-        buffer[12..20].copy_from_slice(&now_ns.to_be_bytes());
-        buffer[20..24].copy_from_slice(&leg.to_be_bytes());
-        buffer[24..28].copy_from_slice(&self.run.to_be_bytes());
         one.sequence = one.sequence.wrapping_add(1);
         one.flying += 1;
         one.heard_ns = one.heard_ns.max(now_ns);
@@ -232,12 +261,28 @@ impl Load {
         // One reading a batch: what a batch takes to read is small against what is measured.
         let now_ns = self.began.elapsed().as_nanos() as u64;
         while let Some(completion) = self.ring.next() {
-            let Completion::Datagram { buffer, .. } = completion else { continue };
-            if buffer.len() != PACKET {
+            let Completion::Datagram { socket, buffer, .. } = completion else { continue };
+            if self.speech.is_some() {
+                // RTCP is no audio.
+                counts.received += u64::from(buffer.len() > 12 && !(200..=207).contains(&buffer[1]));
                 continue;
             }
-            let word = |at: usize| u32::from_be_bytes(buffer[at..at + 4].try_into().expect("four bytes"));
-            let sent_ns = u64::from_be_bytes(buffer[12..20].try_into().expect("eight bytes"));
+            let mut opened = [0; ROOM];
+            // Sockets stand in the order of legs.
+            let receiver = self.legs.get_mut(socket.index as usize).filter(|leg| leg.socket == socket);
+            let packet = match receiver.and_then(|leg| leg.srtp.as_mut()) {
+                Some([_, theirs]) if buffer.len() < ROOM => {
+                    opened[..buffer.len()].copy_from_slice(&buffer);
+                    let Ok(len) = theirs.unprotect_rtp(&mut opened, buffer.len()) else { continue };
+                    &opened[..len]
+                }
+                _ => &buffer[..],
+            };
+            if packet.len() != PACKET {
+                continue;
+            }
+            let word = |at: usize| u32::from_be_bytes(packet[at..at + 4].try_into().expect("four bytes"));
+            let sent_ns = u64::from_be_bytes(packet[12..20].try_into().expect("eight bytes"));
             let leg = word(20);
             if word(24) != self.run {
                 continue;

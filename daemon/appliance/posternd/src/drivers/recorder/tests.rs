@@ -162,3 +162,9 @@ async fn the_oldest_leave_and_strangers_files_stay() {
     assert!(folder.path().join("notes.wav").exists() && folder.path().join(file_name(sid(4))).exists());
     assert_eq!(trim.look(now), (0, 0), "the freshest stays");
 }
+
+#[tokio::test]
+async fn who_waits_for_the_end_of_recordings_does_not_wait_when_there_are_none() {
+    let studio = Studio::new();
+    assert!(studio.recorder.flush(Duration::from_secs(60)).await, "the answer, not the patience");
+}

@@ -1,0 +1,128 @@
+"""Packets that change on their way: SDES to plain, and codecs, in turn with rtpengine under the same load."""
+
+import base64
+import statistics
+
+from . import relay, rtpengine
+from .talk import LOAD_CPU, Program
+
+SRTP_LEGS = 2000
+# Each party sends a packet of speech every 20 ms.
+TALK_LEGS = 100
+TALK_RATE = 50 * TALK_LEGS
+PAIRS = (("pcma", "pcmu"), ("pcma", "g722"), ("pcma", "opus"), ("g722", "opus"))
+OUR_KEY = bytes(range(30))
+WARM_S = 1.5
+
+
+class Ours(relay.Postern):
+    def __init__(self, folder, binaries, legs, sides=("pcma", "pcma"), key=None):
+        self.ports = (*relay.Postern.ports, "--sides", ",".join(sides), *(("--key", key.hex()) if key else ()))
+        self.key = key
+        super().__init__(folder, binaries, legs)
+
+    def open(self, legs, peer, first):
+        aims = super().open()
+        return aims, [[self.key.hex()] * 2 if self.key and leg % 2 == 0 else None for leg in range(legs)]
+
+
+class Theirs(rtpengine.Rtpengine):
+    def __init__(self, folder, _binaries, _legs, sides=("pcma", "pcma"), key=None):
+        self.sides, self.key = sides, key
+        super().__init__(folder)
+
+    def open(self, legs, peer, first):
+        aims, keys = [], []
+        for call in range(legs // 2):
+            a, b = first + 4 * call, first + 4 * call + 2
+            common = {"call-id": f"call-{call}", "from-tag": "a", "ICE": "remove"}
+            how = {}
+            if self.key:
+                how["transport-protocol"] = "RTP/AVP"
+            if self.sides[0] != self.sides[1]:
+                how["codec"] = {"mask": [rtpengine.CODECS[self.sides[0]].split("/")[0]], "transcode": [rtpengine.CODECS[self.sides[1]]]}
+            offer = rtpengine.sdp(peer, a, self.sides[0], self.key and base64.b64encode(self.key).decode())
+            offered = self._good(self.command({"command": "offer", "sdp": offer, **common, **how}))
+            rtpengine.expect_number(offered["sdp"], self.sides[1])
+            answer = rtpengine.sdp(peer, b, self.sides[1])
+            answered = self._good(self.command({"command": "answer", "to-tag": "b", "sdp": answer, **common}))
+            aims += [f"{rtpengine.ADDRESS}:{rtpengine.port_of(answered['sdp'])}", f"{rtpengine.ADDRESS}:{rtpengine.port_of(offered['sdp'])}"]
+            keys += [[self.key.hex(), rtpengine.key_of(answered["sdp"]).hex()] if self.key else None, None]
+        return aims, keys
+
+    @staticmethod
+    def _good(answer):
+        if answer.get("result") != "ok":
+            raise RuntimeError(f"rtpengine refused a call: {answer}")
+        return answer
+
+
+class Bench:
+    """One system with its own load."""
+
+    def __init__(self, system, folder, binaries, legs, talks=None):
+        self.system, self.peer = system, relay.PEERS[system.name]
+        command = [binaries / "bench_rtp", "--legs", legs, "--address", self.peer, "--port", relay.FIRST, "--cpu", LOAD_CPU]
+        self.load = Program(f"load-{system.program.name}", command, folder)
+        self.load.read()
+        aims, keys = system.open(legs, self.peer, relay.FIRST)
+        self.load.ask({"aim": aims, "keys": keys, **({"sides": ",".join(talks)} if talks else {})})
+
+    def run(self, how, seconds, lead_in=WARM_S):
+        result = self.load.ask({**how, "pid": self.system.pid, "lead_in": lead_in, "seconds": seconds}, seconds + lead_in + 30)
+        return result
+
+    def stop(self):
+        self.load.stop()
+        self.system.stop()
+
+
+def measure(folder, binaries, plan, say):
+    say(f"SDES to plain, {SRTP_LEGS} legs")
+    loads = {"flood": {"run": "flood"}, "rate": {"run": relay.RATE}}
+    found = {"srtp": _in_turns(folder, binaries, SRTP_LEGS, {"key": OUR_KEY}, loads, plan, say), "srtp_legs": SRTP_LEGS, "talk_legs": TALK_LEGS}
+    found["codecs"] = {}
+    for sides in PAIRS:
+        name = " to ".join(sides)
+        say(f"transcoding {name}, {TALK_LEGS} legs that speak")
+        found["codecs"][name] = _in_turns(folder, binaries, TALK_LEGS, {"sides": sides}, {"talk": {"run": TALK_RATE}}, plan, say)
+    return found
+
+
+def _in_turns(folder, binaries, legs, kind, loads, plan, say):
+    talks = kind.get("sides")
+    benches = [Bench(make(folder, binaries, legs, **kind), folder, binaries, legs, talks) for make in (Ours, Theirs)]
+    runs = {bench.system.name: {what: [] for what in loads} for bench in benches}
+    try:
+        for bench in benches:
+            # rtpengine learns its sources for three seconds.
+            bench.run({"run": min(relay.WARM_RATE, 50 * legs)}, 0.5, relay.WARM_S)
+        for turn in range(plan.turns):
+            for what, how in loads.items():
+                for bench in benches:
+                    result = bench.run(how, plan.seconds)
+                    if result["cpu_ns_per_packet"] is None:
+                        say(f"  {what:5} {turn + 1}/{plan.turns} {bench.system.name:9} no packet came back: the turn does not count")
+                        continue
+                    runs[bench.system.name][what].append(result)
+                    say(
+                        f"  {what:5} {turn + 1}/{plan.turns} {bench.system.name:9} {result['cpu_ns_per_packet']:6.0f} ns a packet, "
+                        f"{result['packets_per_second'] / 1000:4.1f} kpps, {result['used']['system_core']:4.0%} of a core, loss {result['loss']:.2%} "
+                        f"(load {result['used']['load_core']:.0%})"
+                    )
+    finally:
+        for bench in benches:
+            bench.stop()
+    return {name: {what: _summary(of) for what, of in all_of.items()} for name, all_of in runs.items()}
+
+
+def _summary(runs):
+    cpu = [run["cpu_ns_per_packet"] for run in runs]
+    if not cpu:
+        return None
+    return {
+        "cpu_ns_per_packet": {"median": statistics.median(cpu), "least": min(cpu), "most": max(cpu)},
+        "packets_per_second": statistics.median(run["packets_per_second"] for run in runs),
+        "system_core": statistics.median(run["used"]["system_core"] for run in runs),
+        "loss": statistics.median(run["loss"] for run in runs),
+    }
