@@ -8,7 +8,7 @@ from .talk import LOAD_CPU, Program
 
 SRTP_LEGS = 2000
 # Each party sends a packet of speech every 20 ms.
-TALK_LEGS = 100
+TALK_LEGS = 40
 TALK_RATE = 50 * TALK_LEGS
 PAIRS = (("pcma", "pcmu"), ("pcma", "g722"), ("pcma", "opus"), ("g722", "opus"))
 OUR_KEY = bytes(range(30))
