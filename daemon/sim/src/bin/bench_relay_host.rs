@@ -51,7 +51,7 @@ fn main() {
     let setup = |leg: u16| {
         let remote_rtp = SocketAddr::new(peer.ip(), peer.port() + 2 * leg);
         let plain = StreamSetup::plain(remote_rtp, formats[usize::from(leg % 2)].clone());
-        let key = key.clone().filter(|_| leg % 2 == 0);
+        let key = key.clone().filter(|_| leg.is_multiple_of(2));
         StreamSetup { telephone_event: Some(101), srtp_in: key.clone(), srtp_out: key, ..plain }
     };
     let opened: Vec<u16> = (0..legs).map(|leg| open(&mut plane, leg, setup(leg))).collect();
