@@ -44,4 +44,4 @@ pub use output::{
     BODY_MAX, Counters, HttpFailure, HttpRequest, HttpResponse, Output, PromptKey, PromptSource, Purpose, Tone,
 };
 pub use router::{Router, TAILS_MAX};
-pub use trial::{Trial, TrialFrom, TrialWay};
+pub use trial::{Trial, TrialFrom, TrialOf, TrialSchedule, TrialWay, try_number};

@@ -19,7 +19,7 @@ use crate::{
     numbers,
     rest::{CreateCall, Instructions, RestError, StatusCallback, UpdateCall},
     session::{DOCUMENT_PARAMETER_MAX, Session, nouns},
-    table::{self, Caller},
+    table::{self, Asked, Caller},
     ways::Ways,
 };
 
@@ -49,7 +49,7 @@ pub fn create(cx: &mut Context, now: Now, account: AccountSid, wanted: CreateCal
         return Err(bad(21212, "From is not a caller that can be shown"));
     }
     check(cx, account, &wanted.instructions)?;
-    let Ways { mut target, mut party, mut spares } = callee(cx, &wanted.to)?;
+    let Ways { mut target, mut party, mut spares } = callee(cx, now, &wanted.to)?;
     let emergency = is_emergency(&cx.config, &target);
     while let Party::Trunk { trunk } = &party
         && !emergency
@@ -177,7 +177,7 @@ fn release(call: &mut Call, cx: &mut Context, now: Now, sid: CallSid, cause: Cau
     }
 }
 
-fn callee(cx: &mut Context, to: &str) -> Result<Ways, RestError> {
+fn callee(cx: &mut Context, now: Now, to: &str) -> Result<Ways, RestError> {
     let not_valid = |why: &str| bad(21211, format!("To is not a callee: {why}"));
     if to.len() > PARTY_MAX {
         return Err(not_valid("too long"));
@@ -195,7 +195,9 @@ fn callee(cx: &mut Context, to: &str) -> Result<Ways, RestError> {
         let target = Target::Uri { uri: to.into(), realm: realm.clone(), credentials: None };
         return Ok(Ways::only(target, Party::Uri { uri: to.split(';').next().unwrap_or(to).into() }));
     }
-    let decision = table::look_up(&cx.config, Caller::User, to).map_err(|why| not_valid(&why))?;
+    let emergency = cx.config.is_emergency_somewhere(to);
+    let asked = Asked { caller: Caller::User, dialed: to, at: now.wall, emergency };
+    let decision = table::look_up(&cx.config, asked).map_err(|why| not_valid(&why))?;
     nouns::reach(cx, decision.to).ok_or_else(|| not_valid("the number is an application's"))
 }
 

@@ -30,7 +30,7 @@ use crate::{
         ConferenceAnswer, ConferenceOrder, CreateCall, CreateParticipant, CreateRecording, Instructions,
         ParticipantOrder, RestError, UpdateCall, UpdateRecording,
     },
-    table::{self, Caller, Resolved},
+    table::{self, Asked, Caller, Resolved},
     ways::Ways,
 };
 
@@ -460,7 +460,8 @@ impl Router {
                 Party::Trunk { trunk } => Caller::Trunk(trunk),
                 Party::User { .. } | Party::Uri { .. } => Caller::User,
             };
-            match table::look_up(&cx.config, caller, &offered.to) {
+            let asked = Asked { caller, dialed: &offered.to, at: now.wall, emergency };
+            match table::look_up(&cx.config, asked) {
                 Ok(decision) => {
                     call.tell(
                         cx,
@@ -547,6 +548,13 @@ fn start(call: &mut Call, cx: &mut Context, now: Now, offered: &Offered, decisio
             let to = number.to_string();
             let Some(ways) = Ways::group(cx, &group, &number) else {
                 return call.end(cx, now, EndedBy::Router, Cause::new(404, "no such group"));
+            };
+            (ways, to)
+        }
+        Resolved::Table(_, rows, number) => {
+            let to = number.to_string();
+            let Some(ways) = Ways::rows(cx, &rows, &number) else {
+                return call.end(cx, now, EndedBy::Router, Cause::new(404, "no carrier for this number"));
             };
             (ways, to)
         }

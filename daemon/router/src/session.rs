@@ -356,7 +356,7 @@ impl Call {
             Verb::Dial(dial) => {
                 session.hops = 0;
                 session.state = State::Dialing(dial.action.clone());
-                let dialing = self.dialing_of(cx, &dial);
+                let dialing = self.dialing_of(cx, now, &dial);
                 if self.first().is_some_and(|leg| leg.answered.is_some()) && !dialing.next.is_empty() {
                     let key = cx.load(self.sid, PromptSource::Tone(Tone::Ringback));
                     if let Some(session) = &mut self.session {

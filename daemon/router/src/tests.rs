@@ -11,5 +11,6 @@ mod property;
 mod recordings;
 mod rest;
 mod routed;
+mod tables;
 mod transfers;
 mod trunks;

@@ -20,7 +20,7 @@ use crate::{
     context::Context,
     dial::{Branch, own_number},
     session::nouns::{self, user_part},
-    table::{self, Caller},
+    table::{self, Asked, Caller},
     ways::Ways,
 };
 
@@ -58,11 +58,13 @@ impl Call {
             return refuse(483, "transferred too often");
         }
         let Some(leg) = self.leg(sid) else { return refuse(481, "the call is over") };
-        let decision = match &leg.party {
-            Party::Trunk { trunk } => table::look_up(&cx.config, Caller::Trunk(trunk), to),
-            Party::User { .. } => table::look_up(&cx.config, Caller::User, to),
+        let caller = match &leg.party {
+            Party::Trunk { trunk } => Caller::Trunk(trunk),
+            Party::User { .. } => Caller::User,
             Party::Uri { .. } => return refuse(403, "a free SIP address may call nobody by itself"),
         };
+        let emergency = cx.config.is_emergency_somewhere(to);
+        let decision = table::look_up(&cx.config, Asked { caller, dialed: to, at: now.wall, emergency });
         let decision = decision.map_err(|why| Cause::new(404, why))?;
         let (table, entry, why) = (decision.table.to_owned(), decision.entry.clone(), decision.why.clone());
         self.tell(cx, sid, facts::CallRouted { table, entry, to: decision.to.to_string(), why });

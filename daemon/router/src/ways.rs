@@ -5,7 +5,7 @@
 
 use std::collections::VecDeque;
 
-use postern_config::Member;
+use postern_config::{Destination, Member};
 use postern_facts as facts;
 use postern_types::{
     CallSid, Cause, EndedBy, GroupName, Now, TrunkName, UserName,
@@ -13,7 +13,10 @@ use postern_types::{
 };
 use rand::RngExt;
 
-use crate::{call::Call, context::Context, dial::Branch};
+use crate::{call::Call, context::Context, dial::Branch, table::Row};
+
+/// Trunks that one call tries at most, as many as a group may have.
+const WAYS_MAX: usize = 32;
 
 /// Whom to dial, and whom instead.
 #[derive(Debug, Clone)]
@@ -49,6 +52,30 @@ impl Ways {
     pub fn group(cx: &mut Context, group: &GroupName, number: &str) -> Option<Self> {
         let members = cx.config.groups.get(group)?.trunks.clone();
         let order = in_order(&members, |below| cx.rng.random_range(0..below));
+        Self::each_once(cx, order, number)
+    }
+
+    /// The rows of a prefix, the least cost first; a group's trunks stand together at its cost. None: nothing is left of them.
+    pub fn rows(cx: &mut Context, rows: &[Row], number: &str) -> Option<Self> {
+        let mut order: Vec<TrunkName> = Vec::new();
+        for row in rows {
+            let of_row = match &row.to {
+                Destination::Trunk(trunk) => vec![trunk.clone()],
+                Destination::Group(group) => {
+                    let members = cx.config.groups.get(group).map(|group| group.trunks.clone()).unwrap_or_default();
+                    in_order(&members, |below| cx.rng.random_range(0..below))
+                }
+                // A table's rows lead to nothing else.
+                Destination::User(_) | Destination::Table(_) | Destination::Application(_) => Vec::new(),
+            };
+            let fresh: Vec<_> = of_row.into_iter().filter(|trunk| !order.contains(trunk)).collect();
+            order.extend(fresh);
+        }
+        order.truncate(WAYS_MAX);
+        Self::each_once(cx, order, number)
+    }
+
+    fn each_once(cx: &Context, order: Vec<TrunkName>, number: &str) -> Option<Self> {
         let (up, down): (Vec<_>, Vec<_>) = order.into_iter().partition(|trunk| !cx.down.contains(trunk));
         let mut ways: VecDeque<_> = up.into_iter().chain(down).map(|trunk| Way::trunk(trunk, number.into())).collect();
         let Way { target, party } = ways.pop_front()?;

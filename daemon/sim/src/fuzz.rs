@@ -118,6 +118,14 @@ pub const TARGETS: &[Target] = &[
     },
     Target { name: "numbers", run: postern_config::fuzz::numbers, seeds: &[b"+49301234567", b"0049 (30) 12-34", b"9112", b"030/1234;ext=5"] },
     Target {
+        name: "prefix table",
+        run: postern_config::fuzz::table,
+        seeds: &[
+            b"prefix,trunk,group,cost,schedule\n+49,a,,0.02,\n+4930,,b,0.015,c\n#31#,a,,1,\n",
+            b"\xef\xbb\xbfCost, prefix ,trunk\r\n#* no row\r\n\"0.5\",+4930,\"a\"\r\n1,+49,b\r\n",
+        ],
+    },
+    Target {
         name: "yaml",
         run: postern_config::fuzz::yaml,
         seeds: &[
@@ -128,6 +136,8 @@ pub const TARGETS: &[Target] = &[
               protection: { rate: 10, burst: 50, bans: true, ban: 10m, ban_max: 1d, trusted: [192.0.2.0/24] }\n\
               realms: { r: { allow: [192.0.2.0/24], deny: [192.0.2.7], emergency: [\"112\"], numbering: n } }\n\
               trunks: { t: { realm: r, register: { user: a, password: b }, limits: { calls_in: 1, rate_out: 2 }, trusted: true } }\n",
+            b"schedules: { s: { time_zone: Europe/Berlin, hours: [{ days: [mon, holiday], from: \"22:00\", to: \"06:00\" }], holidays: [2026-12-25] } }\n\
+              tables: { t: { file: a.csv } }\nroutes: [{ name: a, schedule: s, to: { table: t } }]\n",
         ],
     },
 ];

@@ -8,9 +8,9 @@ use axum::{
     routing::{get, post},
 };
 use postern_facts::CallRecord;
-use postern_router::TrialFrom;
+use postern_router::{TrialFrom, TrialOf};
 use postern_switch::{Reply, Request, Status};
-use postern_types::{CallSid, TrunkName};
+use postern_types::{CallSid, TrunkName, UnixMicros};
 use serde::Serialize;
 use serde_json::{Value, json};
 
@@ -21,6 +21,9 @@ const FINISHED_MAX: usize = 10_000;
 
 /// A leg's ancestors are looked up so far. Documents do not nest dials, so two would do.
 const GENERATIONS_MAX: usize = 8;
+
+/// The last second that a trial may be at: the year 9999 ends.
+const AT_MAX: usize = 253_402_300_799;
 
 /// Legs of one call in an answer at most.
 const LEGS_MAX: usize = 200;
@@ -96,13 +99,15 @@ async fn call(State(app): State<App>, Path(call): Path<String>) -> Answer {
     Ok(Json(json!({ "call": first, "legs": legs, "facts": facts })).into_response())
 }
 
-/// `?number=N`, and `trunk=NAME` for a call of a trunk, `caller=N` for who calls.
+/// `?number=N`, and `trunk=NAME` for a call of a trunk, `caller=N` for who calls, `at=SECONDS` since 1970 for another time than now.
 async fn route(State(app): State<App>, RawQuery(query): RawQuery) -> Answer {
     let given = Parameters::parse(query.unwrap_or_default().as_bytes())?;
     let dialed = given.one("number").ok_or_else(|| Refusal::parameter(20001, "number", "is missing"))?;
     let from = given.one("trunk").map_or(TrialFrom::User, |trunk| TrialFrom::Trunk(TrunkName::new(trunk)));
     let caller = given.one("caller").unwrap_or_default().to_owned();
-    match app.context.switch.ask(Request::Route { from, dialed: dialed.to_owned(), caller }).await? {
+    let at = given.number("at", 0..=AT_MAX)?.map(|seconds| UnixMicros(seconds as u64 * 1_000_000));
+    let of = TrialOf { from, dialed: dialed.to_owned(), caller, at };
+    match app.context.switch.ask(Request::Route(of)).await? {
         Reply::Route(trial) => Ok(Json(trial).into_response()),
         Reply::Refused(error) => Err(error.into()),
         _ => Err(unexpected()),

@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use postern_config::{Colour, Config, Diagnostic, SystemEnvironment};
+use postern_config::{Colour, Config, Diagnostic, Environment, SystemEnvironment, WithoutTables};
 use serde_json::json;
 
 use crate::{Failure, coloured, write};
@@ -11,7 +11,7 @@ type Outcome = Result<(Config, Vec<Diagnostic>), Vec<Diagnostic>>;
 
 /// Tells what is wrong with a file, or shows what it comes to.
 pub(crate) fn run(file: &Path, effective: bool, as_json: bool) -> Result<(), Failure> {
-    let outcome = load(file)?;
+    let outcome = load(file, &SystemEnvironment)?;
     let (config, findings) = match &outcome {
         Ok((config, warnings)) => (Some(config), warnings),
         Err(mistakes) => (None, mistakes),
@@ -40,7 +40,7 @@ pub(crate) fn run(file: &Path, effective: bool, as_json: bool) -> Result<(), Fai
 
 /// The socket of the daemon that runs with this file.
 pub(crate) fn socket_of(file: &Path) -> Result<PathBuf, Failure> {
-    match load(file)? {
+    match load(file, &WithoutTables)? {
         Ok((config, _)) => Ok(config.appliance.runtime_folder.join("postern.sock")),
         Err(mistakes) => {
             eprint!("{}", rendered(&mistakes));
@@ -51,14 +51,14 @@ pub(crate) fn socket_of(file: &Path) -> Result<PathBuf, Failure> {
 
 /// The same, for who goes on without it.
 pub(crate) fn quiet_socket_of(file: &Path) -> Option<PathBuf> {
-    let (config, _) = load(file).ok()?.ok()?;
+    let (config, _) = load(file, &WithoutTables).ok()?.ok()?;
     Some(config.appliance.runtime_folder.join("postern.sock"))
 }
 
-fn load(file: &Path) -> Result<Outcome, Failure> {
+fn load(file: &Path, env: &dyn Environment) -> Result<Outcome, Failure> {
     let text = postern_config::read_document(file)
         .map_err(|error| Failure::Problem(format!("{} cannot be read: {error}", file.display())))?;
-    Ok(postern_config::load(&file.display().to_string(), &text, &SystemEnvironment))
+    Ok(postern_config::load(&file.display().to_string(), &text, env))
 }
 
 fn rendered(findings: &[Diagnostic]) -> String {

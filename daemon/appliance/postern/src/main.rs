@@ -95,6 +95,9 @@ enum Command {
         /// Who would call.
         #[arg(long, value_name = "NUMBER", default_value = "")]
         caller: String,
+        /// When it would be dialed, for schedules: `2026-12-24T20:00` by this machine's clock, or with its distance from UTC (`…+01:00`).
+        #[arg(long, value_name = "TIME", value_parser = route::time)]
+        at: Option<u64>,
     },
     /// Tell a call, live or finished, as a ladder.
     Explain {
@@ -214,7 +217,9 @@ async fn run(arguments: Arguments) -> Result<(), Failure> {
             let calls = client.get(&format!("/v1/calls?finished={finished}")).await?;
             print(json, &calls, |calls| show::calls(calls, width()))
         }
-        Command::Route { number, from, caller } => route::run(&client, json, &number, from.as_deref(), &caller).await,
+        Command::Route { number, from, caller, at } => {
+            route::run(&client, json, &number, from.as_deref(), &caller, at).await
+        }
         Command::Explain { call } => {
             let sid = find::call(&client, &call).await?;
             let told = client.get(&format!("/v1/calls/{sid}")).await?;

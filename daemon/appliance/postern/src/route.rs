@@ -12,13 +12,26 @@ pub(crate) async fn run(
     number: &str,
     from: Option<&str>,
     caller: &str,
+    at: Option<u64>,
 ) -> Result<(), Failure> {
     let mut path = format!("/v1/route?number={}&caller={}", escaped(number), escaped(caller));
     if let Some(trunk) = from {
         path.push_str(&format!("&trunk={}", escaped(trunk)));
     }
+    if let Some(at) = at {
+        path.push_str(&format!("&at={at}"));
+    }
     let told = client.get(&path).await?;
     print(json, &told, render)
+}
+
+/// A time as a person writes it, in seconds since 1970.
+pub(crate) fn time(text: &str) -> Result<u64, String> {
+    let exact = text.parse::<jiff::Timestamp>();
+    let local =
+        || text.parse::<jiff::civil::DateTime>()?.to_zoned(jiff::tz::TimeZone::system()).map(|at| at.timestamp());
+    let at = exact.or_else(|_| local()).map_err(|_| "want a time as 2026-12-24T20:00, or 2026-12-24T20:00+01:00")?;
+    u64::try_from(at.as_second()).map_err(|_| "before 1970".into())
 }
 
 /// A value of a query: whatever is not plainly harmless by its bytes.
@@ -35,6 +48,10 @@ fn render(told: &Value) -> String {
         _ = writeln!(out, "  an emergency call: no limit holds it");
     }
     steps(&mut out, &told["steps"], "  ");
+    for schedule in told["schedules"].as_array().into_iter().flatten() {
+        let state = if schedule["open"] == true { "open" } else { "closed" };
+        _ = writeln!(out, "  schedule {} is {state}: {}", text(schedule, "name"), text(schedule, "reads"));
+    }
     let (called, to) = (text(told, "called"), text(told, "to"));
     _ = match to.as_str() {
         "refused" => writeln!(out, "  {called} is refused (404): {}", text(told, "why")),
@@ -51,6 +68,7 @@ fn render(told: &Value) -> String {
     for way in told["ways"].as_array().into_iter().flatten() {
         let group = match to.starts_with("group ") {
             true => format!(", priority {}, weight {}", way["priority"], way["weight"]),
+            false if !text(way, "cost").is_empty() => format!(", cost {}", text(way, "cost")),
             false => String::new(),
         };
         _ = writeln!(out, "  trunk {} ({}{group})", text(way, "trunk"), text(way, "state"));
@@ -84,6 +102,17 @@ mod tests {
         let want = "030123 dialed by users\n  030123 becomes +4930123: 0 is national\n  +4930123 goes to group out by route all: prefix \"+\"\n  \
                     trunk acme (up, priority 0, weight 1)\n    sends 4930123 from 1\n";
         assert_eq!(render(&told), want);
+        let night = serde_json::json!({ "schedules": [{"name": "night", "open": false, "reads": "Thu 2026-12-24 20:00 Europe/Berlin"}],
+            "to": "table t", "ways": [{"trunk": "acme", "state": "up", "cost": "0.01"}]});
+        let told = render(&night);
+        assert!(told.contains("  schedule night is closed: Thu 2026-12-24 20:00 Europe/Berlin\n"), "{told}");
+        assert!(told.contains("  trunk acme (up, cost 0.01)\n"), "{told}");
+        assert_eq!(time("2026-12-24T20:00+01:00"), Ok(1_798_138_800));
+        assert_eq!(time("2026-12-24T19:00Z"), Ok(1_798_138_800));
+        assert!(time("2026-12-24T20:00").is_ok());
+        for bad in ["", "tomorrow", "1969-12-31T23:00Z", "2026-13-01T00:00"] {
+            assert!(time(bad).is_err(), "{bad}");
+        }
         assert_eq!(escaped("+49 é&x=1#"), "%2B49%20%C3%A9%26x%3D1%23");
     }
 }

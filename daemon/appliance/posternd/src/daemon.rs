@@ -177,7 +177,8 @@ async fn serve(
     tenants.replace(Accounts::new(&config));
     let daemon = Arc::new(Daemon {
         file: file.clone(),
-        started: config.clone(),
+        // Without tables: those of the start would stay in memory for ever.
+        started: Arc::new(Config { tables: Default::default(), ..(*config).clone() }),
         config: Mutex::new(config.clone()),
         mailbox: mailbox.clone(),
         tenants: tenants.clone(),
@@ -196,6 +197,7 @@ async fn serve(
     let _ = sd_notify::notify(&[sd_notify::NotifyState::Ready]);
     tokio::spawn(feed_watchdog(turns));
 
+    drop(config);
     let why = wait_for_the_end(&daemon).await?;
     let _ = sd_notify::notify(&[sd_notify::NotifyState::Stopping]);
     mailbox.put(Input::Stop { why: why.into() });

@@ -370,7 +370,7 @@ impl Switch {
             Request::Trace(TraceOf::Since(after)) => Reply::Trace(Box::new(self.tracer.since(after))),
             Request::Bans => Reply::Bans(self.bans(now)),
             Request::LiftBan { source, by } => self.lift_ban(now, source, by),
-            Request::Route { from, dialed, caller } => match self.router.try_number(now, from, &dialed, &caller) {
+            Request::Route(of) => match self.router.try_number(now, &of) {
                 Ok(trial) => Reply::Route(Box::new(trial)),
                 Err(message) => Reply::Refused(postern_router::rest::RestError { status: 404, code: 20404, message }),
             },

@@ -7,7 +7,7 @@ use postern_facts::{CallRecord, RecordingRecord};
 use postern_router::rest::{
     ConferenceAnswer, ConferenceOrder, CreateCall, CreateRecording, RestError, UpdateCall, UpdateRecording,
 };
-use postern_router::{Trial, TrialFrom};
+use postern_router::{Trial, TrialOf};
 use postern_types::{AccountSid, CallSid, RecordingSid, Transport, UnixMicros};
 use serde::{Deserialize, Serialize};
 
@@ -80,14 +80,7 @@ pub enum Request {
         order: Box<ConferenceOrder>,
     },
     /// What would become of a number. Answered by `Route`, `Refused` when the trunk is not there.
-    Route {
-        /// Whose call.
-        from: TrialFrom,
-        /// What is dialed.
-        dialed: String,
-        /// Who calls; may be empty.
-        caller: String,
-    },
+    Route(TrialOf),
     /// How the box is. Answered by `Status`.
     Status,
     /// Who is banned. Answered by `Bans`.

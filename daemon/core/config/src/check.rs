@@ -32,10 +32,22 @@ pub(crate) struct Claims {
     pub reached: Vec<(String, IpAddr, Span)>,
     /// Names of routes.
     pub routes: Vec<(String, Span)>,
-    /// Whose calls and which prefix each route takes.
-    pub reach: Vec<(RouteFrom, String, Span)>,
+    /// What each route takes.
+    pub reach: Vec<Reach>,
     /// SIDs of accounts.
     pub sids: Vec<(AccountSid, Span)>,
+}
+
+/// What a route takes.
+#[derive(Debug)]
+pub(crate) struct Reach {
+    /// Whose calls.
+    pub from: RouteFrom,
+    /// Which numbers.
+    pub prefix: String,
+    /// Whether it takes all of them, at any time.
+    pub takes_all: bool,
+    pub span: Span,
 }
 
 /// A source of a trunk's calls.
@@ -147,14 +159,16 @@ fn routes(r: &mut Reader<'_>, claims: &Claims) {
     for (name, span, first) in repeated(&claims.routes) {
         r.error(span, format!("two routes are named `{name}`")).also(first, "first");
     }
-    for (index, (from, prefix, span)) in compared(r, &claims.reach, |(.., span)| *span).iter().enumerate() {
-        let taken = claims.reach[..index].iter().find(|(earlier, taken, _)| {
-            (earlier == from || *earlier == RouteFrom::Any) && prefix.starts_with(taken.as_str())
+    for (index, reach) in compared(r, &claims.reach, |reach| reach.span).iter().enumerate() {
+        let taken = claims.reach[..index].iter().find(|earlier| {
+            earlier.takes_all
+                && (earlier.from == reach.from || earlier.from == RouteFrom::Any)
+                && reach.prefix.starts_with(&earlier.prefix)
         });
-        if let Some((_, _, first)) = taken {
-            r.warning(*span, "this route is never reached: an earlier one takes all its calls")
+        if let Some(first) = taken {
+            r.warning(reach.span, "this route is never reached: an earlier one takes all its calls")
                 .hint("put the longer prefix first")
-                .also(*first, "earlier");
+                .also(first.span, "earlier");
         }
     }
 }

@@ -97,6 +97,9 @@ fn takes(row: &Row) -> String {
         Kind::Sid => "SID".into(),
         Kind::Reference(section) => format!("name in `{section}`"),
         Kind::Target(_) => "destination".into(),
+        Kind::TimeOfDay => "time, `00:00` to `24:00`".into(),
+        Kind::Date => "day, `YYYY-MM-DD`".into(),
+        Kind::TimeZone => "time zone, `Europe/Berlin`".into(),
         Kind::From => "`users`, `any` or `{trunk: NAME}`".into(),
     };
     if row.list { format!("list of: {one}") } else { one }
@@ -117,6 +120,7 @@ mod tests {
             let text = match path.extension().and_then(|e| e.to_str()) {
                 Some("pem") => include_str!("../tests/certificates/server.pem"),
                 Some("key") => include_str!("../tests/certificates/server.key"),
+                Some("csv") => "prefix,trunk,cost,schedule\n+49,acme,0.01,office\n",
                 Some("creds") => "-----BEGIN NATS USER JWT-----\n",
                 _ => "secret\n",
             };
@@ -148,6 +152,7 @@ mod tests {
                     "trunks" => "acme",
                     "users" => "alice",
                     "numbering" => "de",
+                    "schedules" => "office",
                     "numbers" => "\"+15551234567\"",
                     "applications" => "greeting",
                     _ => "main",

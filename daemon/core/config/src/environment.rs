@@ -11,12 +11,19 @@ pub const FILE_BYTES_MAX: usize = 4 << 20;
 /// Bytes of a configuration at most: a hundred thousand users have room.
 pub const DOCUMENT_BYTES_MAX: usize = 16 << 20;
 
+/// Bytes of a prefix table's file at most: a million rows with long names have room.
+pub const TABLE_FILE_BYTES_MAX: usize = 128 << 20;
+
 /// Reads what a configuration names. Tests give a map; the daemon and the tool give [`SystemEnvironment`].
 pub trait Environment {
     /// The content of a file, at most [`FILE_BYTES_MAX`].
     fn read(&self, path: &Path) -> io::Result<Vec<u8>>;
     /// The content of a credential that the service manager handed over (`LoadCredential=NAME:...`).
     fn credential(&self, name: &str) -> io::Result<Vec<u8>>;
+    /// The content of a prefix table, at most [`TABLE_FILE_BYTES_MAX`]. None: whoever asks has no use for its rows.
+    fn table(&self, path: &Path) -> io::Result<Option<Vec<u8>>> {
+        self.read(path).map(Some)
+    }
 }
 
 /// The real file system and `$CREDENTIALS_DIRECTORY`.
@@ -33,6 +40,28 @@ impl Environment for SystemEnvironment {
             return Err(io::Error::new(io::ErrorKind::NotFound, "CREDENTIALS_DIRECTORY is not set"));
         };
         self.read(&PathBuf::from(folder).join(name))
+    }
+
+    fn table(&self, path: &Path) -> io::Result<Option<Vec<u8>>> {
+        read_bounded(path, TABLE_FILE_BYTES_MAX).map(Some)
+    }
+}
+
+/// [`SystemEnvironment`] without the rows of prefix tables: for who wants something else of a configuration, and soon.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct WithoutTables;
+
+impl Environment for WithoutTables {
+    fn read(&self, path: &Path) -> io::Result<Vec<u8>> {
+        SystemEnvironment.read(path)
+    }
+
+    fn credential(&self, name: &str) -> io::Result<Vec<u8>> {
+        SystemEnvironment.credential(name)
+    }
+
+    fn table(&self, _: &Path) -> io::Result<Option<Vec<u8>>> {
+        Ok(None)
     }
 }
 

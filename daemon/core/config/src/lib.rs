@@ -29,6 +29,8 @@ mod media;
 mod node;
 mod number;
 mod numbering;
+mod prefix_file;
+mod prefix_table;
 mod probe;
 mod protection;
 mod reader;
@@ -36,6 +38,7 @@ mod realm;
 mod recordings;
 mod register;
 mod route;
+mod schedule;
 mod seeing;
 mod source;
 mod suggest;
@@ -47,7 +50,7 @@ mod write;
 
 use std::collections::BTreeMap;
 
-use postern_types::{AppName, E164, GroupName, RealmName, TrunkName, UserName};
+use postern_types::{AppName, E164, GroupName, RealmName, ScheduleName, TableName, TrunkName, UserName};
 use serde::Serialize;
 
 pub use self::{
@@ -61,7 +64,10 @@ pub use self::{
     dialog::{Dtmf, Refer, Rel100, SessionTimer, SessionTimerMode},
     dns::Dns,
     document::document,
-    environment::{DOCUMENT_BYTES_MAX, Environment, FILE_BYTES_MAX, NoFiles, SystemEnvironment, read_document},
+    environment::{
+        DOCUMENT_BYTES_MAX, Environment, FILE_BYTES_MAX, NoFiles, SystemEnvironment, TABLE_FILE_BYTES_MAX,
+        WithoutTables, read_document,
+    },
     failover::Failover,
     group::{Group, Member},
     limits::Limits,
@@ -69,12 +75,15 @@ pub use self::{
     media::{FastPath, Media},
     number::{Destination, NumberRoute},
     numbering::{Changed, Expression, NUMBER_CHARS_MAX, NumberChange, NumberRule, Numbering, Received, Sent, Side},
+    prefix_file::{Mistake, Names, Table, rows},
+    prefix_table::{Cost, Found, PREFIX_ROWS_MAX, PrefixTable, TABLE_ROWS_MAX, TableRow},
     probe::Probe,
     protection::{Access, AccessTable, Protection},
     realm::{Listener, Realm, RealmMedia, ServerTls},
     recordings::Recordings,
     register::Register,
     route::{Route, RouteFrom},
+    schedule::{Date, Days, Hours, Schedule, TimeOfDay, Zone},
     seeing::{Hep, Seeing, Trace},
     trunk::{Address, ClientTls, Credentials, Prefix, SrtpMode, Trunk},
     user::User,
@@ -99,6 +108,12 @@ pub struct Config {
     /// `numbering:` how peers write numbers, by a name of the admin's.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     pub numbering: BTreeMap<String, Numbering>,
+    /// `schedules:` hours that routes and rows of tables hold in.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub schedules: BTreeMap<ScheduleName, Schedule>,
+    /// `tables:` of prefixes, with their rows.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub tables: BTreeMap<TableName, Table>,
     /// `users:`
     pub users: BTreeMap<UserName, User>,
     /// `numbers:` what a dialed number maps to.
@@ -159,17 +174,22 @@ pub fn load(file_name: &str, text: &str, env: &dyn Environment) -> Result<(Confi
         })
         .collect();
     let mut config = None;
+    let mut foreign = Vec::new();
     if let Some(root) = &tree.root {
         let mut r = Reader::new(file_name, root, env);
         config = read(&mut r, root);
         check::all(&mut r);
         findings.append(&mut r.findings);
+        foreign.append(&mut r.foreign);
         source.hide(r.hidden);
     }
     findings.sort_by_key(|finding| finding.span);
-    let refused = findings.iter().any(|finding| finding.severity == Severity::Error);
-    let diagnostics: Vec<Diagnostic> =
-        findings.into_iter().take(DIAGNOSTICS_MAX).map(|finding| placed(file_name, &source, finding)).collect();
+    // What other files say wrong is told behind the document's own mistakes.
+    let refused = !foreign.is_empty() || findings.iter().any(|finding| finding.severity == Severity::Error);
+    let diagnostics: Vec<Diagnostic> = (findings.into_iter().map(|finding| placed(file_name, &source, finding)))
+        .chain(foreign)
+        .take(DIAGNOSTICS_MAX)
+        .collect();
     match config {
         Some(config) if !refused => Ok((config, diagnostics)),
         _ => Err(diagnostics),
@@ -183,6 +203,14 @@ fn read(r: &mut Reader<'_>, root: &Node) -> Option<Config> {
     let trunks = r.named(&top, "trunks", "trunks.*", |name| value::name(name).map(|n| TrunkName::new(&n)), Trunk::read);
     let groups = r.named(&top, "groups", "groups.*", |name| value::name(name).map(|n| GroupName::new(&n)), Group::read);
     let numbering = r.named(&top, "numbering", "numbering.*", value::name, Numbering::read);
+    let schedules = r.named(
+        &top,
+        "schedules",
+        "schedules.*",
+        |name| value::name(name).map(|n| ScheduleName::new(&n)),
+        Schedule::read,
+    );
+    let tables = r.named(&top, "tables", "tables.*", |name| value::name(name).map(|n| TableName::new(&n)), Table::read);
     let users = r.named(&top, "users", "users.*", |name| value::name(name).map(|n| UserName::new(&n)), User::read);
     let numbers = r.named(&top, "numbers", "numbers.*", value::e164, NumberRoute::read);
     let routes = top.sections(r, "routes", "routes.*");
@@ -212,6 +240,8 @@ fn read(r: &mut Reader<'_>, root: &Node) -> Option<Config> {
         trunks,
         groups,
         numbering,
+        schedules,
+        tables,
         users,
         numbers,
         routes,
@@ -260,6 +290,35 @@ pub mod fuzz {
             Err(found) => {
                 assert!(!found.is_empty(), "a refused file says why");
                 found.iter().for_each(|finding| drop(finding.render_with(crate::Colour::Ansi)));
+            }
+        }
+    }
+
+    /// Whatever a table's file has, it is a table whose every row is found, or mistakes with lines and hints.
+    ///
+    /// # Panics
+    /// When it is not.
+    pub fn table(data: &[u8]) {
+        struct Known;
+        impl crate::Names for Known {
+            fn has(&self, _: &'static str, name: &str) -> bool {
+                name.len() < 5
+            }
+            fn hint(&self, _: &'static str, _: &str) -> String {
+                "another".into()
+            }
+        }
+        match crate::rows(data, &Known) {
+            Ok(table) => {
+                for number in String::from_utf8_lossy(data).split([',', '\n']) {
+                    let all = std::iter::successors(table.longest(number), |found| found.shorter());
+                    for found in all {
+                        assert!(number.starts_with(&found.prefix()) && found.rows().len() > 0, "{number:?}");
+                    }
+                }
+            }
+            Err(mistakes) => {
+                assert!(!mistakes.is_empty() && mistakes.iter().all(|mistake| mistake.line > 0 && !mistake.hint.is_empty()));
             }
         }
     }

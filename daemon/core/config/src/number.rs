@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use postern_types::{AppName, GroupName, TrunkName, UserName};
+use postern_types::{AppName, GroupName, TableName, TrunkName, UserName};
 use serde::{Serialize, Serializer, ser::SerializeMap};
 
 use crate::{
@@ -30,6 +30,8 @@ pub enum Destination {
     Trunk(TrunkName),
     /// Out over a trunk of this group, the dialed number kept.
     Group(GroupName),
+    /// Out over a carrier that this table has for the number, the cheapest first. Of routes alone.
+    Table(TableName),
     /// The program that an application server returns.
     Application(AppName),
 }
@@ -66,6 +68,7 @@ impl Destination {
             "user" => Self::User(UserName::new(name)),
             "trunk" => Self::Trunk(TrunkName::new(name)),
             "group" => Self::Group(GroupName::new(name)),
+            "table" => Self::Table(TableName::new(name)),
             _ => Self::Application(AppName::new(name)),
         }
     }
@@ -78,6 +81,7 @@ impl Serialize for Destination {
             Self::User(name) => ("user", name.as_str()),
             Self::Trunk(name) => ("trunk", name.as_str()),
             Self::Group(name) => ("group", name.as_str()),
+            Self::Table(name) => ("table", name.as_str()),
             Self::Application(name) => ("application", name.as_str()),
         };
         let mut map = to.serialize_map(Some(1))?;

@@ -11,9 +11,11 @@ use postern_types::{AccountSid, E164, Secret, stream::Codec};
 
 use crate::{
     check::Claims,
-    diagnostic::Severity,
+    diagnostic::{Diagnostic, Severity},
     environment::Environment,
     node::{Entry, Node, Span, Value},
+    prefix_file::Names,
+    schedule::{Date, TimeOfDay, Zone},
     suggest::nearest,
     table::{self, Kind, Otherwise, Row},
     trunk::{Address, Prefix},
@@ -58,6 +60,8 @@ pub(crate) struct Reader<'a> {
     /// What sections say that others could contradict.
     pub claims: Claims,
     pub findings: Vec<Finding>,
+    /// What is wrong in files that the document names.
+    pub foreign: Vec<Diagnostic>,
     /// Values that stood where a section was wanted: they may be passwords.
     pub hidden: Vec<Span>,
 }
@@ -91,6 +95,7 @@ impl<'a> Reader<'a> {
             accounts: BTreeMap::new(),
             claims: Claims::default(),
             findings: Vec::new(),
+            foreign: Vec::new(),
             hidden: Vec::new(),
         }
     }
@@ -204,25 +209,22 @@ impl<'a> Reader<'a> {
     /// A name that must exist in a section.
     fn known(&mut self, node: &Node, section: &'static str) -> Option<String> {
         let text = self.scalar(node)?;
-        let none = BTreeSet::new();
-        let names = self.names.get(section).unwrap_or(&none);
-        if names.contains(text) {
+        if self.has(section, text) {
             return Some(text.to_owned());
         }
-        let hint = match self.nearest(text, names.iter().map(String::as_str)) {
-            Some(name) => format!("did you mean `{name}`?"),
-            None if names.is_empty() => format!("the section `{section}` has no entries"),
-            None => {
-                let some: Vec<_> = names.iter().take(8).map(|name| quoted(name)).collect();
-                format!("`{section}` has {}", some.join(", "))
-            }
-        };
+        let hint = self.hint(section, text);
         let one = match table::row("", section).kind {
             Kind::Named(one) => one,
             _ => section,
         };
         self.error(node.span, format!("there is no {one} {}", quoted(text))).hint(hint);
         None
+    }
+
+    /// The content of a prefix table that a key names; within: none, its rows are not wanted.
+    pub fn table_file(&mut self, span: Span, path: &Path) -> Option<Option<Vec<u8>>> {
+        let read = self.env.table(path);
+        self.told(span, path, read)
     }
 
     /// A path as the process can use it: relative ones start at the configuration's folder.
@@ -232,8 +234,13 @@ impl<'a> Reader<'a> {
 
     /// The content of a file that a key names.
     pub fn file(&mut self, span: Span, path: &Path) -> Option<Vec<u8>> {
-        match self.env.read(path) {
-            Ok(bytes) => Some(bytes),
+        let read = self.env.read(path);
+        self.told(span, path, read)
+    }
+
+    fn told<T>(&mut self, span: Span, path: &Path, read: std::io::Result<T>) -> Option<T> {
+        match read {
+            Ok(content) => Some(content),
             Err(error) => {
                 self.error(span, format!("{} cannot be read: {error}", quoted(&path.display().to_string())))
                     .hint("does it exist, and may the service's user read it?");
@@ -291,6 +298,25 @@ impl<'a> Reader<'a> {
             _ => {
                 self.error(span, "the secret is not one line of text").hint("one line of UTF-8, at most 4096 bytes");
                 None
+            }
+        }
+    }
+}
+
+impl Names for Reader<'_> {
+    fn has(&self, section: &'static str, name: &str) -> bool {
+        self.names.get(section).is_some_and(|names| names.contains(name))
+    }
+
+    fn hint(&self, section: &'static str, name: &str) -> String {
+        let none = BTreeSet::new();
+        let names = self.names.get(section).unwrap_or(&none);
+        match self.nearest(name, names.iter().map(String::as_str)) {
+            Some(name) => format!("did you mean `{name}`?"),
+            None if names.is_empty() => format!("the section `{section}` has no entries"),
+            None => {
+                let some: Vec<_> = names.iter().take(8).map(|name| quoted(name)).collect();
+                format!("`{section}` has {}", some.join(", "))
             }
         }
     }
@@ -485,6 +511,15 @@ impl<'n> Fields<'n> {
     }
     pub fn codecs(&self, r: &mut Reader<'_>, key: &str) -> Vec<Codec> {
         self.distinct(r, key, |text, _| value::codec(text)).into_iter().map(|(codec, _)| codec).collect()
+    }
+    pub fn time_of_day(&self, r: &mut Reader<'_>, key: &str) -> Option<TimeOfDay> {
+        self.one(r, key, |text, _| TimeOfDay::parse(text))
+    }
+    pub fn dates(&self, r: &mut Reader<'_>, key: &str) -> Vec<Date> {
+        self.distinct(r, key, |text, _| Date::parse(text)).into_iter().map(|(date, _)| date).collect()
+    }
+    pub fn time_zone(&self, r: &mut Reader<'_>, key: &str) -> Option<Zone> {
+        self.one(r, key, |text, _| Zone::parse(text))
     }
     pub fn path(&self, r: &mut Reader<'_>, key: &str) -> Option<PathBuf> {
         let text = self.text(r, key)?;

@@ -2,10 +2,11 @@
 
 use std::time::Duration;
 
-use postern_types::TrunkName;
+use postern_types::{ScheduleName, TrunkName};
 use serde::{Serialize, Serializer, ser::SerializeMap};
 
 use crate::{
+    check::Reach,
     node::{Node, Value},
     number::Destination,
     reader::{Fields, Reader},
@@ -22,6 +23,9 @@ pub struct Route {
     pub from: RouteFrom,
     /// The dialed string must start with this.
     pub prefix: String,
+    /// When it may be used; none: always.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub schedule: Option<ScheduleName>,
     /// Characters taken off its front.
     pub strip: usize,
     /// Put in front afterwards.
@@ -60,14 +64,21 @@ impl Route {
             unreachable!("`to` is a target in the table")
         };
         let to = f.node(r, "to").and_then(|node| r.target(node, kinds));
+        let (schedule, scheduled) = (f.reference(r, "schedule"), f.has("schedule"));
+        // A table may have no row for a number, and a schedule is closed at times: others are reached then.
+        let takes_all = !scheduled && to.as_ref().is_some_and(|(kind, _)| *kind != "table");
         if let (Some(from), Some(prefix)) = (&from, &prefix) {
-            r.claims.reach.push((from.clone(), prefix.clone(), f.span));
+            r.claims.reach.push(Reach { from: from.clone(), prefix: prefix.clone(), takes_all, span: f.span });
         }
         let (kind, target) = to?;
+        if scheduled && schedule.is_none() {
+            return None;
+        }
         Some(Self {
             name: name?,
             from: from?,
             prefix: prefix?,
+            schedule: schedule.map(|name| ScheduleName::new(&name)),
             strip: strip? as usize,
             prepend: prepend?,
             to: Destination::new(kind, &target),

@@ -55,6 +55,12 @@ pub(crate) enum Kind {
     Target(&'static [(&'static str, &'static str)]),
     /// Who may use a route.
     From,
+    /// Hours and minutes.
+    TimeOfDay,
+    /// A day of a year.
+    Date,
+    /// A name of the time zone database.
+    TimeZone,
 }
 
 /// What holds when a key is left out.
@@ -113,9 +119,14 @@ use Otherwise::*;
 
 const SECOND: u64 = 1000;
 const MINUTE: u64 = 60 * SECOND;
-/// Where a call may be sent by a number or a route.
-const TARGETS: &[(&str, &str)] =
-    &[("user", "users"), ("trunk", "trunks"), ("group", "groups"), ("application", "applications")];
+/// Where a call may be sent by a route.
+const TARGETS: &[(&str, &str)] = &[
+    ("user", "users"),
+    ("trunk", "trunks"),
+    ("group", "groups"),
+    ("table", "tables"),
+    ("application", "applications"),
+];
 const SRTP: &[&str] = &["off", "accept", "required", "dtls", "webrtc"];
 const TRANSPORTS: &[&str] = &["udp", "tcp", "tls", "ws", "wss"];
 const TRANSPORTS_OF_TRUNKS: &[&str] = &["udp", "tcp", "tls"];
@@ -254,6 +265,17 @@ pub(crate) const ROWS: &[Row] = &[
     one("trunks.*.session_timer.min", SESSION_INTERVAL, Value("90s"), "90s", "The shortest interval that we agree to; what asks for less is told so (422)."),
     one("trunks.*.rel100", Choice(REL100), Value("supported"), "required", "Reliable provisional responses (RFC 3262) with it, whatever the other side of a call knows: `off`; `supported`: used where it requires them, and for early media where it knows them; or `required`: its calls without them are refused (421)."),
 
+    one("schedules", Named("schedule"), Words("no schedules"), "", "Hours of the week in a time zone: a route, or a row of a table, that names one holds in them alone. An emergency number whose routes are all closed goes by the first of them all the same."),
+    one("schedules.*.time_zone", TimeZone, Required, "Europe/Berlin", "Where the hours are meant, by its name in the time zone database. The database is built in."),
+    one("schedules.*.hours", Sections, Words("all day, on every day but the holidays"), "", "When it is open: in any of these spans."),
+    many("schedules.*.hours.*.days", Choice(DAYS), Words("`mon` to `sun`"), "[mon, tue, wed, thu, fri]", "On which days; `holiday` for the days of `holidays`, on which no other span holds."),
+    one("schedules.*.hours.*.from", TimeOfDay, Value("00:00"), "\"08:00\"", "From when."),
+    one("schedules.*.hours.*.to", TimeOfDay, Value("24:00"), "\"18:00\"", "Until when; earlier than `from`: on the next day."),
+    many("schedules.*.holidays", Date, Words("none"), "[2026-12-25, 2027-01-01]", "Days that are like no weekday."),
+
+    one("tables", Named("table"), Words("no tables"), "", "Prefix tables of up to a million rows: of the rows whose prefix a number begins with, those of the longest one carry it, the cheapest first, the next when that one fails."),
+    one("tables.*.file", Path, Required, "carriers.csv", "A CSV file. Its first line names the columns: `prefix`, `trunk` or `group` (or both, one of them empty), `cost` (a number with a point), and perhaps `schedule`; others are passed over. It is read anew with each reload; a bad row refuses the reload, told by its line."),
+
     one("users", Named("user"), Words("no users"), "", "People and devices that register with us. The name is the user part of their SIP address."),
     one("users.*.password", Secret, Required, "{credential: alice}", "Digest password."),
     one("users.*.devices_max", Integer { min: 1, max: 100 }, Value("5"), "2", "Devices registered at once at most."),
@@ -296,9 +318,10 @@ pub(crate) const ROWS: &[Row] = &[
     one("routes.*.name", Name, Required, "abroad", "Its name in `postern explain`."),
     one("routes.*.from", From, Value("users"), "{trunk: acme}", "Whose calls it takes: `users` (registered users, documents and REST), `{trunk: NAME}` or `any`."),
     one("routes.*.prefix", Dialed, Value(""), "\"+44\"", "What the dialed string starts with; every string when left out."),
+    one("routes.*.schedule", Reference("schedules"), Words("always"), "office", "When it may be used. While it is closed the next route that matches is taken."),
     one("routes.*.strip", Integer { min: 0, max: 32 }, Value("0"), "1", "Characters taken off its front."),
     one("routes.*.prepend", Dialed, Value(""), "\"+1\"", "What is put in front afterwards."),
-    one("routes.*.to", Target(TARGETS), Required, "{trunk: acme}", "Where the call goes: `{trunk: NAME}`, `{group: NAME}`, `{user: NAME}` or `{application: NAME}`."),
+    one("routes.*.to", Target(TARGETS), Required, "{trunk: acme}", "Where the call goes: `{trunk: NAME}`, `{group: NAME}`, `{table: NAME}`, `{user: NAME}` or `{application: NAME}`. A number that the table has no row for goes on to the next route."),
     one("routes.*.timeout", RINGING, Value("30s"), "60s", "How long it rings before no-answer."),
 
     one("applications", Named("application"), Words("no applications"), "", "Programs: an application server is asked by HTTP and returns a document that runs the call."),
@@ -365,5 +388,6 @@ pub(crate) const ROWS: &[Row] = &[
 ];
 
 const EVENTS: &[&str] = &["initiated", "ringing", "answered", "completed"];
+const DAYS: &[&str] = &["mon", "tue", "wed", "thu", "fri", "sat", "sun", "holiday"];
 const LEVELS: &[&str] = &["debug", "info", "notice", "warning", "error"];
 const TARGETS_OF_LOG: &[&str] = &["auto", "journal", "stderr"];

@@ -188,6 +188,15 @@ name!(
     AppName
 );
 
+name!(
+    /// A table of number prefixes and the trunks that carry them.
+    TableName
+);
+name!(
+    /// A schedule: hours of the week in a time zone.
+    ScheduleName
+);
+
 /// A request to an application server that is under way; its answer carries the same number.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct RequestId(pub u64);

@@ -20,8 +20,8 @@ pub mod transport;
 
 pub use cause::{Cause, EndedBy};
 pub use id::{
-    AccountSid, AppName, CallSid, ConferenceSid, GroupName, RealmName, RecordingSid, RequestId, Sid, TrunkName,
-    UserName,
+    AccountSid, AppName, CallSid, ConferenceSid, GroupName, RealmName, RecordingSid, RequestId, ScheduleName, Sid,
+    TableName, TrunkName, UserName,
 };
 pub use number::E164;
 pub use queue::BoundedQueue;

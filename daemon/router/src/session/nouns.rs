@@ -4,7 +4,7 @@ use postern_document::{Dial, Noun, StatusCallback, Verb};
 use postern_facts as facts;
 use postern_presence::Availability;
 use postern_types::{
-    Cause, UserName,
+    Cause, Now, UserName,
     leg::{CallerIdentity, HEADERS_MAX, Party, Target},
 };
 
@@ -15,19 +15,19 @@ use crate::{
     dial::{BRANCHES_MAX, Branch, Dialing, Outcome},
     negotiate,
     request::{Fields, add},
-    table::{self, Caller, Resolved},
+    table::{self, Asked, Caller, Resolved},
     ways::Ways,
 };
 
 impl Call {
     /// The parties that can be dialed; for those that cannot, the reason is noted as their outcome.
-    pub fn dialing_of(&mut self, cx: &mut Context, dial: &Dial) -> Dialing {
+    pub fn dialing_of(&mut self, cx: &mut Context, now: Now, dial: &Dial) -> Dialing {
         let (caller, from_name) = self.first().map(|leg| (leg.from.clone(), leg.from_name.clone())).unwrap_or_default();
         let shown = dial.caller_id.clone().unwrap_or(caller);
         let mut branches = Vec::new();
         let mut failures = Vec::new();
         for noun in dial.nouns.iter().take(BRANCHES_MAX) {
-            match self.branch_of(cx, noun) {
+            match self.branch_of(cx, now, noun) {
                 Ok(branch) => branches.push(branch),
                 Err(outcome) => {
                     self.tell_refused(cx, noun_text(noun), &outcome);
@@ -52,12 +52,14 @@ impl Call {
         dialing
     }
 
-    fn branch_of(&self, cx: &mut Context, noun: &Noun) -> Result<Branch, Outcome> {
+    fn branch_of(&self, cx: &mut Context, now: Now, noun: &Noun) -> Result<Branch, Outcome> {
         let failed = |status, text| Outcome::failed("failed", Cause::new(status, text), None);
         let mut headers: Vec<(Box<str>, Box<str>)> = Vec::new();
         let (ways, to, callback) = match noun {
             Noun::Number(number) => {
-                let decision = table::look_up(&cx.config, Caller::User, &number.number)
+                let emergency = cx.config.is_emergency_somewhere(&number.number);
+                let asked = Asked { caller: Caller::User, dialed: &number.number, at: now.wall, emergency };
+                let decision = table::look_up(&cx.config, asked)
                     .map_err(|why| Outcome::failed("failed", Cause::new(404, why), None))?;
                 // Two documents in one call would have no one who decides; a document reaches another by Redirect.
                 let ways = reach(cx, decision.to.clone())
@@ -122,6 +124,7 @@ pub fn reach(cx: &mut Context, to: Resolved) -> Option<Ways> {
         Resolved::User(user) => Some(Ways::user(user)),
         Resolved::Trunk(trunk, number) => Some(Ways::trunk(trunk, number)),
         Resolved::Group(group, number) => Ways::group(cx, &group, &number),
+        Resolved::Table(_, rows, number) => Ways::rows(cx, &rows, &number),
         Resolved::Application(_) => None,
     }
 }

@@ -99,6 +99,7 @@ pub fn config() -> Config {
         name: name.into(),
         from,
         prefix: prefix.into(),
+        schedule: None,
         strip,
         prepend: prepend.into(),
         to,
@@ -119,6 +120,8 @@ pub fn config() -> Config {
             (RealmName::new("outside"), realm(1, false)),
         ]),
         trunks: BTreeMap::from([(carrier(), trunk)]),
+        schedules: BTreeMap::new(),
+        tables: BTreeMap::new(),
         users: ["alice", "bob", "carol"].map(|n| (UserName::new(n), user(Some("+15550000001")))).into(),
         numbers: BTreeMap::from([
             ("+15551000001".parse().unwrap(), to_user("alice")),

@@ -12,7 +12,7 @@ use proptest::prelude::*;
 
 use super::harness::*;
 use crate::{
-    TrialFrom,
+    TrialFrom, TrialOf,
     rest::{CreateCall, Instructions},
 };
 
@@ -179,8 +179,10 @@ fn a_number_can_be_tried_without_a_call() {
     trunk(&mut config, "two").limits = Limits { calls_out: Some(1), ..Limits::default() };
     let mut world = World::with(config);
     world.router.handle_trunk(world.now, TrunkName::new("one"), false);
+    let of =
+        |from, dialed: &str, caller: &str| TrialOf { from, dialed: dialed.into(), caller: caller.into(), at: None };
     let from = || TrialFrom::Trunk(TrunkName::new("carrier"));
-    let trial = world.router.try_number(world.now, from(), "030123456", "0301").unwrap();
+    let trial = world.router.try_number(world.now, &of(from(), "030123456", "0301")).unwrap();
     assert_eq!(
         (&*trial.called, &*trial.caller, &*trial.entry, &*trial.to),
         ("+4930123456", "+49301", "byplus", "group out")
@@ -188,11 +190,12 @@ fn a_number_can_be_tried_without_a_call() {
     assert_eq!(trial.steps.len(), 2);
     let ways: Vec<_> = trial.ways.iter().map(|way| (&*way.trunk, &*way.called, &*way.state)).collect();
     assert_eq!(ways, [("one", "030123456", "down"), ("two", "+4930123456", "up")]);
-    let trial = world.router.try_number(world.now, TrialFrom::User, "112", "alice").unwrap();
+    let trial = world.router.try_number(world.now, &of(TrialFrom::User, "112", "alice")).unwrap();
     assert!(trial.emergency && trial.to == "group out");
-    let trial = world.router.try_number(world.now, from(), "9", "").unwrap();
+    let trial = world.router.try_number(world.now, &of(from(), "9", "")).unwrap();
     assert!(trial.to == "refused" && !trial.why.is_empty());
-    assert!(world.router.try_number(world.now, TrialFrom::Trunk(TrunkName::new("gone")), "9", "").is_err());
+    let gone = of(TrialFrom::Trunk(TrunkName::new("gone")), "9", "");
+    assert!(world.router.try_number(world.now, &gone).is_err());
     assert_eq!(world.router.counters().calls_total, 0);
 }
 

@@ -148,7 +148,7 @@ impl World {
         let mine = |record: &CallRecord, account: Option<AccountSid>| account.is_none() || record.account == account;
         match request {
             Request::Drain { .. } => Reply::Done,
-            Request::Route { dialed, .. } => {
+            Request::Route(postern_router::TrialOf { dialed, .. }) => {
                 Reply::Route(Box::new(postern_router::Trial { dialed, ..Default::default() }))
             }
             Request::CreateCall { call, .. } if call.to == "nobody" => {
