@@ -38,9 +38,9 @@ def test_row_46_the_cheapest_carrier_first_the_next_on_failure_and_routes_by_the
     (moved,) = daemon.events(type="leg.failed_over")
     assert (moved["data"]["from"], moved["data"]["to"]) == ("trunk acme", "trunk zeta")
 
-    told = daemon.tool("route", "+8811", "--from", "caller", "--at", "2026-12-24T20:00+01:00")[1]
+    told = daemon.tool("route", "+8811", "--from", "acme", "--at", "2026-12-24T20:00+01:00")[1]
     assert "schedule eve is open: Thu 2026-12-24 20:00 Europe/Berlin" in told and "goes to trunk zeta by route late" in told, told
-    told = daemon.tool("route", "+8811", "--from", "caller", "--at", "2026-12-24T17:59+01:00")[1]
+    told = daemon.tool("route", "+8811", "--from", "acme", "--at", "2026-12-24T17:59+01:00")[1]
     assert "goes to table carriers by route lcr" in told and "cost 0.02" in told, told
     assert daemon.tool("route", "+8811", "--at", "soon", check=False)[0] == 2
 
@@ -50,10 +50,10 @@ def test_a_bad_row_refuses_the_reload_and_hundreds_of_thousands_of_rows_come_wit
     (world.folder / "carriers.csv").write_text(ROWS + "+88x,acme,1,\n")
     code, told = daemon.tool("reload", check=False)
     assert code == 1 and "carriers.csv:5" in told and "`+88x` is no prefix" in told, told
-    assert "trunk acme" in daemon.tool("route", "+8811", "--from", "caller", "--at", "2026-12-23T12:00Z")[1]
+    assert "trunk acme" in daemon.tool("route", "+8811", "--from", "acme", "--at", "2026-12-23T12:00Z")[1]
     with open(world.folder / "carriers.csv", "w") as file:
         file.write("prefix,trunk,cost\n")
         file.writelines(f"+88{n},zeta,0.{n % 100:02}\n" for n in range(100_000, 400_000))
     daemon.tool("reload")
-    told = daemon.tool("route", "+88123456789", "--from", "caller")[1]
+    told = daemon.tool("route", "+88123456789", "--from", "acme")[1]
     assert "carriers has +88123456: trunk zeta 0.56" in told, told

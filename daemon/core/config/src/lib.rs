@@ -318,7 +318,9 @@ pub mod fuzz {
                 }
             }
             Err(mistakes) => {
-                assert!(!mistakes.is_empty() && mistakes.iter().all(|mistake| mistake.line > 0 && !mistake.hint.is_empty()));
+                assert!(
+                    !mistakes.is_empty() && mistakes.iter().all(|mistake| mistake.line > 0 && !mistake.hint.is_empty())
+                );
             }
         }
     }
