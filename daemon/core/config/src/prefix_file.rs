@@ -124,12 +124,8 @@ impl Reading<'_> {
         let mut reader = ReaderBuilder::new().has_headers(false).flexible(true).trim(Trim::All).from_reader(bytes);
         let mut record = ByteRecord::new();
         let mut columns = None;
-        loop {
-            // The reader only fails where its source does, and this one is memory.
-            match reader.read_byte_record(&mut record) {
-                Ok(true) => {}
-                Ok(false) | Err(_) => break,
-            }
+        // The reader only fails where its source does, and this one is memory.
+        while let Ok(true) = reader.read_byte_record(&mut record) {
             let line = record.position().map_or(0, |position| position.line() as usize);
             if record.get(0).is_some_and(|first| first.starts_with(b"#*")) {
                 continue;
