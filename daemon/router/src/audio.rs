@@ -22,12 +22,14 @@ use crate::{
 impl Call {
     /// Asks for a stream, once.
     pub fn open(&mut self, cx: &mut Context, now: Now, sid: CallSid) {
+        let emergency = self.emergency;
         if let Some(leg) = self.leg_mut(sid)
             && leg.stream == Stream::None
             && leg.is_live()
         {
             leg.stream = Stream::Opening(now.instant + OPENING_MAX);
-            cx.media(MediaCommand::Open { leg: sid, realm: leg.realm.clone(), ipv6: leg.ipv6 });
+            let urgent = emergency || leg.dial.as_ref().is_some_and(|dial| dial.emergency);
+            cx.media(MediaCommand::Open { leg: sid, realm: leg.realm.clone(), ipv6: leg.ipv6, urgent });
         }
     }
 

@@ -114,6 +114,11 @@ impl Collector for Snapshot {
             ("spool_waiting", "Events that the control plane has not acknowledged", delivery.spool_waiting as f64),
             ("spool_bytes", "Bytes in the event spool", delivery.spool_bytes as f64),
             ("records", "Finished legs in the store", delivery.records as f64),
+            (
+                "media_busy_ratio",
+                "The busiest media worker's share of its CPU in the last second",
+                media.busy_percent / 100.0,
+            ),
             ("link_up", "1 while the connection to the control plane stands", link_up),
         ];
         for (name, help, value) in gauges {

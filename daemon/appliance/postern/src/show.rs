@@ -106,7 +106,10 @@ pub(crate) fn status(s: &Value) -> String {
         };
         _ = writeln!(out, "tls        {}: {} {ends}", text(certificate, "of"), text(certificate, "file"));
     }
-    let cost = media["us_per_packet"].as_f64().map_or(String::new(), |us| format!("; {us:.1} us CPU a packet"));
+    let mut cost = media["us_per_packet"].as_f64().map_or(String::new(), |us| format!("; {us:.1} us CPU a packet"));
+    if let Some(busy) = media["busy_percent"].as_f64().filter(|busy| *busy >= 1.0) {
+        _ = write!(cost, ", the busiest worker has {busy:.0} % of its CPU to do");
+    }
     _ = writeln!(
         out,
         "media      {} streams, {} ports free{cost}\npackets    {} received, {} sent, {} dropped",

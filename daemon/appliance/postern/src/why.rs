@@ -60,6 +60,26 @@ const OURS: &[(&str, &str)] = &[
         "it cannot be dialed",
         "A transfer was asked for to a destination that a route allows, but whose trunk or user cannot be called now: `postern route NUMBER` shows the route, `postern status` the trunk.",
     ),
+    (
+        "an INVITE without a description takes nobody's place",
+        "Somebody asked for the place of a party of a live call (Replaces) without describing its audio: the caller's software is to send an offer.",
+    ),
+    (
+        "an application decides who talks in",
+        "A transfer was asked for in a call that a document runs: who talks there is the document's to say, by a `<Dial>` of its own or a redirect of the call.",
+    ),
+    (
+        "no such second call of the same party",
+        "A transfer with consultation named a second call (Replaces) that is not there, or not the same party's: it ended meanwhile, or its dialog is another's.",
+    ),
+    (
+        "nobody talks or rings there",
+        "A transfer with consultation named a call in which nobody is yet, or any more, who could be joined.",
+    ),
+    ("nobody to be referred", "A transfer was asked for before the other party was there."),
+    ("replaced", "Another dialog took its place (Replaces): the call went on with that one."),
+    ("the call is over", "A transfer was asked for in a call that ended in the same moment."),
+    ("the second call is over", "The call that a transfer with consultation named ended in the same moment."),
     ("the conference is over", "It was being called into a conference that ended before it answered."),
     ("cancelled by the caller", "The caller hung up before anybody answered."),
     (

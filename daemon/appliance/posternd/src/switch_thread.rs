@@ -312,6 +312,7 @@ fn media_status(media: &MediaPlane) -> MediaStatus {
         fast_path_why: media.kernel().why.clone(),
         packets_dropped: status.dropped,
         us_per_packet: (status.packets_in > status.forwarded).then_some(status.us_per_packet),
+        busy_percent: status.busy_percent,
         send_errors: status.send_errors,
         receive_starved: status.receive_starved,
         truncated: status.truncated,

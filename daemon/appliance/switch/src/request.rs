@@ -373,6 +373,9 @@ pub struct MediaStatus {
     pub packets_dropped: u64,
     /// CPU time of the workers per packet received, microseconds, over the last seconds.
     pub us_per_packet: Option<f64>,
+    /// The busiest worker's share of its CPU in the last second, per cent; `media.busy_max` is its bound for new calls.
+    #[serde(default)]
+    pub busy_percent: f64,
     /// Packets that the kernel did not send: no route, the peer's port is closed, a full socket.
     pub send_errors: u64,
     /// Times that packets waited in their sockets because every buffer was in use.

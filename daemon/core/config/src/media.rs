@@ -36,6 +36,8 @@ pub struct Media {
     /// How long a port rests after use.
     #[serde(serialize_with = "write::duration")]
     pub quarantine: Duration,
+    /// How busy the least busy worker may be for new calls, per cent of its CPU.
+    pub busy_max: u8,
     /// Whether the kernel forwards plain calls by itself.
     pub fast_path: FastPath,
     /// Folders below which `Play` may read local WAV files; empty: none.
@@ -45,6 +47,7 @@ pub struct Media {
 impl Media {
     pub(crate) fn read(r: &mut Reader<'_>, f: &Fields<'_>) -> Option<Self> {
         let workers = f.integers(r, "workers").into_iter().map(|(cpu, _)| cpu as usize).collect();
+        let busy_max = f.integer(r, "busy_max");
         let (latch_window, timeout) = (f.duration(r, "latch_window"), f.duration(r, "timeout"));
         let fast_path = f.choice(r, "fast_path", &[FastPath::Auto, FastPath::Off, FastPath::Required]);
         let (quarantine, prompt_folders) = (f.duration(r, "quarantine"), f.paths(r, "prompt_folders"));
@@ -53,6 +56,7 @@ impl Media {
             latch_window: latch_window?,
             timeout: timeout?,
             quarantine: quarantine?,
+            busy_max: busy_max? as u8,
             fast_path: fast_path?,
             prompt_folders,
         })

@@ -141,6 +141,8 @@ pub enum MediaCommand {
         realm: RealmName,
         /// Take an IPv6 address of the realm.
         ipv6: bool,
+        /// Also when every worker is as busy as it may be: an emergency call.
+        urgent: bool,
     },
     /// Tell what was negotiated; again after each new offer and answer. A changed remote address opens a new latching window.
     Configure {

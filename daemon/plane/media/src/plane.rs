@@ -48,6 +48,8 @@ pub const WAITING_MAX: usize = 65536;
 const RESTART_EVERY: Duration = Duration::from_secs(5);
 /// Port pairs tried for one leg when others hold them.
 const PORT_TRIES: usize = 64;
+/// Workers count as equally busy within this many thousandths: then the number of their streams decides.
+const BUSY_STEP: u64 = 100;
 /// Slots that rest with their sockets at most: with a quarantine of five seconds, those of 800 calls a second, and 40 MB
 /// of the kernel's memory. Beyond it sockets are closed.
 const RESTING_MAX: usize = 8192;
@@ -66,6 +68,8 @@ pub struct MediaPlane {
     /// The certificate that all legs key by, made at start.
     identity: Arc<Identity>,
     quarantine: Duration,
+    /// As [`Worker::busy`] says it: from there on only what is urgent is taken.
+    busy_max: u64,
     slots: Vec<Option<Stream>>,
     free_slots: Vec<u32>,
     legs: HashMap<CallSid, u32>,
@@ -162,6 +166,8 @@ pub struct Status {
     pub dropped: u64,
     /// CPU time of the workers, microseconds for each packet that came to them.
     pub us_per_packet: f64,
+    /// The busiest worker's share of its CPU in the last second, per cent.
+    pub busy_percent: f64,
     /// Commands that wait for a worker.
     pub commands_waiting: u64,
     /// Commands that were given up because too many waited.
@@ -211,6 +217,7 @@ impl MediaPlane {
             ports: HashMap::new(),
             identity,
             quarantine: config.media.quarantine,
+            busy_max: u64::from(config.media.busy_max) * 10,
             slots: std::iter::repeat_with(|| None).take(LEGS_MAX).collect(),
             free_slots: (0..LEGS_MAX as u32).rev().collect(),
             legs: HashMap::new(),
@@ -246,6 +253,7 @@ impl MediaPlane {
     /// Applies a new configuration: realms, port ranges, times. Open streams keep their ports.
     pub fn reconfigure(&mut self, config: &Config) {
         self.quarantine = config.media.quarantine;
+        self.busy_max = u64::from(config.media.busy_max) * 10;
         self.limits = limits(config);
         self.reloads += 1;
         for worker in 0..self.workers.len() {
@@ -293,11 +301,13 @@ impl MediaPlane {
     /// ignored.
     pub fn queue(&mut self, now: Now, command: MediaCommand) {
         match command {
-            MediaCommand::Open { leg, realm, ipv6 } => {
+            MediaCommand::Open { leg, realm, ipv6, urgent } => {
                 if self.legs.contains_key(&leg) {
                     return;
                 }
-                let event = self.open(now, leg, realm, ipv6).unwrap_or_else(|why| MediaEvent::OpenFailed { leg, why });
+                let event = self
+                    .open(now, leg, (realm, ipv6), urgent)
+                    .unwrap_or_else(|why| MediaEvent::OpenFailed { leg, why });
                 self.events.push_back(event);
             }
             MediaCommand::Configure { leg, setup } => {
@@ -345,18 +355,28 @@ impl MediaPlane {
         }
     }
 
-    fn open(&mut self, now: Now, leg: CallSid, realm: RealmName, ipv6: bool) -> Result<MediaEvent, String> {
+    fn open(&mut self, now: Now, leg: CallSid, key: PortsKey, urgent: bool) -> Result<MediaEvent, String> {
         self.revive(now.instant);
         let are_slots_short = self.slots_used() >= self.slots_max;
+        let ipv6 = key.1;
         let family = if ipv6 { "IPv6" } else { "IPv4" };
-        let key = (realm, ipv6);
         let advertised = self.realms.get(&key.0).ok_or_else(|| format!("no realm {}", key.0))?.advertised;
         let ports = self.ports.get_mut(&key).ok_or_else(|| format!("realm {} has no {family} media address", key.0))?;
         let alive = self.workers.iter_mut().enumerate().filter(|(_, worker)| !worker.has_failed());
         // With no port or slot left, those that rest are the only ones to be had.
         let is_short = are_slots_short || !ports.has_free(now.instant);
-        let rank = |worker: &Worker| (is_short && !worker.has_rested(&key, now.instant), worker.streams);
+        let busy_max = self.busy_max;
+        let rank = |worker: &Worker| {
+            let busy = worker.busy();
+            (busy >= busy_max, is_short && !worker.has_rested(&key, now.instant), busy / BUSY_STEP, worker.streams)
+        };
         let (worker, chosen) = alive.min_by_key(|(_, worker)| rank(worker)).ok_or("no media worker is alive")?;
+        if chosen.busy() >= busy_max && !urgent {
+            let (busy, most) = (chosen.busy() / 10, busy_max / 10);
+            return Err(format!(
+                "every media worker is busy: the least with {busy} % of its CPU, media.busy_max is {most} %"
+            ));
+        }
         if chosen.waiting.len() >= WAITING_MAX / 2 {
             return Err("the media workers are overloaded".into());
         }
@@ -678,6 +698,7 @@ impl MediaPlane {
             cpu_ns += shared.cpu_ns.load(Ordering::Relaxed);
             cpu_packets += shared.cpu_packets.load(Ordering::Relaxed);
         }
+        status.busy_percent = self.workers.iter().map(Worker::busy).max().unwrap_or(0) as f64 / 10.0;
         if cpu_packets > 0 {
             status.us_per_packet = cpu_ns as f64 / cpu_packets as f64 / 1000.0;
         }
@@ -744,6 +765,11 @@ impl Worker {
         if sent && !self.handle.shared.rung.swap(true, Ordering::SeqCst) {
             self.handle.bell.ring();
         }
+    }
+
+    /// A thousandth of its CPU each, of the last second. Without streams it sleeps, and what it said last is long past.
+    fn busy(&self) -> u64 {
+        if self.streams == 0 { 0 } else { self.handle.shared.busy_permille.load(Ordering::Relaxed) }
     }
 
     /// Whether a slot of this port table may be used again.

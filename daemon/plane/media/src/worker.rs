@@ -161,6 +161,8 @@ pub(crate) struct Shared {
     /// CPU time of the thread, and the packets that had come in by then.
     pub cpu_ns: AtomicU64,
     pub cpu_packets: AtomicU64,
+    /// CPU time of the last second, a thousandth of it each.
+    pub busy_permille: AtomicU64,
     pub streams: AtomicU64,
     pub events_lost: AtomicU64,
     /// The worker is to end, or has ended.
@@ -311,6 +313,8 @@ struct Worker {
     wake: Bell,
     shared: Arc<Shared>,
     began: Instant,
+    /// Its CPU time at the last turn of a second, and when that was.
+    cpu_before: (Instant, Duration),
     gather: Gather,
     taps: SyncSender<Tapped>,
 }
@@ -342,6 +346,7 @@ impl Worker {
             wake: start.wake,
             shared,
             began,
+            cpu_before: (began, Duration::ZERO),
             gather: Gather::new(began, GATHER),
             taps: start.taps,
         }
@@ -384,7 +389,7 @@ impl Worker {
                 second = now + SECOND;
                 let passed = now.saturating_duration_since(self.began);
                 self.shared.second_ms.store(passed.as_millis() as u64, Ordering::Relaxed);
-                self.publish_cpu();
+                self.publish_cpu(now);
             }
             while let Some((slot, peer)) = self.relay.poll_binding() {
                 self.bind(slot, peer);
@@ -638,9 +643,14 @@ impl Worker {
         self.shared.truncated.store(ring.truncated, Ordering::Relaxed);
     }
 
-    fn publish_cpu(&mut self) {
+    fn publish_cpu(&mut self, now: Instant) {
         if let Ok(time) = clock_gettime(ClockId::CLOCK_THREAD_CPUTIME_ID) {
-            self.shared.cpu_ns.store(Duration::from(time).as_nanos() as u64, Ordering::Relaxed);
+            let time = Duration::from(time);
+            let (at, before) = std::mem::replace(&mut self.cpu_before, (now, time));
+            let passed = now.saturating_duration_since(at).as_micros().max(1);
+            let permille = time.saturating_sub(before).as_micros() * 1000 / passed;
+            self.shared.busy_permille.store(permille.min(1000) as u64, Ordering::Relaxed);
+            self.shared.cpu_ns.store(time.as_nanos() as u64, Ordering::Relaxed);
             // The kernel's work on what it forwards is not this thread's.
             let counts = self.relay.counts();
             self.shared.cpu_packets.store(counts.packets_in - counts.forwarded, Ordering::Relaxed);

@@ -56,7 +56,12 @@ fn ports_of_others_are_passed_over_and_unknown_realms_refused() {
     let mut house = House::new(&config);
     assert_eq!(house.open(false).1, address(first + 4));
     assert!(house.try_open(false).is_err());
-    house.command(MediaCommand::Open { leg: CallSid(99), realm: RealmName::new("nowhere"), ipv6: false });
+    house.command(MediaCommand::Open {
+        leg: CallSid(99),
+        realm: RealmName::new("nowhere"),
+        ipv6: false,
+        urgent: false,
+    });
     let why = house.wait_for("OpenFailed", |event| match event {
         MediaEvent::OpenFailed { leg: CallSid(99), why } => Some(why.clone()),
         _ => None,

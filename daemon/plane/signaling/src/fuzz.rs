@@ -156,6 +156,7 @@ fn config(local: SocketAddr, trunk: SocketAddr) -> Config {
         applications: BTreeMap::new(),
         accounts: BTreeMap::new(),
         media: Media {
+            busy_max: 95,
             workers: vec![],
             latch_window: Duration::from_secs(1),
             timeout: Duration::from_secs(1),

@@ -40,6 +40,8 @@ pub struct World {
     pub recordings: BTreeMap<RecordingSid, RecordingRecord>,
     /// Streams fail to open.
     pub no_ports: bool,
+    /// Every media worker is as busy as it may be.
+    pub is_busy: bool,
     /// The media plane does not answer.
     pub deaf: bool,
     /// Prompts are loaded at once.
@@ -138,6 +140,7 @@ pub fn config() -> Config {
         applications: BTreeMap::from([(AppName::new("ivr"), app("http://app.example.net/voice"))]),
         accounts: BTreeMap::from([("main".to_owned(), Account { sid: ACCOUNT, token: Secret::new("12345".into()) })]),
         media: Media {
+            busy_max: 95,
             workers: vec![],
             latch_window: Duration::from_secs(2),
             timeout: Duration::from_secs(30),
@@ -213,6 +216,7 @@ impl World {
             recorder: Vec::new(),
             recordings: BTreeMap::new(),
             no_ports: false,
+            is_busy: false,
             deaf: false,
             auto_prompts: true,
             open: HashSet::new(),
@@ -261,7 +265,7 @@ impl World {
     fn streams(&mut self, command: MediaCommand) {
         match &command {
             MediaCommand::Open { .. } if self.deaf => {}
-            MediaCommand::Open { leg, .. } if self.no_ports => {
+            MediaCommand::Open { leg, urgent, .. } if self.no_ports || (self.is_busy && !urgent) => {
                 self.router.handle_media(self.now, MediaEvent::OpenFailed { leg: *leg, why: "none left".into() });
             }
             MediaCommand::Open { leg, realm, .. } => {

@@ -202,7 +202,7 @@ fn a_number_can_be_tried_without_a_call() {
 proptest! {
     #![proptest_config(ProptestConfig { cases: 300, failure_persistence: None, ..ProptestConfig::default() })]
 
-    /// Row 14: whatever the limits are, however many calls there are and whoever makes one, whether trunks are down or the box drains: an
+    /// Row 14: whatever the limits are, however many calls there are and whoever makes one, whether trunks are down, the media workers busy or the box drains: an
     /// emergency call is dialed, and on every trunk of its group before it fails.
     #[test]
     fn row_14_no_limit_holds_an_emergency_call(
@@ -210,6 +210,7 @@ proptest! {
         before in prop::collection::vec((any::<bool>(), 0_u64..400), 0..12),
         down in any::<[bool; 2]>(),
         draining in any::<bool>(),
+        is_busy in any::<bool>(),
         by_user in any::<bool>(),
         written in prop::sample::select(vec!["112", "112;phone-context=+49", "9112"]),
     ) {
@@ -240,6 +241,7 @@ proptest! {
             world.router.handle_trunk(world.now, TrunkName::new(name), !is_down);
         }
         world.router.set_draining(draining);
+        world.is_busy = is_busy;
         world.settle();
         world.commands.clear();
         let party: Party = if by_user { user_party("bob") } else { trunk_party() };

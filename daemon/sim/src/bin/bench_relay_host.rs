@@ -83,7 +83,7 @@ fn id(leg: u16) -> CallSid {
 
 /// Opens a leg and describes its peer; the port that it got.
 fn open(plane: &mut MediaPlane, leg: u16, setup: StreamSetup) -> u16 {
-    plane.command(now(), MediaCommand::Open { leg: id(leg), realm: RealmName::new("lo"), ipv6: false });
+    plane.command(now(), MediaCommand::Open { leg: id(leg), realm: RealmName::new("lo"), ipv6: false, urgent: false });
     let event = std::iter::from_fn(|| plane.poll_event())
         .find(|event| matches!(event, MediaEvent::Opened { .. } | MediaEvent::OpenFailed { .. }));
     let Some(MediaEvent::Opened { rtp, .. }) = event else { panic!("leg {leg}: {event:?}") };

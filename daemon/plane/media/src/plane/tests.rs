@@ -23,7 +23,10 @@ fn plane(first: u16, legs: u128) -> MediaPlane {
     let config = postern_config::load("test.yaml", &yaml, &NoFiles).expect("a configuration").0;
     let mut plane = MediaPlane::start(&config, Bell::new().unwrap()).unwrap();
     for leg in 0..legs {
-        plane.command(now(), MediaCommand::Open { leg: CallSid(leg), realm: RealmName::new("lo"), ipv6: false });
+        plane.command(
+            now(),
+            MediaCommand::Open { leg: CallSid(leg), realm: RealmName::new("lo"), ipv6: false, urgent: false },
+        );
         let event = plane.poll_event();
         assert!(matches!(event, Some(MediaEvent::Opened { .. })), "{event:?}");
     }
@@ -75,7 +78,10 @@ fn legs_of_a_worker_that_ended_are_told_and_can_be_closed() {
     assert_eq!((plane.status().workers_failed, plane.poll_event()), (1, None));
     close_all(&mut plane, 4);
     for leg in 10..13 {
-        plane.command(now(), MediaCommand::Open { leg: CallSid(leg), realm: RealmName::new("lo"), ipv6: false });
+        plane.command(
+            now(),
+            MediaCommand::Open { leg: CallSid(leg), realm: RealmName::new("lo"), ipv6: false, urgent: false },
+        );
     }
     assert!(plane.slots.iter().flatten().all(|s| s.worker == 1), "the other worker takes what comes");
 }
@@ -88,7 +94,10 @@ fn a_worker_that_ended_is_started_again_when_nothing_of_it_is_left() {
     legs(&mut plane, 2, is_timed_out);
     let later = |s| Now { instant: now().instant + RESTART_EVERY * s, ..now() };
     let open = |plane: &mut MediaPlane, now, leg| {
-        plane.command(now, MediaCommand::Open { leg: CallSid(leg), realm: RealmName::new("lo"), ipv6: false });
+        plane.command(
+            now,
+            MediaCommand::Open { leg: CallSid(leg), realm: RealmName::new("lo"), ipv6: false, urgent: false },
+        );
         plane.poll_event()
     };
     assert!(matches!(open(&mut plane, later(2), 9), Some(MediaEvent::OpenFailed { .. })), "its legs are still there");
@@ -151,7 +160,10 @@ fn rested_ports_are_free_again_without_a_new_call() {
 fn sockets_rest_and_serve_a_later_leg_also_when_no_port_is_left_and_not_after_a_reload() {
     let mut plane = plane(47_500, 8);
     let opened = |plane: &mut MediaPlane, leg| {
-        plane.command(now(), MediaCommand::Open { leg: CallSid(leg), realm: RealmName::new("lo"), ipv6: false });
+        plane.command(
+            now(),
+            MediaCommand::Open { leg: CallSid(leg), realm: RealmName::new("lo"), ipv6: false, urgent: false },
+        );
         plane.poll_event()
     };
     assert!(matches!(opened(&mut plane, 8), Some(MediaEvent::OpenFailed { .. })), "eight pairs for eight legs");
@@ -175,4 +187,23 @@ fn sockets_rest_and_serve_a_later_leg_also_when_no_port_is_left_and_not_after_a_
         thread::yield_now();
     }
     assert_eq!(plane.ports.values().map(Ports::used).sum::<usize>(), 0);
+}
+
+#[test]
+fn busy_workers_take_emergency_calls_only() {
+    let mut plane = plane(47_600, 2);
+    let opened = |plane: &mut MediaPlane, leg, busy, urgent| {
+        // They say it anew each second, so just before it is asked.
+        plane.workers.iter().for_each(|worker| worker.handle.shared.busy_permille.store(busy, Ordering::Relaxed));
+        plane
+            .command(now(), MediaCommand::Open { leg: CallSid(leg), realm: RealmName::new("lo"), ipv6: false, urgent });
+        plane.poll_event()
+    };
+    let why = (10..13).find_map(|leg| match opened(&mut plane, leg, 950, false) {
+        Some(MediaEvent::OpenFailed { why, .. }) => Some(why),
+        _ => None,
+    });
+    assert!(why.is_some_and(|why| why.ends_with("with 95 % of its CPU, media.busy_max is 95 %")));
+    assert!(matches!(opened(&mut plane, 20, 1000, true), Some(MediaEvent::Opened { .. })));
+    assert!(matches!(opened(&mut plane, 21, 940, false), Some(MediaEvent::Opened { .. })));
 }

@@ -131,7 +131,7 @@ impl House {
     pub fn try_open(&mut self, ipv6: bool) -> Result<(CallSid, SocketAddr, SocketAddr), String> {
         self.next += 1;
         let id = CallSid(self.next);
-        self.command(MediaCommand::Open { leg: id, realm: RealmName::new("lo"), ipv6 });
+        self.command(MediaCommand::Open { leg: id, realm: RealmName::new("lo"), ipv6, urgent: false });
         self.wait_for("answer to Open", |event| match event {
             MediaEvent::Opened { leg, rtp, rtcp, .. } if *leg == id => Some(Ok((id, *rtp, *rtcp))),
             MediaEvent::OpenFailed { leg, why } if *leg == id => Some(Err(why.clone())),
