@@ -127,6 +127,7 @@ pub(crate) fn config() -> Config {
         applications: BTreeMap::new(),
         accounts: BTreeMap::new(),
         media: Media {
+            busy_max: 95,
             workers: vec![],
             latch_window: Duration::from_secs(1),
             timeout: Duration::from_secs(30),
