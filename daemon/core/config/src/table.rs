@@ -343,7 +343,7 @@ pub(crate) const ROWS: &[Row] = &[
     one("media.latch_window", Duration { min_ms: 100, max_ms: MINUTE }, Value("5s"), "5s", "How long after an offer or answer the real source of a party's audio may be learned; afterwards only that source and the described address count, and the described address wins."),
     one("media.timeout", Duration { min_ms: SECOND, max_ms: 60 * MINUTE }, Value("30s"), "30s", "How long a party that should send may be silent before its call is ended."),
     one("media.quarantine", Duration { min_ms: 0, max_ms: MINUTE }, Value("5s"), "5s", "How long a port rests before its next call, so that stray packets of the last one are not heard."),
-    one("media.busy_max", Integer { min: 10, max: 100 }, Value("95"), "95", "How busy the least busy worker may be, per cent of its CPU in the last second, before new calls are refused with 503. Emergency calls never are."),
+    one("media.busy_max", Integer { min: 10, max: 100 }, Value("95"), "95", "How busy the least busy worker may be, per cent of its CPU in the last second, before new calls are refused with 503; 100: they never are. Emergency calls never are."),
     one("media.fast_path", Choice(FAST_PATH), Value("auto"), "off", "Whether the kernel forwards the packets of plain calls by itself, past sockets, workers and the firewall: `auto`, when it can (Linux 6.6) and we may (CAP_BPF, CAP_PERFMON and CAP_NET_ADMIN, or root); `off`; or `required`: without it the daemon does not start."),
     many("media.prompt_folders", Path, Words("none"), "[/usr/share/postern/prompts]", "Folders below which documents may play local WAV files."),
 

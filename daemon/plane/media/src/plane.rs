@@ -68,7 +68,7 @@ pub struct MediaPlane {
     /// The certificate that all legs key by, made at start.
     identity: Arc<Identity>,
     quarantine: Duration,
-    /// As [`Worker::busy`] says it: from there on only what is urgent is taken.
+    /// As [`Worker::busy`] says it: beyond it only what is urgent is taken.
     busy_max: u64,
     slots: Vec<Option<Stream>>,
     free_slots: Vec<u32>,
@@ -368,10 +368,10 @@ impl MediaPlane {
         let busy_max = self.busy_max;
         let rank = |worker: &Worker| {
             let busy = worker.busy();
-            (busy >= busy_max, is_short && !worker.has_rested(&key, now.instant), busy / BUSY_STEP, worker.streams)
+            (busy > busy_max, is_short && !worker.has_rested(&key, now.instant), busy / BUSY_STEP, worker.streams)
         };
         let (worker, chosen) = alive.min_by_key(|(_, worker)| rank(worker)).ok_or("no media worker is alive")?;
-        if chosen.busy() >= busy_max && !urgent {
+        if chosen.busy() > busy_max && !urgent {
             let (busy, most) = (chosen.busy() / 10, busy_max / 10);
             return Err(format!(
                 "every media worker is busy: the least with {busy} % of its CPU, media.busy_max is {most} %"

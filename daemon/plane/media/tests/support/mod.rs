@@ -62,6 +62,7 @@ pub fn config(pairs: u16) -> Config {
         applications: BTreeMap::new(),
         accounts: BTreeMap::new(),
         media: Media {
+            busy_max: 100,
             workers: vec![],
             latch_window: Duration::from_secs(2),
             timeout: Duration::from_secs(30),
