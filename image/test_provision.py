@@ -171,6 +171,27 @@ def test_only_a_version_on_trial_that_does_not_come_up_is_left(tmp_path, answers
     assert ("reboot" in (tmp_path / "asked").read_text().split("\n")) == restarts
 
 
+def test_the_version_before_says_which_one_was_given_up(tmp_path):
+    programs, kernels = tmp_path / "bin", tmp_path / "kernels"
+    programs.mkdir()
+    kernels.mkdir()
+    for name, text in (("systemctl", "case $1 in show) echo 7;; esac"), ("sleep", ""), ("tool", "echo trunk zeta: down")):
+        (programs / name).write_text(f"#!/bin/sh\n{text}\n")
+        (programs / name).chmod(0o755)
+    env = {"PATH": f"{programs}:/usr/bin:/bin", "POSTERN_TOOL": str(programs / "tool"), "POSTERN_HEALTHY_STAYS_S": "2", "POSTERN_KERNELS": str(kernels)}
+
+    def said():
+        done = subprocess.run(["sh", HEALTHY], env=env, capture_output=True, text=True, timeout=60)
+        assert done.returncode == 0
+        return done.stdout
+
+    for name in ("postern_0.2.0.efi", "postern_0.4.0+3-0.efi", "debian+0-3.efi"):
+        (kernels / name).write_text("")
+    assert "given up" not in said() and "trunk zeta: down" in said(), "trunks are told"
+    (kernels / "postern_0.3.0+0-3.efi").write_text("")
+    assert "Version 0.3.0 was given up" in said() and "postern rollback 0.3.0" in said()
+
+
 def test_a_daemon_that_comes_and_goes_is_not_healthy(tmp_path):
     programs = tmp_path / "bin"
     programs.mkdir()
