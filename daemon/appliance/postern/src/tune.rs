@@ -123,9 +123,15 @@ fn interfaces(root: &Path) -> Vec<Interface> {
     let mut found = Vec::new();
     for (name, path) in entries(root, "sys/class/net") {
         // A virtio interface is a device of its own below the one that has the interrupts.
-        let vectors = ["device/msi_irqs", "device/../msi_irqs"].map(|folder| path.join(folder));
-        let Some(vectors) = vectors.into_iter().find(|folder| folder.is_dir()) else { continue };
-        let mut numbers: Vec<u32> = names(&vectors).iter().filter_map(|name| name.parse().ok()).collect();
+        let devices = ["device", "device/.."].map(|folder| path.join(folder));
+        let vectors = devices.iter().map(|device| names(&device.join("msi_irqs"))).find(|names| !names.is_empty());
+        // One without vectors has a line, whose number is 0 when there is none.
+        let line = || devices.iter().map(|device| text(device, "irq")).find(|number| !number.is_empty());
+        let all = vectors.unwrap_or_else(|| line().into_iter().collect());
+        let mut numbers: Vec<u32> = all.iter().filter_map(|name| name.parse().ok()).filter(|one| *one > 0).collect();
+        if numbers.is_empty() {
+            continue;
+        }
         numbers.sort_unstable();
         let affinity = |number: &u32| text(root, &format!("proc/irq/{number}/smp_affinity_list"));
         // A vector that nobody asked for has no folder, and nothing to be set.
@@ -188,6 +194,11 @@ mod tests {
         put("sys/class/net/eth0/queues/tx-0/xps_cpus", "00\n");
         put("sys/class/net/eth0/speed", "1000\n");
         put("sys/class/net/lo/speed", "\n");
+        // One interface with a line, as below a virtual device, and one without any.
+        put("sys/class/net/eth1/device/driver", "");
+        put("sys/class/net/eth1/irq", "22\n");
+        put("proc/irq/22/smp_affinity_list", "1\n");
+        put("sys/class/net/eth2/device/irq", "0\n");
         put("proc/sys/net/core/rmem_max", "212992\n");
         put("proc/sys/net/core/wmem_max", "16777216\n");
         put("proc/sys/net/core/netdev_max_backlog", "10000\n");
@@ -200,6 +211,8 @@ mod tests {
         let root = machine("whole");
         let found = facts(&root);
         assert_eq!(found.cores, [[0, 4], [1, 5], [2, 6], [3, 7]]);
+        let lines: Vec<_> = found.interfaces.iter().map(|of| (of.name.as_str(), of.interrupts.len())).collect();
+        assert_eq!(lines, [("eth0", 2), ("eth1", 1)]);
         let wanted = plan::plan(&found);
         let paths: Vec<_> = wanted.writes.iter().map(|write| (write.path.as_str(), write.value.as_str())).collect();
         assert_eq!(paths, [("/proc/irq/40/smp_affinity_list", "1"), ("/proc/sys/net/core/rmem_max", "8388608")]);
