@@ -2,7 +2,6 @@
 
 use std::net::SocketAddr;
 
-use postern_config::Dtmf;
 use postern_facts as facts;
 use postern_types::{
     CallSid, Cause, EndedBy, Now,
@@ -145,8 +144,8 @@ impl Call {
     pub fn join(&mut self, cx: &mut Context, now: Now, child: CallSid, status: u16) -> Result<(), Cause> {
         let Some(other) = self.leg(child) else { return Err(Cause::NORMAL) };
         let wanted = other.agreed.clone();
-        // To one that is told by INFO digits of the stream go on, converted.
-        let events = other.policy.dtmf == Dtmf::Info
+        // To one that is told otherwise digits of the stream go on, converted.
+        let events = !other.policy.dtmf.is_by_events()
             || other.theirs.as_ref().is_some_and(|theirs| theirs.telephone_event.is_some());
         let first = self.anchor;
         let Some(leg) = self.leg_mut(first) else { return Err(Cause::NORMAL) };

@@ -5,6 +5,7 @@
 
 use std::time::{Duration, Instant};
 
+use postern_config::Dtmf;
 use postern_facts as facts;
 use postern_types::{
     AccountSid, CallSid, Cause, EndedBy, Now, UnixMicros,
@@ -259,7 +260,9 @@ impl Call {
                 self.tell(cx, leg, facts::MediaForeign { source, packets });
             }
             MediaEvent::Digit { leg, digit, duration_ms } => {
-                self.on_digit(cx, now, leg, digit, Via::Rtp, duration_ms);
+                let is_tone = self.leg(leg).is_some_and(|leg| leg.policy.dtmf == Dtmf::Inband);
+                let via = if is_tone { Via::Tones } else { Via::Rtp };
+                self.on_digit(cx, now, leg, digit, via, duration_ms);
             }
             MediaEvent::PlayEnded { leg, play } => {
                 if !conference::on_play_ended(cx, now, leg, play) && leg == self.sid {

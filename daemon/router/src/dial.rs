@@ -257,9 +257,9 @@ impl Call {
         // What the first leg has is offered first; if the other has none of it, the media plane converts.
         let theirs = if formats.is_empty() { first.candidates() } else { formats };
         let telephone_event = match (policy.dtmf, first.policy.dtmf) {
-            (Dtmf::Info, _) => None,
-            // Its digits by INFO are said to the other party in the stream.
-            (Dtmf::Rfc4733, Dtmf::Info) => negotiate::event_beside(&theirs),
+            (Dtmf::Info | Dtmf::Inband, _) => None,
+            // Its digits by INFO or tones are said to the other party in the stream.
+            (Dtmf::Rfc4733, Dtmf::Info | Dtmf::Inband) => negotiate::event_beside(&theirs),
             (Dtmf::Rfc4733, Dtmf::Rfc4733) => first.telephone_event(),
         };
         let formats = negotiate::offer(&policy, &theirs, telephone_event);

@@ -1,7 +1,8 @@
 //! Digits of a call's legs: each told once, by whatever way it came, and passed on to the other party.
 //!
-//! What comes in the stream (RFC 4733) the media plane relays, or signaling tells by INFO to a party with `dtmf: info`. What comes by INFO the media
-//! plane is asked to say to the other party, if that one described telephone-event. A party that described it, too, may tell the same press by both ways: there an INFO waits for the stream for a while.
+//! What comes in the stream (RFC 4733) the media plane relays to who takes it so, and tones to who takes tones. Else signaling tells it by INFO to a party
+//! with `dtmf: info`, or the media plane is asked to say it, as packets or as tones. A party may tell the same press by INFO and in what passes by
+//! itself: there an INFO waits for the other for a while.
 
 use std::{
     collections::VecDeque,
@@ -10,7 +11,11 @@ use std::{
 
 use postern_config::Dtmf;
 use postern_facts as facts;
-use postern_types::{CallSid, Now, leg::LegCommand, media::MediaCommand};
+use postern_types::{
+    CallSid, Now,
+    leg::LegCommand,
+    media::{DigitsBy, MediaCommand},
+};
 
 use crate::{call::Call, context::Context, leg::Leg};
 
@@ -30,6 +35,19 @@ pub enum Via {
     Rtp,
     /// In signaling.
     Info,
+    /// As tones in the audio.
+    Tones,
+}
+
+impl Via {
+    /// The word for machines.
+    fn name(self) -> &'static str {
+        match self {
+            Self::Rtp => "rfc4733",
+            Self::Info => "info",
+            Self::Tones => "inband",
+        }
+    }
 }
 
 /// What is remembered of digits.
@@ -62,8 +80,8 @@ impl Call {
         if !self.leg(sid).is_some_and(Leg::is_live) {
             return;
         }
-        if via == Via::Rtp {
-            // It passed in the stream.
+        if via != Via::Info {
+            // It passed in the stream, or is passed on now.
             self.digits.waiting.retain(|press| press.leg != sid || press.digit != digit);
         }
         let doubled = self.digits.last.is_some_and(|last| {
@@ -77,20 +95,20 @@ impl Call {
         }
         let press = Press { leg: sid, digit, duration_ms, via, at: now.instant };
         self.digits.last = Some(press);
-        let word = if via == Via::Rtp { "rfc4733" } else { "info" };
-        self.tell(cx, sid, facts::DigitReceived { via: word.into(), duration_ms });
-        let by_info =
-            self.bridged_with(sid).and_then(|other| self.leg(other)).map(|other| other.policy.dtmf == Dtmf::Info);
-        if by_info == Some(true) {
-            self.press(cx, press);
-        } else if via == Via::Info && by_info.is_some() {
-            let may_stream =
-                self.leg(sid).and_then(|leg| leg.setup()).is_some_and(|setup| setup.telephone_event.is_some());
-            if !may_stream {
-                self.press(cx, press);
-            } else if self.digits.waiting.len() < WAITING_MAX {
-                self.digits.waiting.push_back(press);
-            }
+        self.tell(cx, sid, facts::DigitReceived { via: via.name().into(), duration_ms });
+        let told_by = self.bridged_with(sid).and_then(|other| self.leg(other)).map(|other| other.policy.dtmf);
+        let setup = self.leg(sid).and_then(Leg::setup);
+        // Whether what this party's audio has of digits passes to the other by itself.
+        let may_pass = match told_by {
+            None | Some(Dtmf::Info) => false,
+            Some(Dtmf::Rfc4733) => setup.is_some_and(|setup| setup.telephone_event.is_some()),
+            Some(Dtmf::Inband) => setup.is_some_and(|setup| setup.digits == DigitsBy::Tones),
+        };
+        match (told_by, via) {
+            (None, _) => {}
+            (Some(_), _) if !may_pass => self.press(cx, press),
+            (Some(_), Via::Info) if self.digits.waiting.len() < WAITING_MAX => self.digits.waiting.push_back(press),
+            (Some(_), _) => {}
         }
         if sid == self.anchor {
             self.dial_digit(cx, now, digit);
@@ -105,7 +123,7 @@ impl Call {
         let duration_ms = if press.duration_ms == 0 { PRESS_MS } else { press.duration_ms };
         match other.policy.dtmf {
             Dtmf::Info => cx.leg(LegCommand::Digit { leg, digit, duration_ms }),
-            Dtmf::Rfc4733 => cx.media(MediaCommand::Press { leg, digit, duration_ms }),
+            Dtmf::Rfc4733 | Dtmf::Inband => cx.media(MediaCommand::Press { leg, digit, duration_ms }),
         }
     }
 

@@ -7,7 +7,7 @@ use postern_facts::{CallRecord, Subject};
 use postern_types::{
     AccountSid, CallSid, Cause, EndedBy, Now, RealmName, UnixMicros,
     leg::{Dial, Offered, Party},
-    media::{StreamReport, StreamSetup, Unheard},
+    media::{DigitsBy, StreamReport, StreamSetup, Unheard},
     stream::{AudioStream, Format, Negotiated},
 };
 
@@ -247,10 +247,10 @@ impl Leg {
         self.theirs.as_ref().map(|theirs| self.policy.allow(&theirs.formats)).unwrap_or_default()
     }
 
-    /// Its telephone-event payload type; ours when it described nothing yet. None for one that is told by INFO.
+    /// Its telephone-event payload type; ours when it described nothing yet. None for one that is told otherwise.
     pub fn telephone_event(&self) -> Option<u8> {
         match &self.theirs {
-            _ if self.policy.dtmf == Dtmf::Info => None,
+            _ if !self.policy.dtmf.is_by_events() => None,
             Some(theirs) => theirs.telephone_event,
             None => Some(negotiate::TELEPHONE_EVENT),
         }
@@ -275,6 +275,11 @@ impl Leg {
             format,
             formats: self.agreed.clone(),
             telephone_event: theirs.telephone_event.filter(|_| both),
+            digits: match self.policy.dtmf {
+                Dtmf::Rfc4733 => DigitsBy::Stream,
+                Dtmf::Info => DigitsBy::Signaling,
+                Dtmf::Inband => DigitsBy::Tones,
+            },
             ptime_ms: theirs.ptime_ms,
             direction,
             srtp_in: self.keys.key_in.clone().map(Box::new),

@@ -1,7 +1,6 @@
 //! New offers in a live call (RFC 3264 8): hold, resume, a moved address. Passed through to the other party; its answer or refusal
 //! comes back the same way. Alone with a document, a leg is answered by ourselves.
 
-use postern_config::Dtmf;
 use postern_facts as facts;
 use postern_types::{
     CallSid, Cause, EndedBy, Now,
@@ -123,7 +122,7 @@ impl Call {
         }
         let direction = wanted(&offer);
         let telephone_event = to.ours.as_ref().and_then(|ours| ours.telephone_event).or(offer.telephone_event);
-        let telephone_event = telephone_event.filter(|_| to.policy.dtmf != Dtmf::Info);
+        let telephone_event = telephone_event.filter(|_| to.policy.dtmf.is_by_events());
         let ours = Self::describe(to, ours, telephone_event, direction);
         let before = self.leg_mut(other).and_then(|to| to.ours.replace(ours.clone()));
         self.reoffer = Some(Reoffer { asker: Asker::Leg(sid, Box::new(offer)), to: other, before });

@@ -61,10 +61,17 @@ pub enum Dtmf {
     Rfc4733,
     /// By INFO alone.
     Info,
+    /// As tones in the audio, for what knows nothing better; an INFO of the peer's counts as well.
+    Inband,
 }
 
 impl Dtmf {
-    pub(crate) const ALL: [Self; 2] = [Self::Rfc4733, Self::Info];
+    pub(crate) const ALL: [Self; 3] = [Self::Rfc4733, Self::Info, Self::Inband];
+
+    /// Whether the peer is told digits in the stream by packets of their own.
+    pub fn is_by_events(self) -> bool {
+        self == Self::Rfc4733
+    }
 }
 
 /// What becomes of a peer's wish that the other party talk with somebody else (REFER, RFC 3515).

@@ -158,7 +158,7 @@ const fn many(
 }
 
 const REFER: &[&str] = &["refuse", "terminate"];
-const DTMF: &[&str] = &["rfc4733", "info"];
+const DTMF: &[&str] = &["rfc4733", "info", "inband"];
 const RECEIVED: &[&str] = &["as_is", "e164"];
 const SENT: &[&str] = &["as_is", "digits", "national"];
 const SIDES: &[&str] = &["received_called", "received_caller", "sent_called", "sent_caller"];
@@ -246,7 +246,7 @@ pub(crate) const ROWS: &[Row] = &[
     many("trunks.*.codecs", Codec, Words("all that the parties agree on"), "[PCMA, PCMU]", "Codecs allowed, best first."),
     one("trunks.*.srtp", Choice(SRTP), Value("off"), "required", "Encrypted audio: `off`, `accept` when offered (SDES keys or DTLS), `required` (SDES keys are offered), `dtls` (DTLS-SRTP and nothing else), or `webrtc` (DTLS-SRTP over ICE, for browsers)."),
     one("trunks.*.latching", Choice(LATCHING), Value("window"), "strict", "Whose audio is taken for the trunk's: `window`, from anywhere for `media.latch_window` (NAT), the address that it described winning whenever it shows up; or `strict`, only from that address: right for a trunk without NAT."),
-    one("trunks.*.dtmf", Choice(DTMF), Value("rfc4733"), "info", "How digits are told: `rfc4733`, in the stream where both sides describe it, a digit that comes by INFO counting as well; or `info`, by INFO (application/dtmf-relay) both ways and never in the stream, converted for the other party."),
+    one("trunks.*.dtmf", Choice(DTMF), Value("rfc4733"), "info", "How digits are told: `rfc4733`, in the stream where both sides describe it, a digit that comes by INFO counting as well; `info`, by INFO (application/dtmf-relay) both ways and never in the stream; or `inband`, as tones in the audio, which are listened for and made. Converted for the other party. `inband` costs a call what conversion of codecs costs, and 40 to 60 ms of delay."),
     one("trunks.*.refer", Choice(REFER), Value("refuse"), "terminate", "Whether it may transfer the other party of its calls to a number or user (REFER, RFC 3515): `refuse`, with 405; or `terminate`: this box dials whom the `routes` let it call itself, tells it how that goes, and joins the two that stay. With Replaces (RFC 3891, attended transfer) it joins whom it talks with in two calls through this box, and an INVITE of its own takes the place of one of its legs; what is another party's is not there for it (481). The leg that runs a document stays with it."),
     one("trunks.*.calls_max", Integer { min: 1, max: 1_000_000 }, Words("no limit"), "200", "Calls at once at most, both directions together."),
     one("trunks.*.trusted", Flag, Value("false"), "true", "Whether it belongs to those who are told who calls, and are believed (RFC 3325): P-Asserted-Identity, Privacy, Diversion, History-Info and P-Early-Media are read and sent, numbers and names only, under our address. Otherwise From is all that is taken and given, and `anonymous` when the caller is withheld."),
@@ -282,7 +282,7 @@ pub(crate) const ROWS: &[Row] = &[
     one("users.*.caller_id", E164, Words("the user's name"), "\"+15551234567\"", "The number shown when this user calls out over a trunk."),
     many("users.*.codecs", Codec, Words("all that the parties agree on"), "[opus, PCMU]", "Codecs allowed, best first."),
     one("users.*.srtp", Choice(SRTP), Value("off"), "accept", "Encrypted audio: `off`, `accept` when offered (SDES keys or DTLS), `required` (SDES keys are offered), `dtls` (DTLS-SRTP and nothing else), or `webrtc` (DTLS-SRTP over ICE, for browsers)."),
-    one("users.*.dtmf", Choice(DTMF), Value("rfc4733"), "info", "How digits are told: `rfc4733`, in the stream where both sides describe it, a digit that comes by INFO counting as well; or `info`, by INFO (application/dtmf-relay) both ways and never in the stream, converted for the other party."),
+    one("users.*.dtmf", Choice(DTMF), Value("rfc4733"), "info", "How digits are told: `rfc4733`, in the stream where both sides describe it, a digit that comes by INFO counting as well; `info`, by INFO (application/dtmf-relay) both ways and never in the stream; or `inband`, as tones in the audio, which are listened for and made. Converted for the other party. `inband` costs a call what conversion of codecs costs, and 40 to 60 ms of delay."),
     one("users.*.refer", Choice(REFER), Value("refuse"), "terminate", "Whether it may transfer the other party of its calls to a number or user (REFER, RFC 3515): `refuse`, with 405; or `terminate`: this box dials whom the `routes` let it call itself, tells it how that goes, and joins the two that stay. With Replaces (RFC 3891, attended transfer) it joins whom it talks with in two calls through this box, and an INVITE of its own takes the place of one of its legs; what is another party's is not there for it (481). The leg that runs a document stays with it."),
     many("users.*.transports", Choice(TRANSPORTS), Words("any of its realm"), "[tls, wss]", "What its devices may come by; by another a request is refused with 403."),
 

@@ -353,7 +353,7 @@ facts! {
     }
     /// A digit was pressed.
     DigitReceived = "leg.digit", "3d7b66b495f4001a48d48af6b6449739", Debug {
-        /// How it came: `rfc4733`, `info`.
+        /// How it came: `rfc4733`, `info`, `inband`.
         via: String,
         /// How long it was held, milliseconds. The digit itself is not told: it may be part of a PIN.
         duration_ms: u32,

@@ -57,6 +57,8 @@ pub struct StreamSetup {
     pub formats: Vec<Format>,
     /// telephone-event payload type on this leg.
     pub telephone_event: Option<u8>,
+    /// How digits travel on it.
+    pub digits: DigitsBy,
     /// Packet time that we send when playing, milliseconds.
     pub ptime_ms: u8,
     /// Flow seen from the peer: we relay to it only if it receives, and expect packets only if it sends.
@@ -83,6 +85,7 @@ impl StreamSetup {
             formats: vec![format.clone()],
             format,
             telephone_event: None,
+            digits: DigitsBy::Stream,
             ptime_ms: 20,
             direction: Direction::SendRecv,
             srtp_in: None,
@@ -97,6 +100,18 @@ impl StreamSetup {
     pub fn all_formats(&self) -> impl Iterator<Item = &Format> {
         self.formats.iter().chain([&self.format])
     }
+}
+
+/// How digits travel on a leg.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum DigitsBy {
+    /// As packets of their own (RFC 4733), if the peer described them.
+    #[default]
+    Stream,
+    /// By signaling.
+    Signaling,
+    /// As tones in the audio: listened for in what the peer says, and made when it is told one.
+    Tones,
 }
 
 /// The other end of a DTLS handshake.
@@ -203,7 +218,8 @@ pub enum MediaCommand {
         leg: CallSid,
     },
     /// Say a digit to a leg by RFC 4733, for one that came by another way than its partner's stream. Nothing is said when the leg did not describe
-    /// telephone-event, while it hears a prompt, or when the partner's stream said a digit just now: it passed already.
+    /// telephone-event, while it hears a prompt, or when the partner's stream said a digit just now: it passed already. To a leg with
+    /// [`DigitsBy::Tones`] it is said as tones.
     Press {
         /// To whom.
         leg: CallSid,
@@ -327,7 +343,7 @@ pub enum MediaEvent {
         /// For how long.
         silent: Duration,
     },
-    /// A digit by RFC 4733, told once, when it ends (or when its end is lost).
+    /// A digit by RFC 4733, told once, when it ends (or when its end is lost); or, from a leg whose digits are tones, when they end.
     Digit {
         /// Whose.
         leg: CallSid,

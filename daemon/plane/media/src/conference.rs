@@ -34,7 +34,7 @@ use crate::{
     ear::{Ear, Frame, Heard},
     leg::Leg,
     play::{OwnStream, SAMPLE_RATE},
-    relay::{Port, Relay, Verdict, leg as leg_at},
+    relay::{Port, Relay, Verdict, leg as leg_at, tell},
     transcode::TICK,
     voice::{PACKET_MAX, Voice},
 };
@@ -226,6 +226,11 @@ impl Seat {
             self.payload_type = format.payload_type;
             self.units = format.clock_hz / 1000 * u32::from(SHARED_PTIME_MS);
         }
+    }
+
+    /// Whether the room's clock listens to it.
+    pub(crate) fn listens(&self) -> bool {
+        self.is_heard() && self.ear.is_some()
     }
 
     fn is_heard(&self) -> bool {
@@ -430,7 +435,7 @@ impl Relay {
 
     /// A room's clock ticks: all are heard, and mixed.
     fn tick_room(&mut self, now: Instant, tick: Instant, at: u32) {
-        let Self { legs, rooms, .. } = self;
+        let Self { legs, rooms, events, counts, .. } = self;
         let Rooms { rooms, ticks, going_on, frame } = rooms;
         let Some(Some(room)) = rooms.get_mut(at as usize) else { return };
         if room.tick != Some(tick) {
@@ -444,13 +449,16 @@ impl Relay {
         room.tick = Some(next);
         ticks.push(Reverse((next, at)));
         for &slot in &room.slots {
-            let Some(seat) = leg_at(legs, slot).and_then(|leg| leg.seat.as_mut()).filter(|seat| seat.is_heard()) else {
-                continue;
-            };
+            let Some(leg) = leg_at(legs, slot) else { continue };
+            let Some(seat) = leg.seat.as_mut().filter(|seat| seat.is_heard()) else { continue };
+            let id = seat.id;
             let Some(ear) = &mut seat.ear else { continue };
             let frame = &mut frame[..ear.frame()];
-            if ear.listen(now, frame) != Heard::Nothing {
-                room.mixer.put(seat.id, frame);
+            let heard = ear.listen(now, frame);
+            let told = leg.hear_tones(heard, frame, true);
+            told.into_iter().for_each(|event| tell(events, counts, event));
+            if heard != Heard::Nothing {
+                room.mixer.put(id, frame);
             }
         }
         room.mixer.mix();

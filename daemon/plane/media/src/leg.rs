@@ -18,6 +18,7 @@ use crate::{
     conference::Seat,
     crypto::Crypto,
     fast::Installed,
+    inband::Inband,
     latch::{Latch, is_usable},
     play::{OwnStream, PlayFormat, Player},
     press::Pressing,
@@ -117,6 +118,8 @@ pub struct Leg {
     pub(crate) voice: Option<Box<Voice>>,
     /// Its part of a room.
     pub(crate) seat: Option<Box<Seat>>,
+    /// Digits that are tones.
+    pub(crate) inband: Option<Box<Inband>>,
     /// Our side of RTCP.
     pub(crate) control: Box<Control>,
     pub(crate) ear: Ear,
@@ -181,6 +184,7 @@ impl Leg {
             play_format: None,
             voice: None,
             seat: None,
+            inband: None,
             control: Box::new(Control::new(random.rotate_left(32))),
             ear: Ear::new(now),
             digits: Digits::default(),
@@ -229,6 +233,7 @@ impl Leg {
         (self.is_described, self.sends) = (true, setup.direction.sends());
         self.receives = is_there && setup.direction.receives();
         self.setup = Some(setup);
+        self.settle_inband();
         self.expect_audio(now);
     }
 

@@ -21,6 +21,7 @@ pub mod crypto;
 pub mod ear;
 mod fast;
 mod g711;
+mod inband;
 mod keying;
 pub mod latch;
 pub mod leg;

@@ -49,8 +49,8 @@ pub struct Player {
 pub struct PlayFormat {
     a_law: bool,
     payload_type: u8,
-    /// Samples of a packet.
-    samples: usize,
+    /// Samples of a packet. Small, for each leg has it.
+    samples: u16,
 }
 
 impl PlayFormat {
@@ -60,7 +60,7 @@ impl PlayFormat {
         Some(Self {
             a_law: format.codec == Codec::Pcma,
             payload_type: format.payload_type,
-            samples: usize::from(setup.ptime_ms.clamp(10, 60)) * 8,
+            samples: u16::from(setup.ptime_ms.clamp(10, 60)) * 8,
         })
     }
 }
@@ -109,13 +109,14 @@ impl Player {
 
     /// Writes the next packet and sets when the one after it is due. None: the prompt is over, and nothing was written.
     pub fn next(&mut self, now: Instant, stream: &mut OwnStream, format: PlayFormat, out: &mut [u8]) -> Option<usize> {
-        let end = HEADER_LEN + format.samples;
+        let samples = usize::from(format.samples);
+        let end = HEADER_LEN + samples;
         let (head, payload) = out.get_mut(..end)?.split_first_chunk_mut::<HEADER_LEN>()?;
-        let audio = self.take(now, format.samples)?;
+        let audio = self.take(now, samples)?;
         g711::encode(audio, format.a_law, payload);
         let is_first = std::mem::take(&mut self.marker);
         stream.head(format.payload_type, is_first).write(head);
-        stream.pass(format.samples as u32);
+        stream.pass(u32::from(format.samples));
         stream.next_at = Some(self.next_at);
         Some(end)
     }

@@ -1,4 +1,4 @@
-//! Digits that we say ourselves, as telephone-event (RFC 4733): those that came by another way than the other leg's stream.
+//! Digits that we say ourselves, as telephone-event (RFC 4733) or as tones: those that came by another way than the other leg's stream.
 //!
 //! While one is said, the other leg is not heard on this one, as with a prompt: what is sent is ours, under our own SSRC. A digit that the other
 //! leg says in its stream at the same time is the same press told twice: it has passed already, and is not said again.
@@ -11,6 +11,7 @@ use std::{
 use postern_rtp::{TelephoneEvent, packet::HEADER_LEN};
 
 use crate::{
+    inband,
     leg::Leg,
     relay::{Port, Relay, Verdict, leg as leg_at},
 };
@@ -37,10 +38,10 @@ const SAME_PRESS: Duration = Duration::from_millis(1000);
 #[derive(Debug)]
 pub(crate) struct Pressing {
     /// Code and steps, the one that is said first.
-    waiting: VecDeque<(u8, u16)>,
+    pub(crate) waiting: VecDeque<(u8, u16)>,
     /// Of the one that is said.
     timestamp: u32,
-    steps: u16,
+    pub(crate) steps: u16,
     ends: u8,
     /// When the next packet is due.
     pub(crate) next_at: Instant,
@@ -66,8 +67,10 @@ impl Relay {
                 .is_some_and(|(said, seen)| said == code && now.saturating_duration_since(seen) < SAME_PRESS)
         });
         let Some(leg) = leg_at(&mut self.legs, slot) else { return };
-        let takes = leg.setup.as_ref().is_some_and(|setup| setup.telephone_event.is_some());
-        if doubled || !takes || leg.player.is_some() {
+        let is_by_tones = leg.inband.is_some();
+        let takes = is_by_tones || leg.setup.as_ref().is_some_and(|setup| setup.telephone_event.is_some());
+        // What the partner's stream says does not pass to one that has tones.
+        if doubled && !is_by_tones || !takes || leg.player.is_some() {
             return;
         }
         let steps = (duration_ms.clamp(SHORTEST_MS, LONGEST_MS) / STEP.as_millis() as u32) as u16;
@@ -92,6 +95,15 @@ impl Relay {
     pub(crate) fn poll_press(&mut self, now: Instant, at: Instant, slot: u32, room: &mut [u8]) -> Option<Verdict> {
         let leg = leg_at(&mut self.legs, slot)?;
         let pressing = leg.pressing.as_mut().filter(|pressing| pressing.next_at == at)?;
+        if let (Some(inband), None, Some(setup)) = (&mut leg.inband, &leg.player, leg.setup.as_deref())
+            && inband::say(pressing, inband, &mut leg.voice, setup)
+        {
+            let next_at = at.max(now) + STEP;
+            pressing.next_at = next_at;
+            self.transcoding.going_on = Some(slot);
+            self.plan_play(next_at, slot);
+            return None;
+        }
         let takes = leg.setup.as_ref().and_then(|setup| setup.telephone_event);
         let front = pressing.waiting.front().copied();
         let (Some((code, steps)), Some(payload_type), None) = (front, takes, &leg.player) else {

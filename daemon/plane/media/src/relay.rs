@@ -105,7 +105,7 @@ pub struct Relay {
     pub(crate) legs: Vec<Option<Box<Leg>>>,
     pub(crate) live: Vec<u32>,
     limits: Limits,
-    events: VecDeque<MediaEvent>,
+    pub(crate) events: VecDeque<MediaEvent>,
     pub(crate) counts: Counts,
     pub(crate) transcoding: Transcoding,
     pub(crate) rooms: Rooms,
@@ -225,6 +225,7 @@ impl Relay {
         self.leave(slot);
         let mut leg = self.legs.get_mut(slot as usize)?.take()?;
         leg.is_connected = false;
+        leg.forget_inband_plan();
         self.live.retain(|&live| live != slot);
         self.pressed.retain(|&pressed| pressed != slot);
         Some(leg)
@@ -500,6 +501,9 @@ impl Relay {
         let Some(to_slot) = leg.partner else {
             // A digit was told above, and is for nobody's ears.
             if kind != Kind::Event {
+                if leg.inband.is_some() {
+                    self.rtp_alone(now, slot, &header, room.get(..len)?);
+                }
                 self.rtp_by_room(now, slot, &header, room.get(..len)?);
             }
             return None;
@@ -738,7 +742,7 @@ fn digit(leg: CallSid, pressed: Pressed) -> MediaEvent {
 }
 
 /// Queues an event within bounds: a report gives way first, for the next one says more.
-fn tell(events: &mut VecDeque<MediaEvent>, counts: &mut Counts, event: MediaEvent) {
+pub(crate) fn tell(events: &mut VecDeque<MediaEvent>, counts: &mut Counts, event: MediaEvent) {
     let max = if matches!(event, MediaEvent::Report { .. }) { EVENTS_MAX } else { 2 * EVENTS_MAX };
     if events.len() < max {
         events.push_back(event);

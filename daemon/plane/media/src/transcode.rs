@@ -19,7 +19,7 @@ use postern_types::recording::Track;
 use crate::{
     ear::{Ear, Frame, Heard, rate_between},
     leg::Leg,
-    relay::{Port, Relay, Verdict, leg as leg_at},
+    relay::{Port, Relay, Verdict, leg as leg_at, tell},
     typed::UNMAPPED,
     voice::Voice,
 };
@@ -27,7 +27,7 @@ use crate::{
 /// The grid of everything that is samples.
 pub(crate) const TICK: Duration = Duration::from_millis(20);
 /// Later than this a clock is set anew, rather than sending a burst.
-const LATE_MAX: Duration = Duration::from_millis(200);
+pub(crate) const LATE_MAX: Duration = Duration::from_millis(200);
 /// An event without a further packet is over (RFC 4733 2.5.1.2 has one each 50 ms at the slowest).
 const EVENT_OVER: Duration = Duration::from_millis(120);
 /// Its end is sent three times, a packet time apart.
@@ -36,10 +36,10 @@ const REPEAT: Duration = Duration::from_millis(45);
 /// The part of a worker that turns sound into other sound.
 pub(crate) struct Transcoding {
     /// When which leg's clock ticks; an entry whose time is not its leg's is stale.
-    ticks: BinaryHeap<Reverse<(Instant, u32)>>,
+    pub(crate) ticks: BinaryHeap<Reverse<(Instant, u32)>>,
     /// A leg that may have a further packet of its tick.
     pub(crate) going_on: Option<u32>,
-    frame: Box<Frame>,
+    pub(crate) frame: Box<Frame>,
     /// Frames that were turned since the start.
     pub frames: u64,
 }
@@ -119,7 +119,8 @@ impl Relay {
             return;
         };
         let (Some(mine), Some(theirs)) = (&one.setup, &other.setup) else { return };
-        let is_needed = (one.needs_other_codec() || other.needs_other_codec())
+        let has_tones = one.inband.is_some() || other.inband.is_some();
+        let is_needed = (has_tones || one.needs_other_codec() || other.needs_other_codec())
             && mine.format.is_codable()
             && theirs.format.is_codable();
         let rate = rate_between(mine, theirs);
@@ -240,16 +241,20 @@ impl Relay {
 
     /// A leg's clock ticks: 20 ms of the other are heard and spoken.
     fn tick(&mut self, now: Instant, at: Instant, slot: u32) {
-        let Self { legs, transcoding, .. } = self;
-        let Some(partner) = leg_at(legs, slot)
+        let Self { legs, transcoding, events, counts, .. } = self;
+        let Some((partner, cuts)) = leg_at(legs, slot)
             .filter(|leg| leg.ways.as_ref().is_some_and(|ways| ways.tick == Some(at)))
-            .and_then(|leg| leg.partner)
+            .and_then(|leg| Some((leg.partner?, leg.is_told_otherwise())))
         else {
-            return;
+            return self.tick_alone(now, at, slot);
         };
-        let heard = leg_at(legs, partner).and_then(|other| other.ways.as_mut()).map(|ways| {
+        let heard = leg_at(legs, partner).and_then(|other| {
+            let ways = other.ways.as_mut()?;
             let frame = &mut transcoding.frame[..ways.ear.frame()];
-            (ways.ear.listen(now, frame), frame.len())
+            let heard = ways.ear.listen(now, frame);
+            let told = other.hear_tones(heard, frame, cuts);
+            told.into_iter().for_each(|event| tell(events, counts, event));
+            Some((heard, frame.len()))
         });
         let Some(leg) = leg_at(legs, slot) else { return };
         let awaits_keys = leg.awaits_keys(now);

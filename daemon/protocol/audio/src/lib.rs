@@ -1,4 +1,4 @@
-//! Sound: codecs, concealment of what was lost, comfort noise, resampling, WAV containers, tones, mixing, and the time line of recordings.
+//! Sound: codecs, concealment of what was lost, comfort noise, resampling, WAV containers, tones, digits as tones, mixing, and the time line of recordings.
 //!
 //! Plain computing. What is played and to whom is the media plane's; here bytes become 16-bit samples of one channel and back. Codecs
 //! and all that works on frames allocate when they are made and never for a frame; reading a WAV file allocates its samples once.
@@ -6,6 +6,7 @@
 #![forbid(unsafe_code)]
 
 pub mod codec;
+pub mod dtmf;
 pub mod g711;
 pub mod mix;
 pub mod noise;

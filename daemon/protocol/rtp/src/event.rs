@@ -52,6 +52,11 @@ pub fn code_of(digit: char) -> Option<u8> {
     DIGITS.iter().position(|&d| d == digit).map(|code| code as u8)
 }
 
+/// The digit of a code.
+pub fn digit_of(code: u8) -> Option<char> {
+    DIGITS.get(usize::from(code)).copied()
+}
+
 const DIGITS: [char; 16] = ['0', '1', '2', '3', '4', '5', '6', '7', '8', '9', '*', '#', 'A', 'B', 'C', 'D'];
 
 /// A digit that was pressed.

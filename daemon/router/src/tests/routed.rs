@@ -673,3 +673,61 @@ fn row_26_who_is_told_by_info_and_who_in_the_stream_are_converted_to_each_other(
     world.leg(LegEvent::Digit { leg, digit: '*', duration_ms: 0 });
     assert_eq!(world.said(), ["info * 160"]);
 }
+
+#[test]
+fn row_26_who_has_tones_and_who_is_told_otherwise_are_converted_to_each_other() {
+    use postern_config::Dtmf;
+    use postern_types::media::DigitsBy;
+    let with = |carrier, alice| {
+        let mut config = config();
+        config.trunks.values_mut().for_each(|trunk| trunk.dtmf = carrier);
+        config.users.get_mut("alice").unwrap().dtmf = alice;
+        let mut world = World::with(config);
+        let leg = world.invite(trunk_party(), "+15551000001", Some(stream(1, &g711())));
+        let dial = world.dialed();
+        let telephone_event = dial.offer.telephone_event;
+        assert_eq!(telephone_event.is_some(), alice == Dtmf::Rfc4733, "{carrier:?} {alice:?}");
+        world.answer(dial.leg, AudioStream { telephone_event, ..stream(2, &g711()) });
+        let configured = |world: &World, of| {
+            let found = world.media.iter().rev().find_map(|command| match command {
+                MediaCommand::Configure { leg, setup } if *leg == of => Some((setup.digits, setup.telephone_event)),
+                _ => None,
+            });
+            found.expect("configured")
+        };
+        let by = |dtmf| match dtmf {
+            Dtmf::Rfc4733 => (DigitsBy::Stream, Some(101)),
+            Dtmf::Info => (DigitsBy::Signaling, None),
+            Dtmf::Inband => (DigitsBy::Tones, None),
+        };
+        assert_eq!((configured(&world, leg), configured(&world, dial.leg)), (by(carrier), by(alice)));
+        world.commands.clear();
+        world.media.clear();
+        (world, leg, dial.leg)
+    };
+    let digit = |leg, digit| MediaEvent::Digit { leg, digit, duration_ms: 90 };
+    // Tones to events and back.
+    let (mut world, leg, other) = with(Dtmf::Inband, Dtmf::Rfc4733);
+    world.event(digit(leg, '1'));
+    assert_eq!(pressed(&mut world), [(other, '1', 90)]);
+    world.event(digit(other, '2'));
+    assert_eq!(pressed(&mut world), [(leg, '2', 90)]);
+    // The same press by tones and by INFO is told once.
+    world.event(digit(leg, '3'));
+    world.leg(LegEvent::Digit { leg, digit: '3', duration_ms: 90 });
+    assert_eq!(pressed(&mut world), [(other, '3', 90)]);
+    assert!(world.facts.iter().any(|told| matches!(&told.fact, Fact::DigitReceived(f) if f.via == "inband")));
+    // Tones to INFO and back.
+    let (mut world, leg, other) = with(Dtmf::Inband, Dtmf::Info);
+    world.event(digit(leg, '4'));
+    assert_eq!(world.said(), ["info 4 90"]);
+    world.leg(LegEvent::Digit { leg: other, digit: '5', duration_ms: 90 });
+    assert_eq!(pressed(&mut world), [(leg, '5', 90)]);
+    // Between two with tones they pass by themselves; an INFO waits whether they do.
+    let (mut world, leg, other) = with(Dtmf::Inband, Dtmf::Inband);
+    world.event(digit(leg, '6'));
+    world.leg(LegEvent::Digit { leg: other, digit: '7', duration_ms: 90 });
+    assert_eq!(pressed(&mut world), []);
+    world.pass(Duration::from_secs(1));
+    assert_eq!(pressed(&mut world), [(leg, '7', 90)]);
+}
