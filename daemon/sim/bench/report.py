@@ -112,6 +112,8 @@ def markdown(results):
         parts += relay_tables(results["relay"])
     if "convert" in results:
         parts += convert_tables(results["convert"])
+    if "churn" in results:
+        parts += churn_tables(results["churn"])
     if "signaling" in results:
         parts += signaling_tables(results["signaling"])
     rows = [
@@ -214,6 +216,19 @@ def convert_tables(convert):
 def streams(run):
     """Ways of calls that one core converts, by what a packet takes of it."""
     return 1e9 / (50 * run["cpu_ns_per_packet"]["median"])
+
+
+def churn_tables(churn):
+    rows = []
+    for name, of in churn.items():
+        rows.append((name, f"{of['cpu_us_per_call']:.0f} ({of['least']:.0f}-{of['most']:.0f})", f"{of['per_second']:.0f}"))
+    ratio = churn["postern"]["cpu_us_per_call"] / churn["rtpengine"]["cpu_us_per_call"]
+    return [
+        "### Media of calls that come and go",
+        "Two legs opened, described, joined and closed. rtpengine is asked one thing at a time, so its rate is that of who asks. "
+        f"A call takes **{ratio:.2f}** of rtpengine's CPU.",
+        table(("", "CPU us a call", "calls a second"), rows),
+    ]
 
 
 def call_ratio(signaling, key):
