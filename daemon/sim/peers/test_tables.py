@@ -57,3 +57,22 @@ def test_a_bad_row_refuses_the_reload_and_hundreds_of_thousands_of_rows_come_wit
     daemon.tool("reload")
     told = daemon.tool("route", "+88123456789", "--from", "acme")[1]
     assert "carriers has +88123456: trunk zeta 0.56" in told, told
+
+
+def test_the_latest_calls_are_replayed_through_another_configuration(world):
+    daemon = world.start(tabled(world))
+    for number, status in (("+881", 404), ("+8899", 404)):
+        score = sipp.Score().expect("INVITE").reply(status, "No").expect("ACK")
+        callee = world.callee(f"callee{number}", score, local=world.net.carrier, port=5066, media_port=7100)
+        world.caller(f"caller{number}", sipp.Score().invite(sipp.sdp()).hear(100).expect(status).ack(failure=True), number, media_port=6400).done()
+        callee.done()
+    daemon.idle()
+    other = world.folder / "other.yaml"
+    text = daemon.file.read_text()
+    assert daemon.tool("diff", daemon.file, "--config", daemon.file, socket=False)[1] == "nothing changes\n"
+    (world.folder / "others.csv").write_text(ROWS.replace("+88,acme", "+889,acme"))
+    other.write_text(text.replace("carriers.csv", "others.csv").replace("prefix: '+88'\n", "prefix: '+88'\n  timeout: 9s\n"))
+    told = daemon.tool("diff", other, "--replay", "--config", daemon.file, socket=False)[1]
+    assert "routes.lcr.timeout: 30s becomes 9s" in told and "tables.carriers.file: " in told, told
+    assert "of the latest 2 calls 2 would go otherwise:" in told, told
+    assert "dialed +881\n  now  table carriers by route lcr: acme +881, zeta +881\n  then table carriers by route lcr: zeta +881\n" in told, told

@@ -49,6 +49,17 @@ pub(crate) fn socket_of(file: &Path) -> Result<PathBuf, Failure> {
     }
 }
 
+/// The whole of a file, tables and all, for who compares it.
+pub(crate) fn whole(file: &Path) -> Result<Config, Failure> {
+    match load(file, &SystemEnvironment)? {
+        Ok((config, _)) => Ok(config),
+        Err(mistakes) => {
+            eprint!("{}", rendered(&mistakes));
+            Err(Failure::Problem(format!("{} cannot be used", file.display())))
+        }
+    }
+}
+
 /// The same, for who goes on without it.
 pub(crate) fn quiet_socket_of(file: &Path) -> Option<PathBuf> {
     let (config, _) = load(file, &WithoutTables).ok()?.ok()?;

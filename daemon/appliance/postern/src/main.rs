@@ -9,6 +9,7 @@ mod bans;
 mod bundle;
 mod check;
 mod client;
+mod diff;
 mod doctor;
 mod drain;
 mod find;
@@ -121,6 +122,8 @@ enum Command {
         #[arg(short = 'n', long = "tail", value_name = "N")]
         tail: Option<usize>,
     },
+    /// What another configuration changes, and which of the latest calls would go elsewhere by it. Changes nothing.
+    Diff(diff::Arguments),
     /// End a call.
     Hangup {
         /// As for `explain`.
@@ -200,10 +203,15 @@ async fn run(arguments: Arguments) -> Result<(), Failure> {
         }
         _ => {}
     }
+    if let Command::Diff(wanted) = &arguments.command {
+        let (file, _) = places(&arguments);
+        return diff::run(wanted, &file, || Client::open(&socket), json).await;
+    }
     let client = Client::open(&socket)?;
     match arguments.command {
         Command::Check { .. }
         | Command::Doctor
+        | Command::Diff(_)
         | Command::Tune(_)
         | Command::SupportBundle(_)
         | Command::Upgrade(_)

@@ -172,6 +172,10 @@ const OURS: &[(&str, &str)] = &[
     ("no address in reach", "Its name has no address that this realm can reach: IPv4 against IPv6."),
     ("a transport that is not spoken here", "The address asks for a transport that is none of udp, tcp and tls."),
     ("no such trunk", "The trunk is gone from the configuration since the call began."),
+    (
+        "no carrier for this number",
+        "The rows of the table that it was routed by lead to groups that are gone from the configuration.",
+    ),
     ("no such group", "The group is gone from the configuration since the call began."),
     ("no such application", "The application is gone from the configuration since the call began."),
     (
