@@ -25,7 +25,7 @@ use crate::{
     recording::Recording,
     reoffer::Reoffer,
     session::Session,
-    transfer::Transfer,
+    transfer::{PassedOn, Transfer},
 };
 
 /// Legs of one call at once at most: the first and ten dialed in parallel; the rest are still closing.
@@ -43,6 +43,8 @@ pub struct Call {
     /// The leg that others are dialed for: the first, until a transfer turns the call round.
     pub anchor: CallSid,
     pub transfer: Option<Transfer>,
+    /// The other party was asked to call somebody by itself.
+    pub passed_on: Option<PassedOn>,
     /// A leg that is about to take the place of another.
     pub taking_over: Option<TakeOver>,
     /// Those who were put on hold by one that left, to be taken off it.
@@ -111,6 +113,7 @@ impl Call {
             sid,
             anchor: sid,
             transfer: None,
+            passed_on: None,
             taking_over: None,
             held_for_nobody: Vec::new(),
             transfers: 0,
@@ -205,7 +208,8 @@ impl Call {
                 self.resume_next(cx);
             }
             LegEvent::Refreshed { theirs, .. } => self.on_refreshed(cx, sid, &theirs),
-            LegEvent::Referred { to, .. } => self.on_referred(cx, now, sid, &to),
+            LegEvent::Referred { to, pass_on, .. } => self.on_referred(cx, now, sid, &to, pass_on),
+            LegEvent::ReferralTold { status, .. } => self.on_referral_told(cx, sid, status),
             // It concerns two calls: the router's.
             LegEvent::ReferredToSecond { .. } => {}
             LegEvent::Digit { digit, duration_ms, .. } => self.on_digit(cx, now, sid, digit, Via::Info, duration_ms),
@@ -409,6 +413,7 @@ impl Call {
             leg.sip_status = Some(cause.status);
         }
         self.taking_over.take_if(|taking| taking.leg == sid);
+        self.passed_on.take_if(|passed| passed.by == sid || passed.on == sid);
         let Some(leg) = self.leg_mut(sid) else { return };
         let answered = leg.answered;
         let duration_ms = answered.map_or(0, |at| now.wall.since(at.wall).as_millis() as u64);
@@ -452,7 +457,7 @@ impl Call {
 
 /// A callee's final status as its caller may hear it. What is between the callee and us stays here: challenges, extensions, intervals, and
 /// dialogs and hops that are not the caller's are our failure, 500. A callee that moved is not followed, and not reached: 480.
-fn for_caller(status: u16) -> u16 {
+pub fn for_caller(status: u16) -> u16 {
     match status {
         300..=399 => 480,
         401 | 407 | 420..=423 | 481..=483 | 491 | 493 | 494 => 500,

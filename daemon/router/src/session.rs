@@ -19,8 +19,8 @@ use postern_document::{Program, RejectReason, Target, Verb};
 use postern_facts as facts;
 use postern_types::stream::Format;
 use postern_types::{
-    AppName, Cause, EndedBy, Now, RequestId,
-    leg::Offered,
+    AppName, CallSid, Cause, EndedBy, Now, RequestId,
+    leg::{LegCommand, Offered},
     media::{MediaCommand, Prompt as Audio},
 };
 use std::sync::Arc;
@@ -65,6 +65,8 @@ pub struct Session {
     ringback: Ringback,
     /// Audio that came in place of a document.
     body: Option<PromptSource>,
+    /// What says what becomes of the caller when whom it talks with refers it.
+    refer: Option<Target>,
 }
 
 /// What it waits for.
@@ -115,6 +117,7 @@ impl Session {
             plays: 0,
             ringback: Ringback::Off,
             body: None,
+            refer: None,
         }
     }
 
@@ -356,6 +359,7 @@ impl Call {
             Verb::Dial(dial) => {
                 session.hops = 0;
                 session.state = State::Dialing(dial.action.clone());
+                session.refer.clone_from(&dial.refer);
                 let dialing = self.dialing_of(cx, now, &dial);
                 if self.first().is_some_and(|leg| leg.answered.is_some()) && !dialing.next.is_empty() {
                     let key = cx.load(self.sid, PromptSource::Tone(Tone::Ringback));
@@ -386,6 +390,29 @@ impl Call {
             fields.extend(recorded.map(|url| ("RecordingUrl".to_owned(), url)));
             self.go_to(cx, now, Some(action), Purpose::Action, fields);
         }
+    }
+
+    /// Whom the document dialed refers its caller: `referUrl` of the `<Dial>`, if it has one, says what becomes of the caller. False: it has none.
+    pub fn session_referred(&mut self, cx: &mut Context, now: Now, sid: CallSid, to: &str) -> bool {
+        let Some(target) = self.session.as_mut().and_then(|session| session.refer.take()) else { return false };
+        let talked = self.talked(sid, now.wall);
+        cx.leg(LegCommand::Referral { leg: sid, status: 200 });
+        self.tell(cx, sid, facts::CallTransferred { to: to.to_owned(), cause: Cause::NORMAL });
+        let outcome = Outcome {
+            status: "completed",
+            cause: Cause::NORMAL,
+            by: EndedBy::OtherParty,
+            child: Some(sid),
+            talked,
+            bridged: true,
+        };
+        self.drop_dialing(cx, now);
+        self.halt(cx, now);
+        let mut fields = nouns::outcome_fields(&outcome);
+        fields.push(("ReferTransferTarget".to_owned(), to.to_owned()));
+        self.go_to(cx, now, Some(target), Purpose::Action, fields);
+        self.run_session(cx, now);
+        true
     }
 
     /// Asks the reference of a verb; none, or an empty one, means the document itself.

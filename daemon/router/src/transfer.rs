@@ -7,7 +7,11 @@
 //! ```
 //!
 //! Whoever refers calls C by its own rights: the routing table is asked as for a call of its own, so that a REFER reaches nobody whom it could
-//! not have dialed. Left out: calls of documents, whose program decides who talks with whom.
+//! not have dialed. With `refer: relay` A is asked to call C itself instead, and what it tells of it is passed back.
+//!
+//! In the call of a document whom it dialed may refer, and the caller stays with the document: with `referUrl` in its `<Dial>` that document says what
+//! becomes of the caller; without, C takes the place of whom `<Dial>` had connected, and the document goes on when that is over. The leg that the
+//! document runs may not: its program decides who talks with whom.
 
 use postern_facts as facts;
 use postern_types::{
@@ -16,7 +20,7 @@ use postern_types::{
 };
 
 use crate::{
-    call::Call,
+    call::{Call, for_caller},
     context::Context,
     dial::{Branch, own_number},
     session::nouns::{self, user_part},
@@ -36,26 +40,77 @@ pub struct Transfer {
     to: String,
 }
 
+/// A wish that the other party was asked to see to itself.
+#[derive(Debug)]
+pub struct PassedOn {
+    /// Whose wish.
+    pub by: CallSid,
+    /// Who was asked.
+    pub on: CallSid,
+    to: String,
+}
+
 impl Call {
     /// A party of the call refers the other to `to`.
-    pub fn on_referred(&mut self, cx: &mut Context, now: Now, sid: CallSid, to: &str) {
+    pub fn on_referred(&mut self, cx: &mut Context, now: Now, sid: CallSid, to: &str, pass_on: bool) {
         self.tell(cx, sid, facts::CallReferred { to: to.to_owned() });
-        if let Err(cause) = self.refer(cx, now, sid, to) {
+        let done = match (pass_on && self.session.is_none(), self.bridged_with(sid)) {
+            (true, Some(other)) => self.pass_on_refer(cx, sid, other, to),
+            _ => self.refer(cx, now, sid, to),
+        };
+        if let Err(cause) = done {
             self.refer_failed(cx, sid, to, cause);
+        }
+    }
+
+    fn pass_on_refer(&mut self, cx: &mut Context, sid: CallSid, other: CallSid, to: &str) -> Result<(), Cause> {
+        if self.passed_on.is_some() || self.transfer.is_some() || self.taking_over.is_some() {
+            return Err(Cause::new(491, "another change is under way"));
+        }
+        if self.transfers >= TRANSFERS_MAX {
+            return Err(Cause::new(483, "transferred too often"));
+        }
+        self.transfers += 1;
+        self.passed_on = Some(PassedOn { by: sid, on: other, to: to.to_owned() });
+        cx.leg(LegCommand::Refer { leg: other, to: to.into() });
+        Ok(())
+    }
+
+    /// The party that was asked to call somebody tells how that goes. Whoever wanted it hangs up when it has heard enough.
+    pub fn on_referral_told(&mut self, cx: &mut Context, sid: CallSid, status: u16) {
+        let Some(passed) = self.passed_on.take_if(|passed| passed.on == sid) else { return };
+        let leg = passed.by;
+        match status {
+            ..200 => {
+                self.passed_on = Some(passed);
+                cx.leg(LegCommand::Referral { leg, status });
+            }
+            200..300 => {
+                self.tell(cx, leg, facts::CallTransferred { to: passed.to, cause: Cause::NORMAL });
+                cx.leg(LegCommand::Referral { leg, status: 200 });
+            }
+            _ => {
+                let cause = Cause::new(for_caller(status), "the other party did not reach it");
+                self.refer_failed(cx, leg, &passed.to, cause);
+            }
         }
     }
 
     fn refer(&mut self, cx: &mut Context, now: Now, sid: CallSid, to: &str) -> Result<(), Cause> {
         let refuse = |status, text: &'static str| Err(Cause::new(status, text));
         let Some(other) = self.bridged_with(sid) else { return refuse(491, "nobody to be referred") };
-        if self.session.is_some() {
+        if self.session.is_some() && sid == self.anchor {
             return refuse(403, "an application decides who talks in this call");
         }
-        if self.transfer.is_some() || self.reoffer.is_some() {
+        let busy = self.passed_on.is_some() || self.taking_over.is_some();
+        if self.transfer.is_some() || self.reoffer.is_some() || busy {
             return refuse(491, "another change is under way");
         }
         if self.transfers >= TRANSFERS_MAX || self.max_forwards <= 1 {
             return refuse(483, "transferred too often");
+        }
+        if self.session_referred(cx, now, sid, to) {
+            return Ok(());
         }
         let Some(leg) = self.leg(sid) else { return refuse(481, "the call is over") };
         let caller = match &leg.party {

@@ -118,3 +118,32 @@ def test_row_22_a_party_comes_back_to_its_call_by_another_dialog_and_a_stranger_
     phone.until_event("CALL_CLOSED")
     daemon.idle()
     assert (len(daemon.events(type="leg.replaces")), len(daemon.events(type="call.ended"))) == (1, 1)
+
+
+def test_row_22_a_phone_is_asked_to_transfer_itself_and_is_shown_nothing_of_who_wants_it(world):
+    def relay(config):
+        permit(config)
+        config["trunks"]["zeta"]["refer"] = "relay"
+
+    daemon = world.start(relay)
+    phone = world.phone()
+    third = sipp.Score().expect("INVITE").reply(180).reply(200, "OK", OFFER).expect("ACK").expect("BYE").reply_in_dialog(200, "OK")
+    theirs = world.callee("acme", third, local=world.net.carrier, media_port=7600)
+    far = Party(world)
+    _, first = far.invites("+981")
+    phone.until_event("CALL_ESTABLISHED")
+    assert far.refers(first, "sip:+4420@10.9.9.9;transport=tcp?Subject=inner") == 202
+    assert far.told(1) == ["SIP/2.0 100 Trying"]
+    news = far.told(1)
+    while news[-1].startswith("SIP/2.0 1"):
+        news = far.told(1)
+    assert news == ["SIP/2.0 200 OK"]
+    # Whoever is done first hangs up.
+    far.raw.send(far.within(first, "BYE"), far.box)
+    theirs_invite = [m for m in theirs.received() if m.startswith("INVITE")]
+    assert theirs_invite and theirs_invite[0].startswith("INVITE sip:+4420@")
+    assert not any(word in theirs_invite[0] for word in ("10.9.9.9", "inner", far.raw.local))
+    phone.hangup()
+    theirs.done()
+    daemon.idle()
+    assert [event["data"]["cause"]["status"] for event in daemon.events(type="call.transferred")] == [200]

@@ -37,7 +37,7 @@ pub const TARGETS: &[Target] = &[
         ],
     },
     Target { name: "signaling plane", run: postern_signaling::fuzz::signaling, seeds: &[INVITE, ANSWER, REGISTER] },
-    Target { name: "sip fields", run: postern_signaling::fuzz::fields, seeds: &[INVITE, SENT_ON, INFO, REFER] },
+    Target { name: "sip fields", run: postern_signaling::fuzz::fields, seeds: &[INVITE, SENT_ON, INFO, REFER, NOTIFY] },
     Target { name: "signaling stream", run: postern_signaling::fuzz::stream, seeds: &[INVITE, STREAM, REGISTER] },
     Target { name: "dns answers", run: postern_locate::fuzz::answers, seeds: &[b"\x00\x02\x00\x01\x01\x00\x05\x00\x01\x02\x03\x04\x05\x06\x07\x08"] },
     Target { name: "sdp", run: postern_sdp::fuzz::sdp, seeds: &[SDP] },
@@ -239,6 +239,10 @@ Content-Type: application/dtmf-relay\r\nContent-Length: 24\r\n\r\nSignal=5\r\nDu
 
 const REFER: &[u8] = b"REFER sip:1@127.0.0.2 SIP/2.0\r\nFrom: <sip:a@b>;tag=1\r\nTo: <sip:1@127.0.0.2>;tag=2\r\nCall-ID: x\r\nCSeq: 3 REFER\r\n\
 Refer-To: <sip:+49301234@b;method=INVITE?Replaces=x%3Bto-tag%3D1%3Bfrom-tag%3D2>\r\nReferred-By: <sip:a@b>\r\nContent-Length: 0\r\n\r\n";
+
+const NOTIFY: &[u8] = b"NOTIFY sip:1@127.0.0.2 SIP/2.0\r\nFrom: <sip:a@b>;tag=1\r\nTo: <sip:1@127.0.0.2>;tag=2\r\nCall-ID: x\r\nCSeq: 4 NOTIFY\r\n\
+Event: refer;id=3\r\nSubscription-State: terminated;reason=noresource\r\nReplaces: x@y;to-tag=1;from-tag=2;early-only\r\nContent-Type: message/sipfrag\r\n\
+Content-Length: 16\r\n\r\nSIP/2.0 200 OK\r\n";
 
 const STREAM: &[u8] = b"\r\n\r\nOPTIONS sip:a@b SIP/2.0\r\nCall-ID: x\r\nContent-Length: 0\r\n\r\n\r\nSIP/2.0 200 OK\r\nl:\r\n 4\r\n\r\nbodyMESSAGE sip:a@b SIP/2.0\r\n\
 Content-Type: text/plain\r\nl : 2\r\nContent-Length: 2\r\n\r\nhi\r\n\r\n";

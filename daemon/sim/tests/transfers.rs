@@ -137,3 +137,36 @@ fn row_22_another_device_takes_the_call_and_nobody_elses() {
         house.at_rest();
     }
 }
+
+#[test]
+fn row_22_a_blind_transfer_is_served_here_or_passed_on() {
+    for seed in 0..40 {
+        let faults = if seed == 0 { Faults::NONE } else { Faults::BAD };
+        for relay in [false, true] {
+            let mut house = house(seed, faults);
+            let House { carrier, alice, bob, carol, .. } = house;
+            if relay {
+                house.world.configure(&YAML.replace("secret-a, refer: terminate", "secret-a, refer: relay"));
+            }
+            let Some((caller, first)) = house.talk(carrier, "+15550001", alice) else {
+                house.at_rest();
+                continue;
+            };
+            house.world.with(alice, |phone, now| phone.refer(now, first, "bob"));
+            house.world.run(Duration::from_secs(40));
+            if seed == 0 {
+                let told = &house.world.phones[alice].calls[first].told;
+                // The carrier may dial no user by name, and the phone that plays it accepts any REFER and then says no more.
+                assert_eq!(told[0], "SIP/2.0 100 Trying", "{told:?}");
+                assert_eq!(house.stage(alice, first), if relay { Stage::Answered } else { Stage::Over(200) });
+                assert_eq!(house.stage(carrier, caller), Stage::Answered);
+                assert_eq!(house.world.phones[bob].calls.len(), usize::from(!relay));
+                let sent = house.world.sent_to(CARRIER.parse().unwrap());
+                assert_eq!(sent.contains("Refer-To: <sip:bob@127.0.0.2:5060>"), relay);
+                assert!(!sent.contains("127.0.0.21") && !sent.contains("127.0.0.3"), "the inner side shows");
+            }
+            assert!(house.world.phones[carol].calls.is_empty());
+            house.at_rest();
+        }
+    }
+}

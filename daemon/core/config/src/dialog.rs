@@ -83,10 +83,12 @@ pub enum Refer {
     Refuse,
     /// We call that other, by the rights of who asks.
     Terminate,
+    /// The other party is asked to call it, by its own rights.
+    Relay,
 }
 
 impl Refer {
-    pub(crate) const ALL: [Self; 2] = [Self::Refuse, Self::Terminate];
+    pub(crate) const ALL: [Self; 3] = [Self::Refuse, Self::Terminate, Self::Relay];
 }
 
 impl Default for SessionTimer {

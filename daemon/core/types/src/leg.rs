@@ -194,6 +194,8 @@ pub enum LegEvent {
         leg: CallSid,
         /// Whom: a number or a user's name.
         to: Box<str>,
+        /// The other party is to call it by itself ([`LegCommand::Refer`]).
+        pass_on: bool,
     },
     /// The same, and that somebody else is whom the peer talks with on a second leg (REFER with Replaces, RFC 5589 7).
     ReferredToSecond {
@@ -203,6 +205,13 @@ pub enum LegEvent {
         second: Option<CallSid>,
         /// Whom, in its words; may be empty.
         to: Box<str>,
+    },
+    /// How the peer fares with a [`LegCommand::Refer`].
+    ReferralTold {
+        /// Which.
+        leg: CallSid,
+        /// 101..=199: it goes on; above, that is its end.
+        status: u16,
     },
     /// The leg ended: BYE, CANCEL, or our side gave up. Also follows a [`LegCommand::Hangup`].
     Ended {
@@ -232,6 +241,7 @@ impl LegEvent {
             | Self::Digit { leg, .. }
             | Self::Referred { leg, .. }
             | Self::ReferredToSecond { leg, .. }
+            | Self::ReferralTold { leg, .. }
             | Self::Ended { leg, .. } => *leg,
         }
     }
@@ -327,6 +337,13 @@ pub enum LegCommand {
         leg: CallSid,
         /// As if the other had been called by itself: 100 to 199, then 200 or a failure, which is the end.
         status: u16,
+    },
+    /// Ask the peer of an answered leg to call somebody by itself (REFER); told by [`LegEvent::ReferralTold`].
+    Refer {
+        /// Its leg.
+        leg: CallSid,
+        /// Whom: a number or a user's name, to be called through us.
+        to: Box<str>,
     },
     /// Tell an answered leg a digit by INFO (application/dtmf-relay).
     Digit {

@@ -16,7 +16,7 @@ use rand::{SeedableRng, rngs::StdRng};
 
 use postern_sip::{Message, Method, RequestBuilder, Uri};
 
-use crate::{ConnectionEvent, Output, Signaling, identity, info, refer, replaces};
+use crate::{ConnectionEvent, Output, Signaling, identity, info, passing, refer, replaces};
 
 /// Feeds datagrams, parted by a NUL byte, from a trunk into a plane that has users too, answers what is offered, and lets a minute pass.
 ///
@@ -45,7 +45,12 @@ pub fn fields(data: &[u8]) {
     let Ok(Message::Request(request)) = Message::parse(data) else { return };
     let headers = &request.headers;
     replaces::fuzz(headers);
-    let _ = (refer::wanted(headers), info::digit_of(headers, &request.body), Signaling::is_scanner(&request));
+    let _ = (
+        refer::wanted(headers),
+        passing::told(headers, &request.body),
+        info::digit_of(headers, &request.body),
+        Signaling::is_scanner(&request),
+    );
     for trusted in [false, true] {
         let caller = identity::read(headers, trusted);
         assert!(trusted || caller.identity.diversions.is_empty(), "a stranger's word on who sent the call on");

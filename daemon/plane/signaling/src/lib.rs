@@ -24,6 +24,7 @@
 //! | `session` | an answered leg: ACK, BYE, new offers |
 //! | `info` | INFO: digits, and what is no digit |
 //! | `refer` | REFER: whether, and what the peer is told of how it goes |
+//! | `passing` | REFER passed on to the other party, and what that one tells of it |
 //! | `replaces` | which dialog a request may take the place of |
 //! | `refresh` | session timers |
 //! | `self_call` | how the box asks itself whether it is there |
@@ -51,6 +52,7 @@ mod names;
 mod offered;
 mod output;
 mod overload;
+mod passing;
 mod places;
 mod probe;
 mod protect;
@@ -166,6 +168,8 @@ enum Client {
     Reinvite(Tag),
     /// A PRACK, INFO or NOTIFY: nobody waits for its answer.
     Told,
+    /// A REFER that was passed on.
+    Refer(Tag),
     /// An UPDATE or OPTIONS that refreshes a session.
     Refresh(Tag),
     /// A BYE: nobody waits for its answer, but a challenge is answered once when there are credentials.
@@ -311,6 +315,7 @@ impl Signaling {
             LegCommand::Answer { leg, answer } => self.answer(at, leg, &answer),
             LegCommand::Hangup { leg, by, cause } => self.hang_up(at, leg, by, cause),
             LegCommand::Referral { leg, status } => self.referral(at, leg, status),
+            LegCommand::Refer { leg, to } => self.pass_refer(at, leg, &to),
             LegCommand::Digit { leg, digit, duration_ms } => self.say_digit(at, leg, digit, duration_ms),
             LegCommand::Reoffer { leg, offer } => self.reoffer(at, leg, &offer),
             LegCommand::AnswerReoffer { leg, answer } => self.answer_reoffer(at, leg, &answer),
@@ -343,6 +348,7 @@ impl Signaling {
                 }
                 Timer::Reliable(tag) => self.repeat_reliable(now.instant, tag),
                 Timer::Reoffer(tag) => self.reoffer_again(now.instant, tag),
+                Timer::Passed(tag) => self.passed_due(now.instant, tag),
                 Timer::Session(tag) => self.session_due(now.instant, tag),
                 Timer::Connection(id) => self.look_at_connection(now.instant, id),
             }
@@ -454,6 +460,10 @@ impl Signaling {
                 }
             }
             Some(Client::Told) if !response.is_provisional() => drop(self.clients.remove(&key)),
+            Some(&Client::Refer(tag)) if !response.is_provisional() => {
+                self.clients.remove(&key);
+                self.on_refer_response(tag, &response);
+            }
             Some(Client::Probe(..)) if !response.is_provisional() => {
                 if let Some(Client::Probe(trunk, target)) = self.clients.remove(&key) {
                     self.probe_answered(now, &trunk, target, &response);
@@ -469,7 +479,14 @@ impl Signaling {
                     self.once_more(now, *retry, &response, Client::Unregister(None));
                 }
             }
-            Some(Client::Bye(_) | Client::Told | Client::Probe(..) | Client::Register(_) | Client::Unregister(_))
+            Some(
+                Client::Bye(_)
+                | Client::Told
+                | Client::Refer(_)
+                | Client::Probe(..)
+                | Client::Register(_)
+                | Client::Unregister(_),
+            )
             | None => {}
         }
     }
@@ -479,6 +496,7 @@ impl Signaling {
             Some(Client::Invite(tag)) => self.on_invite_timed_out(now, tag),
             Some(Client::Reinvite(tag)) => self.on_reinvite_timed_out(now, tag),
             Some(Client::Refresh(tag)) => self.on_refresh_timed_out(now, tag),
+            Some(Client::Refer(tag)) => self.passed_over(tag, 408),
             Some(Client::Probe(trunk, target)) => {
                 self.probe_failed(now, &trunk, target, Cause::new(408, "no answer to OPTIONS"));
             }
@@ -494,6 +512,7 @@ impl Signaling {
             Some(Client::Invite(tag)) => self.on_invite_undelivered(now, tag, &why),
             Some(Client::Reinvite(tag)) => self.on_reinvite_undelivered(now, tag, &why),
             Some(Client::Refresh(tag)) => self.refresh_failed(now, tag),
+            Some(Client::Refer(tag)) => self.passed_over(tag, 503),
             Some(Client::Probe(trunk, target)) => {
                 let cause = Cause::new(503, format!("cannot be reached by {}: {why}", target.transport));
                 self.probe_failed(now, &trunk, target, cause);

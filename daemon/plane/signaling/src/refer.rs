@@ -1,5 +1,5 @@
-//! REFER (RFC 3515): a party wants the other one to talk with somebody else. It is served here, never passed on: the peer that asks hears by
-//! NOTIFY how it goes, and the router dials. Whom a REFER may reach the router decides by what the referring party could have called itself.
+//! REFER (RFC 3515): a party wants the other one to talk with somebody else. The peer that asks hears by NOTIFY how it goes; the router dials, or has
+//! the other party asked (`passing`). Whom a REFER may reach the router decides by what the referring party could have called itself.
 //!
 //! With Replaces in Refer-To (attended transfer, RFC 5589 7) the other party is to talk with that of a second call of the peer's, through us as well.
 //!
@@ -58,7 +58,7 @@ impl Signaling {
         self.referral(now, leg, 100);
         let Wanted { to, replaces } = wanted;
         self.tell(match replaces {
-            None => LegEvent::Referred { leg, to },
+            None => LegEvent::Referred { leg, to, pass_on: may == Refer::Relay },
             Some(value) => {
                 let second = self.replaced(&value, self.claimant(tag)).ok();
                 LegEvent::ReferredToSecond { leg, second, to }

@@ -34,7 +34,7 @@ impl Rules {
     pub(crate) fn allow(&self) -> &'static str {
         match self.refer {
             Refer::Refuse => ALLOW,
-            Refer::Terminate => ALLOW_REFER,
+            Refer::Terminate | Refer::Relay => ALLOW_REFER,
         }
     }
 

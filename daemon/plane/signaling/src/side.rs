@@ -16,6 +16,7 @@ use postern_types::{CallSid, Cause, Secret, UserName, stream::AudioStream};
 
 use crate::{
     early::{Early, Provisional},
+    passing::Passed,
     places::Endpoint,
     refer::Referral,
     refresh::{Refresh, SessionTimer},
@@ -145,7 +146,9 @@ pub(crate) struct Session {
     pub(crate) waiting: Option<Box<Waiting>>,
     /// A REFER of the peer's that is under way.
     pub(crate) referral: Option<Referral>,
-    /// There was one before.
+    /// A REFER of ours that it has.
+    pub(crate) passed: Option<Passed>,
+    /// There was one of the peer's before.
     pub(crate) has_referred: bool,
     /// Whether the Call-ID is ours.
     pub(crate) is_caller: bool,
@@ -166,6 +169,7 @@ impl Session {
             refresh: None,
             waiting: None,
             referral: None,
+            passed: None,
             has_referred: false,
             is_caller: false,
             takes_update: false,

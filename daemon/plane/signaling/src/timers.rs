@@ -38,6 +38,8 @@ pub(crate) enum Timer {
     Reliable(Tag),
     /// An offer of ours that met one of theirs may go out again.
     Reoffer(Tag),
+    /// The peer may have taken too long to tell how it fares with a REFER of ours.
+    Passed(Tag),
     /// A session is to be refreshed, or was not.
     Session(Tag),
     /// A connection may have had its time.

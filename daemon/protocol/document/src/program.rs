@@ -72,6 +72,8 @@ pub struct Dial {
     pub caller_id: Option<String>,
     /// Asked when it is over.
     pub action: Option<Target>,
+    /// Asked when whom it connected refers the caller to somebody else.
+    pub refer: Option<Target>,
     /// `*` ends the talk and the document goes on.
     pub hangup_on_star: bool,
     /// The caller keeps hearing ringing until somebody answers.

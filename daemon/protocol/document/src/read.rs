@@ -91,8 +91,9 @@ impl Reader<'_> {
     fn dial(&mut self, element: &Element) -> Read<Dial> {
         let known =
             ["timeout", "timeLimit", "callerId", "action", "method", "hangupOnStar", "answerOnBridge", "sequential"];
+        let referring = ["referUrl", "referMethod"];
         let recording = ["record", "recordingTrack", "trim"];
-        self.known(element, &[&known[..], &recording, &RECORDING_CALLBACK].concat());
+        self.known(element, &[&known[..], &referring, &recording, &RECORDING_CALLBACK].concat());
         let mut nouns = Vec::new();
         let number = element.text.trim();
         if !number.is_empty() {
@@ -131,6 +132,11 @@ impl Reader<'_> {
             time_limit: self.seconds(element, "timeLimit", 1..=86400)?.unwrap_or(Duration::from_secs(14400)),
             caller_id: attribute(element, "callerId").map(str::trim).filter(|id| !id.is_empty()).map(str::to_owned),
             action: self.action(element)?,
+            refer: {
+                let method = self.method(element, "referMethod")?;
+                let url = attribute(element, "referUrl").map(str::trim).filter(|url| !url.is_empty());
+                url.map(|url| Target { url: url.to_owned(), method })
+            },
             hangup_on_star: self.flag(element, "hangupOnStar")?,
             answer_on_bridge: self.flag(element, "answerOnBridge")?,
             sequential: self.flag(element, "sequential")?,

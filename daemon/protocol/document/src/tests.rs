@@ -24,6 +24,7 @@ fn every_verb_with_its_defaults() {
     assert_eq!(dial.nouns, [Noun::Number(Number { number: "+15551234567".into(), status_callback: None })]);
     assert_eq!((dial.timeout, dial.time_limit), (Duration::from_secs(30), Duration::from_secs(14400)));
     assert_eq!((dial.action.clone(), dial.answer_on_bridge, dial.sequential), (None, false, false));
+    assert_eq!(dial.refer, None);
     let Verb::Gather(gather) = &program.verbs[2] else { panic!() };
     assert_eq!((gather.num_digits, gather.timeout, &*gather.finish_on_key), (None, Duration::from_secs(5), "#"));
     assert_eq!(program.verbs[1], Verb::Play(Play { url: "a.wav".into(), times: 1 }));
@@ -35,7 +36,8 @@ fn every_verb_with_its_defaults() {
 fn dial_with_everything() {
     let program = parse(
         r#"<Dial timeout="10" timeLimit="60" callerId="+15550000000" action="/done?a=1&amp;b=2" method="get"
-              hangupOnStar="true" answerOnBridge="true" sequential="true" record="record-from-answer">
+              hangupOnStar="true" answerOnBridge="true" sequential="true" record="record-from-answer"
+              referUrl=" /referred " referMethod="GET">
              <Number statusCallback="/cb" statusCallbackEvent="initiated ringing answered completed">+15551111111</Number>
              <Client><Identity>alice</Identity><Parameter name="ticket" value="7 &lt; 8"/></Client>
              <Client statusCallback="/c">bob</Client>
@@ -45,6 +47,7 @@ fn dial_with_everything() {
     let Verb::Dial(dial) = &program.verbs[0] else { panic!() };
     assert_eq!(dial.action, Some(Target { url: "/done?a=1&b=2".into(), method: HttpMethod::Get }));
     assert!(dial.hangup_on_star && dial.answer_on_bridge && dial.sequential);
+    assert_eq!(dial.refer, Some(Target { url: "/referred".into(), method: HttpMethod::Get }));
     let [Noun::Number(number), Noun::Client(alice), Noun::Client(bob), Noun::Sip(sip)] = dial.nouns.as_slice() else {
         panic!("{:?}", dial.nouns)
     };
@@ -246,7 +249,7 @@ fn the_page_for_developers_is_true_of_the_reader() {
                 "record" => "record-from-answer",
                 "trim" => "trim-silence",
                 "playBeep" => "false",
-                "recordingStatusCallbackMethod" => "GET",
+                "recordingStatusCallbackMethod" | "referMethod" => "GET",
                 "recordingStatusCallbackEvent" => "absent",
                 _ if name.starts_with("hangup") || name.contains("On") || name == "sequential" => "true",
                 _ => "1",

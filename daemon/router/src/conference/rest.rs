@@ -238,6 +238,7 @@ pub fn program(noun: ConferenceNoun, time_limit: std::time::Duration) -> Program
         time_limit,
         caller_id: None,
         action: None,
+        refer: None,
         hangup_on_star: false,
         answer_on_bridge: false,
         sequential: false,

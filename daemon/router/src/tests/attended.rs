@@ -188,7 +188,7 @@ fn row_22_a_party_takes_the_place_of_its_own_leg() {
         }
         assert_eq!((world.count("call.offered"), world.count("leg.replaces"), world.count("call.ended")), (1, 1, 0));
         // What comes now is the new one's: it may refer the other.
-        world.leg(LegEvent::Referred { leg: new, to: "carol".into() });
+        world.leg(LegEvent::Referred { leg: new, to: "carol".into(), pass_on: false });
         let carol = world.dialed();
         assert_eq!(carol.target, Target::User { user: postern_types::UserName::new("carol") });
         world.answer(carol.leg, stream(4, &g711()));

@@ -448,6 +448,7 @@ impl World {
             LegCommand::Answer { .. } => "answer".to_owned(),
             LegCommand::Hangup { cause, .. } => format!("hangup {}", cause.status),
             LegCommand::Referral { status, .. } => format!("referral {status}"),
+            LegCommand::Refer { to, .. } => format!("refer {to}"),
             LegCommand::Digit { digit, duration_ms, .. } => format!("info {digit} {duration_ms}"),
             LegCommand::Reoffer { .. } => "reoffer".to_owned(),
             LegCommand::AnswerReoffer { .. } => "answer reoffer".to_owned(),

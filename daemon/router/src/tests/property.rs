@@ -17,7 +17,7 @@ use proptest::prelude::*;
 use super::harness::*;
 use crate::{Purpose, rest::UpdateCall};
 
-const DOCUMENTS: [&str; 10] = [
+const DOCUMENTS: [&str; 11] = [
     "<Dial action='/a'><Number statusCallback='/child' statusCallbackEvent='initiated ringing answered completed'>+15551</Number><Client statusCallback='/child'>alice</Client></Dial>",
     "<Dial answerOnBridge='true' sequential='true'><Client statusCallback='/child'>bob</Client><Number>+15552</Number></Dial><Redirect>/x</Redirect>",
     "<Gather numDigits='2' timeout='3'><Play>a.wav</Play><Pause/></Gather><Redirect>/y</Redirect>",
@@ -27,6 +27,7 @@ const DOCUMENTS: [&str; 10] = [
     "<Jump/>",
     "<Dial timeLimit='5' hangupOnStar='true' action='/a'>+15551</Dial>",
     "<Dial timeLimit='20' hangupOnStar='true' action='/a'><Conference waitUrl='w.wav'>r</Conference></Dial>",
+    "<Dial referUrl='/r' action='/a'><Client>alice</Client></Dial><Redirect>/x</Redirect>",
     "<Dial><Conference endConferenceOnExit='true' maxParticipants='3'>r</Conference></Dial><Redirect>/x</Redirect>",
 ];
 
@@ -44,9 +45,9 @@ fn one(world: &mut World, what: u8, pick: usize, legs: &mut Vec<CallSid>) {
         (2 | 3, _) => {
             if let Some(at) = world.http.iter().position(|r| r.purpose != Purpose::Callback) {
                 let request = world.http.remove(at).unwrap();
-                match pick % 12 {
-                    10 => world.http_fails(&request, 11205),
-                    11 => world.respond(&request, 500, "", ""),
+                match pick % 13 {
+                    11 => world.http_fails(&request, 11205),
+                    12 => world.respond(&request, 500, "", ""),
                     n => world.respond(&request, 200, "text/xml", &format!("<Response>{}</Response>", DOCUMENTS[n])),
                 }
             }
@@ -83,7 +84,13 @@ fn one(world: &mut World, what: u8, pick: usize, legs: &mut Vec<CallSid>) {
             world.settle();
         }
         (15, _) => world.devices(["alice", "bob"][pick % 2], (pick % 3) as u32),
-        (16, Some(leg)) => world.leg(LegEvent::Referred { leg, to: ["bob", "+15551000001", "alice"][pick % 3].into() }),
+        (16, Some(leg)) => match pick % 5 {
+            4 => world.leg(LegEvent::ReferralTold { leg, status: [180, 200, 486][pick / 5 % 3] }),
+            n => {
+                let to = ["bob", "+15551000001", "alice", "bob"][n].into();
+                world.leg(LegEvent::Referred { leg, to, pass_on: n == 3 });
+            }
+        },
         (17, Some(leg)) => {
             let second = legs.get(pick / 7 % legs.len()).copied();
             world.leg(LegEvent::ReferredToSecond { leg, second, to: "".into() });

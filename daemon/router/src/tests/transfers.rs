@@ -31,7 +31,7 @@ fn talking() -> (World, CallSid, CallSid) {
 }
 
 fn refer(world: &mut World, leg: CallSid, to: &str) {
-    world.leg(LegEvent::Referred { leg, to: to.into() });
+    world.leg(LegEvent::Referred { leg, to: to.into(), pass_on: false });
 }
 
 fn bridges(world: &mut World) -> Vec<(CallSid, CallSid)> {
@@ -206,4 +206,94 @@ fn row_22_a_referral_reaches_nobody_whom_its_party_could_not_call() {
         times += 1;
     }
     assert_eq!((times, world.said()), (8, vec!["referral 483".to_owned()]), "its Max-Forwards was 9");
+}
+
+#[test]
+fn row_22_what_is_passed_on_the_other_party_sees_to_itself() {
+    let (mut world, caller, alice) = talking();
+    let pass_on = |world: &mut World| world.leg(LegEvent::Referred { leg: alice, to: "bob".into(), pass_on: true });
+    pass_on(&mut world);
+    assert!(matches!(&world.commands[0], LegCommand::Refer { leg, .. } if *leg == caller));
+    assert_eq!(world.said(), ["refer bob"]);
+    // One at a time, and nobody else's news is about it.
+    pass_on(&mut world);
+    assert_eq!(world.said(), ["referral 491"]);
+    world.leg(LegEvent::ReferralTold { leg: alice, status: 200 });
+    assert!(world.said().is_empty());
+    for (told, status) in [(183, 183), (180, 180), (420, 500)] {
+        world.leg(LegEvent::ReferralTold { leg: caller, status: told });
+        assert_eq!(world.said(), [format!("referral {status}")]);
+    }
+    pass_on(&mut world);
+    world.leg(LegEvent::ReferralTold { leg: caller, status: 202 });
+    assert_eq!(world.said(), ["refer bob", "referral 200"]);
+    assert_eq!(world.count("leg.dialed"), 1, "nobody is dialed here");
+    let outcomes: Vec<_> = world
+        .facts
+        .iter()
+        .filter_map(|h| if let Fact::CallTransferred(f) = &h.fact { Some(f.cause.status) } else { None })
+        .collect();
+    assert_eq!(outcomes, [491, 500, 200]);
+    pass_on(&mut world);
+    world.leg(ended(alice));
+    world.leg(LegEvent::ReferralTold { leg: caller, status: 200 });
+    world.pass(Duration::from_secs(60));
+    assert_eq!(world.count("call.ended"), 1);
+    assert!(!world.router.has_leftovers());
+}
+
+/// The carrier's call runs a document that dialed alice, who answered.
+fn dialed_by_document(attributes: &str) -> (World, CallSid, CallSid) {
+    let mut world = house();
+    let caller = world.invite(trunk_party(), "+15552000001", Some(stream(1, &g711())));
+    world.document(&format!("<Dial action='/after' {attributes}><Client>alice</Client></Dial>"));
+    let alice = world.dialed().leg;
+    world.answer(alice, stream(2, &g711()));
+    world.said();
+    world.media.clear();
+    (world, caller, alice)
+}
+
+#[test]
+fn row_22_whom_a_document_dialed_passes_its_caller_on_and_the_document_stays() {
+    for pass_on in [false, true] {
+        let (mut world, caller, alice) = dialed_by_document("");
+        world.leg(LegEvent::Referred { leg: caller, to: "bob".into(), pass_on });
+        assert_eq!(world.said(), ["referral 403"], "the leg of the document");
+        world.leg(LegEvent::Referred { leg: alice, to: "bob".into(), pass_on });
+        let bob = world.dialed().leg;
+        world.ring(bob);
+        world.answer(bob, stream(3, &g711()));
+        assert_eq!(world.said(), ["referral 180", "referral 200", "hangup 200"]);
+        assert_eq!(bridges(&mut world), [(caller, bob)]);
+        // When that talk is over the document goes on.
+        world.leg(ended(bob));
+        let action = world.request();
+        assert_eq!(field(&action, "DialCallSid"), Some(&*bob.to_string()));
+        assert_eq!((field(&action, "DialCallStatus"), world.count("call.ended")), (Some("completed"), 0));
+        world.respond(&action, 200, "text/xml", "<Response><Hangup/></Response>");
+        world.callbacks();
+        world.pass(Duration::from_secs(60));
+        world.assert_empty();
+    }
+}
+
+#[test]
+fn row_22_a_document_that_wants_to_be_asked_of_a_referral_is() {
+    let (mut world, caller, alice) = dialed_by_document("referUrl='/refer'");
+    world.leg(LegEvent::Referred { leg: alice, to: "+4420".into(), pass_on: false });
+    let asked = world.request();
+    assert!(asked.url.ends_with("/refer"), "{}", asked.url);
+    assert_eq!(field(&asked, "ReferTransferTarget"), Some("+4420"));
+    assert_eq!(field(&asked, "DialCallSid"), Some(&*alice.to_string()));
+    assert_eq!(world.said(), ["referral 200", "hangup 200"]);
+    world.respond(&asked, 200, "text/xml", "<Response><Dial><Client>bob</Client></Dial></Response>");
+    let bob = world.dialed().leg;
+    world.answer(bob, stream(3, &g711()));
+    assert_eq!(bridges(&mut world), [(caller, bob)]);
+    world.leg(ended(caller));
+    world.callbacks();
+    world.pass(Duration::from_secs(60));
+    assert_eq!(world.count("call.ended"), 1);
+    world.assert_empty();
 }

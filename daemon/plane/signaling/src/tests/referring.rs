@@ -28,7 +28,7 @@ fn row_22_a_referral_is_told_to_its_end_by_notify() {
     assert_eq!(header(&first, "Subscription-State"), "active;expires=600");
     assert_eq!(header(&first, "Content-Type"), "message/sipfrag;version=2.0");
     assert!(first.ends_with("\r\n\r\nSIP/2.0 100 Trying\r\n"), "{first}");
-    assert_eq!(world.event(), LegEvent::Referred { leg, to: "+4420".into() });
+    assert_eq!(world.event(), LegEvent::Referred { leg, to: "+4420".into(), pass_on: false });
     // One at a time.
     world.recv(CARRIER, &refer(3, &tag, "Refer-To: <sip:+4421@a>"));
     assert!(world.one().starts_with("SIP/2.0 491"));
@@ -44,7 +44,7 @@ fn row_22_a_referral_is_told_to_its_end_by_notify() {
     // The next one of this dialog is told apart.
     world.recv(CARRIER, &refer(4, &tag, "r: <tel:+4422>"));
     assert_eq!(header(&world.last(), "Event"), "refer;id=4");
-    assert_eq!(world.event(), LegEvent::Referred { leg, to: "+4422".into() });
+    assert_eq!(world.event(), LegEvent::Referred { leg, to: "+4422".into(), pass_on: false });
     world.command(LegCommand::Referral { leg, status: 200 });
     world.command(hangup(leg));
     let lines = world.lines();
@@ -86,4 +86,80 @@ fn row_22_what_is_no_referral_is_refused() {
     // Outside of a call.
     world.recv(CARRIER, &refer(7, "x", "Refer-To: <sip:+4420@a>").replace(";tag=x", ""));
     assert!(world.one().starts_with("SIP/2.0 405") && world.events.is_empty());
+}
+
+#[test]
+fn row_22_with_relay_the_router_has_it_passed_on() {
+    let mut config = config();
+    config.trunks.values_mut().for_each(|trunk| trunk.refer = Refer::Relay);
+    let mut world = World::with(config);
+    let (leg, tag) = world.established();
+    world.recv(CARRIER, &refer(2, &tag, "Refer-To: <sip:+4420@10.9.9.9?X-Inner=secret>"));
+    assert_eq!(world.event(), LegEvent::Referred { leg, to: "+4420".into(), pass_on: true });
+}
+
+/// A REFER of ours to the carrier: itself, and the leg and tag of its dialog.
+fn passed_on(world: &mut World) -> (String, CallSid, String) {
+    let (leg, tag) = world.established();
+    world.command(LegCommand::Refer { leg, to: "+4420 x".into() });
+    (world.one(), leg, tag)
+}
+
+fn notify(cseq: u32, tag: &str, event: &str, state: &str, line: &str) -> String {
+    let rest =
+        format!("Event: {event}\nSubscription-State: {state}\nContent-Type: message/sipfrag;version=2.0\n\n{line}\n");
+    in_dialog("NOTIFY", "c1", cseq, tag, &rest)
+}
+
+#[test]
+fn row_22_a_referral_of_ours_names_our_own_address_and_its_news_are_told_to_the_end() {
+    let mut world = World::new();
+    let (refer, leg, tag) = passed_on(&mut world);
+    assert!(refer.starts_with("REFER sip:gw@198.51.100.10:5060 SIP/2.0\r\n"), "{refer}");
+    assert_eq!(header(&refer, "Refer-To"), "<sip:+4420%20x@203.0.113.1:5060>");
+    // News may overtake the answer.
+    world.recv(CARRIER, &notify(2, &tag, "refer", "active;expires=60", "SIP/2.0 100 Trying"));
+    assert!(world.one().starts_with("SIP/2.0 200") && world.events.is_empty());
+    world.recv(CARRIER, &response(&refer, "202 Accepted", "ct-c1", ""));
+    assert!(world.is_quiet());
+    world.recv(CARRIER, &notify(3, &tag, "Refer;id=2", "active", "SIP/2.0 180 Ringing"));
+    assert_eq!(world.event(), LegEvent::ReferralTold { leg, status: 180 });
+    world.recv(CARRIER, &notify(4, &tag, "refer", "terminated;reason=noresource", "SIP/2.0 486 Busy Here"));
+    assert_eq!(world.event(), LegEvent::ReferralTold { leg, status: 486 });
+    // Nothing is told after the end, and nothing that was never asked for.
+    world.sent.clear();
+    world.recv(CARRIER, &notify(5, &tag, "refer", "active", "SIP/2.0 200 OK"));
+    assert!(world.one().starts_with("SIP/2.0 481") && world.events.is_empty());
+    world.recv(CARRIER, &notify(6, &tag, "presence", "active", "SIP/2.0 200 OK"));
+    let refused = world.one();
+    assert!(refused.starts_with("SIP/2.0 489") && header(&refused, "Allow-Events") == "refer", "{refused}");
+}
+
+#[test]
+fn row_22_a_referral_of_ours_that_fails_or_says_no_more_ends() {
+    // Refused; unanswered; over without a word, or with nonsense; silent for ever.
+    let (mut world, said) = (World::new(), ["terminated", "terminated;reason=x"]);
+    for (n, line) in ["nonsense", "SIP/2.0 99 x", "SIP/2.0 \u{e9}", "SIP/2.0 100 Trying"].iter().enumerate() {
+        world = World::new();
+        let (refer, leg, tag) = passed_on(&mut world);
+        world.recv(CARRIER, &response(&refer, "202 Accepted", "ct-c1", ""));
+        world.recv(CARRIER, &notify(2, &tag, "refer", said[n % 2], line));
+        assert_eq!(world.event(), LegEvent::ReferralTold { leg, status: 408 }, "{line}");
+    }
+    drop(world);
+    let mut world = World::new();
+    let (refer, leg, _) = passed_on(&mut world);
+    world.command(LegCommand::Refer { leg, to: "2".into() });
+    assert_eq!(world.event(), LegEvent::ReferralTold { leg, status: 491 }, "one at a time");
+    world.recv(CARRIER, &response(&refer, "603 Decline", "ct-c1", ""));
+    assert_eq!(world.event(), LegEvent::ReferralTold { leg, status: 603 });
+    let mut world = World::new();
+    let (refer, leg, _) = passed_on(&mut world);
+    world.recv(CARRIER, &response(&refer, "202 Accepted", "ct-c1", ""));
+    world.pass(Duration::from_secs(601));
+    assert!(world.events.contains(&LegEvent::ReferralTold { leg, status: 408 }));
+    let mut world = World::new();
+    let (_, leg, _) = passed_on(&mut world);
+    world.pass(Duration::from_secs(40));
+    assert!(world.events.contains(&LegEvent::ReferralTold { leg, status: 408 }));
 }
