@@ -10,11 +10,11 @@ TOOLS := daemon/sim/tools
 export CACHE CARGO_TARGET_DIR
 
 .DEFAULT_GOAL := help
-.PHONY: help setup build check test test-appliance peers demo deb image bench fuzz clean
+.PHONY: help setup build check test test-appliance peers demo deb image bench fuzz arm64 clean
 
 help: ## this list
 	@echo "Postern. Build products: $(CARGO_TARGET_DIR)"
-	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## /{printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 setup: ## install what is missing of the pinned tools, saying what and why
 	@$(TOOLS)/setup build peers
@@ -63,6 +63,10 @@ bench: ## the relay and signaling against rtpengine, into docs/PERFORMANCE.md
 fuzz: ## the fuzz targets, for longer than the tests run them (SECONDS_EACH=60)
 	@$(TOOLS)/setup build
 	cargo run --locked --release -p postern-sim --bin fuzz -- $(SECONDS_EACH) $(ARGS)
+
+arm64: ## types, facts and the protocols without C, built for ARM64 and tested under user emulation; no part of `test`
+	@$(TOOLS)/setup build arm64
+	@$(TOOLS)/test arm64
 
 clean: ## build products; the installed tools and the virtual environment stay
 	cargo clean
