@@ -104,6 +104,15 @@ pub const TARGETS: &[Target] = &[
         ],
     },
     Target {
+        name: "mp3 file",
+        run: postern_audio::fuzz::mp3,
+        seeds: &[
+            include_bytes!("../../protocol/audio/src/mp3/tone-8000-1.mp3"),
+            include_bytes!("../../protocol/audio/src/mp3/tone-22050-1.mp3"),
+            include_bytes!("../../protocol/audio/src/mp3/tagged.mp3"),
+        ],
+    },
+    Target {
         name: "wav",
         run: postern_audio::fuzz::wav,
         seeds: &[b"RIFF\x2c\0\0\0WAVEfmt \x10\0\0\0\x01\0\x01\0\x40\x1f\0\0\x80\x3e\0\0\x02\0\x10\0data\x08\0\0\0\0\0\0\x10\0\x20\0\x30"],

@@ -256,8 +256,20 @@ impl Ring {
 
     /// The address and port of the socket.
     pub fn local(&self, socket: SocketId) -> Option<SocketAddr> {
+        self.socket(socket)?.local_addr().ok()?.as_socket()
+    }
+
+    /// How packets that leave a socket are marked: their code point of differentiated services.
+    pub fn dscp(&self, socket: SocketId) -> Option<u8> {
+        let socket = self.socket(socket)?;
+        let is_v6 = socket.domain().ok()? == socket2::Domain::IPV6;
+        let marked = if is_v6 { socket.tclass_v6() } else { socket.tos_v4() };
+        Some((marked.ok()? >> 2) as u8 & 63)
+    }
+
+    fn socket(&self, socket: SocketId) -> Option<socket2::SockRef<'_>> {
         let slot = self.sockets.get(socket.index as usize).filter(|slot| slot.generation == socket.generation)?;
-        socket2::SockRef::from(slot.fd.as_ref()?).local_addr().ok()?.as_socket()
+        Some(socket2::SockRef::from(slot.fd.as_ref()?))
     }
 
     /// An empty buffer of our own; none when all are out.

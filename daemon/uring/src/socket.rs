@@ -25,6 +25,11 @@ impl SocketOptions {
     /// Audio: the default holds seconds of 50 packets a second, and each option is a system call for each of a call's
     /// four sockets; EF.
     pub const MEDIA: Self = Self { receive_buffer: None, send_buffer: None, dscp: 46 };
+    /// The same marked so.
+    pub const fn marked(self, dscp: u8) -> Self {
+        Self { dscp, ..self }
+    }
+
     /// Signaling: the default 208 KB loses bursts of INVITEs; AF31.
     pub const SIGNALING: Self = Self { receive_buffer: Some(8 << 20), send_buffer: Some(4 << 20), dscp: 26 };
 }

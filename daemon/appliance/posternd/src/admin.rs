@@ -141,6 +141,9 @@ fn needs_restart(old: &Config, new: &Config) -> Vec<String> {
             Some((realm.signaling.clone(), streams.collect::<Vec<_>>()))
         };
         note(signaling(old) != signaling(new), format!("realms.{name}.signaling"));
+        let marks = |config: &Config| Some(config.realms.get(name)?.signaling_dscp);
+        let is_marked_otherwise = marks(old).zip(marks(new)).is_some_and(|(old, new)| old != new);
+        note(is_marked_otherwise, format!("realms.{name}.signaling_dscp"));
     }
     keys
 }

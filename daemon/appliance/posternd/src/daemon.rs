@@ -275,7 +275,8 @@ fn bind_signaling(config: &Config) -> Result<Vec<UdpSocket>, String> {
     let mut sockets = Vec::new();
     for (name, realm) in &config.realms {
         for address in &realm.signaling {
-            let socket = bind_patiently(*address, &SocketOptions::SIGNALING, BIND_PATIENCE);
+            let options = SocketOptions::SIGNALING.marked(realm.signaling_dscp.code());
+            let socket = bind_patiently(*address, &options, BIND_PATIENCE);
             sockets.push(socket.map_err(|error| bind_advice(name.as_str(), Transport::Udp, *address, &error))?);
         }
     }

@@ -93,6 +93,7 @@ fn takes(row: &Row) -> String {
         Kind::Ipv4 => "IPv4 address".into(),
         Kind::Prefix => "address or prefix".into(),
         Kind::Ports => "port range".into(),
+        Kind::Dscp => "code point, 0 to 63 or a name".into(),
         Kind::Codec => "codec".into(),
         Kind::Sid => "SID".into(),
         Kind::Reference(section) => format!("name in `{section}`"),

@@ -20,6 +20,7 @@ mod diagnostic;
 mod dialog;
 mod dns;
 mod document;
+mod dscp;
 mod environment;
 mod failover;
 mod group;
@@ -64,6 +65,7 @@ pub use self::{
     dialog::{Dtmf, Refer, Rel100, SessionTimer, SessionTimerMode},
     dns::Dns,
     document::document,
+    dscp::Dscp,
     environment::{
         DOCUMENT_BYTES_MAX, Environment, FILE_BYTES_MAX, NoFiles, SystemEnvironment, TABLE_FILE_BYTES_MAX,
         WithoutTables, read_document,

@@ -12,6 +12,7 @@ use postern_types::{AccountSid, E164, Secret, stream::Codec};
 use crate::{
     check::Claims,
     diagnostic::{Diagnostic, Severity},
+    dscp::{self, Dscp},
     environment::Environment,
     node::{Entry, Node, Span, Value},
     prefix_file::Names,
@@ -475,6 +476,9 @@ impl<'n> Fields<'n> {
     }
     pub fn ipv4(&self, r: &mut Reader<'_>, key: &str) -> Option<Ipv4Addr> {
         self.one(r, key, |text, _| value::ipv4(text))
+    }
+    pub fn dscp(&self, r: &mut Reader<'_>, key: &str) -> Option<Dscp> {
+        self.one(r, key, |text, _| dscp::parse(text))
     }
     pub fn ports(&self, r: &mut Reader<'_>, key: &str) -> Option<(u16, u16)> {
         self.one(r, key, |text, _| value::ports(text))

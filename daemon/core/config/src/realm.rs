@@ -14,6 +14,7 @@ use serde::{
 use crate::{
     certificate::{Authorities, Identity},
     dialog::SessionTimer,
+    dscp::Dscp,
     node::{Span, Value},
     protection::Access,
     reader::{Fields, Reader},
@@ -27,6 +28,8 @@ pub struct Realm {
     pub signaling: Vec<SocketAddr>,
     /// Where SIP over streams is served; of each transport at most one IPv4 and one IPv6 address.
     pub listeners: Vec<Listener>,
+    /// How SIP that leaves is marked.
+    pub signaling_dscp: Dscp,
     /// Where RTP is served.
     pub media: RealmMedia,
     /// The IPv4 address that the outside knows us by (static NAT): written into SIP and SDP in place of the IPv4 addresses.
@@ -78,6 +81,8 @@ pub struct RealmMedia {
     pub port_first: u16,
     /// Last port, included.
     pub port_last: u16,
+    /// How its packets are marked.
+    pub dscp: Dscp,
 }
 
 impl Realm {
@@ -101,6 +106,7 @@ impl Realm {
         if uri_calls == Some(true) {
             r.claims.uri_calls.push((name.to_owned(), f.span_of("uri_calls")));
         }
+        let signaling_dscp = f.dscp(r, "signaling_dscp");
         let session_timer = SessionTimer::read(r, f, "realms.*.session_timer");
         let access = Access::read(r, f);
         let (emergency, numbering) = (f.dialed_list(r, "emergency"), f.reference(r, "numbering"));
@@ -113,6 +119,7 @@ impl Realm {
         Some(Self {
             signaling: known.then_some(signaling)?,
             listeners: listeners?,
+            signaling_dscp: signaling_dscp?,
             media: media?,
             advertised,
             registrations: registrations?,
@@ -182,11 +189,12 @@ impl Realm {
 /// As it is written: the short form where there is UDP only.
 impl Serialize for Realm {
     fn serialize<S: Serializer>(&self, to: S) -> Result<S::Ok, S::Error> {
-        let mut map = to.serialize_struct("Realm", 10)?;
+        let mut map = to.serialize_struct("Realm", 11)?;
         match self.listeners.is_empty() {
             true => map.serialize_field("signaling", &self.signaling)?,
             false => map.serialize_field("signaling", &Written(self))?,
         }
+        map.serialize_field("signaling_dscp", &self.signaling_dscp)?;
         map.serialize_field("media", &self.media)?;
         map.serialize_field("advertised", &self.advertised)?;
         map.serialize_field("registrations", &self.registrations)?;
@@ -257,7 +265,7 @@ impl RealmMedia {
         if !f.has("addresses") {
             addresses = signaling.iter().map(|socket| (socket.ip(), f.span)).collect();
         }
-        let ports = f.ports(r, "ports");
+        let (ports, dscp) = (f.ports(r, "ports"), f.dscp(r, "dscp"));
         if let Some((first, last)) = ports {
             for (address, _) in &addresses {
                 r.claims.media.push((*address, first, last, name.to_owned(), f.span_of("ports")));
@@ -272,7 +280,7 @@ impl RealmMedia {
             IpAddr::V4(_) => None,
         });
         let (port_first, port_last) = ports?;
-        Some(Self { ipv4, ipv6, port_first, port_last })
+        Some(Self { ipv4, ipv6, port_first, port_last, dscp: dscp? })
     }
 }
 
@@ -292,13 +300,14 @@ fn one_of_each_family(r: &mut Reader<'_>, addresses: impl Iterator<Item = (IpAdd
     }
 }
 
-/// As it is written: addresses and a range.
+/// As it is written: addresses, a range, a mark.
 impl Serialize for RealmMedia {
     fn serialize<S: Serializer>(&self, to: S) -> Result<S::Ok, S::Error> {
         let addresses: Vec<IpAddr> = self.ipv4.map(IpAddr::V4).into_iter().chain(self.ipv6.map(IpAddr::V6)).collect();
-        let mut map = to.serialize_struct("RealmMedia", 2)?;
+        let mut map = to.serialize_struct("RealmMedia", 3)?;
         map.serialize_field("addresses", &addresses)?;
         map.serialize_field("ports", &format!("{}-{}", self.port_first, self.port_last))?;
+        map.serialize_field("dscp", &self.dscp)?;
         map.end()
     }
 }

@@ -43,6 +43,8 @@ pub(crate) enum Kind {
     Prefix,
     /// A range of ports.
     Ports,
+    /// A code point of differentiated services.
+    Dscp,
     /// A codec's name.
     Codec,
     /// An account's SID.
@@ -198,6 +200,8 @@ pub(crate) const ROWS: &[Row] = &[
     one("realms.*.media", Section, Words("addresses and ports as below"), "", "Where RTP is served."),
     many("realms.*.media.addresses", Address, Words("the addresses of `signaling`"), "[192.0.2.10, \"2001:db8::10\"]", "Local addresses for RTP: at most one IPv4 and one IPv6."),
     one("realms.*.media.ports", Ports, Value("20000-29999"), "20000-29999", "Ports for RTP and RTCP, both ends included; the first is even. A call takes two on each of its sides. Realms that share an address must not share ports."),
+    one("realms.*.media.dscp", Dscp, Value("EF"), "EF", "How routers are asked to treat RTP and RTCP that leave here (the code point of differentiated services in each packet, IPv4 and IPv6, also of those that the kernel forwards): a name as `EF`, `AF41`, `CS5` or `BE`, or a number from 0 to 63."),
+    one("realms.*.signaling_dscp", Dscp, Value("AF31"), "CS3", "The same for SIP, over each transport. A change takes effect at the next start."),
     one("realms.*.advertised", Ipv4, Words("none: local addresses are told"), "203.0.113.7", "The IPv4 address under which the outside knows this realm (static NAT): written into SIP and SDP in place of the local IPv4 addresses."),
     one("realms.*.registrations", Flag, Value("false"), "true", "Whether users may register and call from here."),
     one("realms.*.uri_calls", Flag, Value("false"), "true", "Whether calls to free SIP addresses (`<Dial><Sip>`) leave here. At most one realm."),

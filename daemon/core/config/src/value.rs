@@ -28,7 +28,7 @@ pub(crate) struct Bad {
 
 pub(crate) type Parsed<T> = Result<T, Bad>;
 
-fn bad<T>(message: String, hint: &str) -> Parsed<T> {
+pub(crate) fn bad<T>(message: String, hint: &str) -> Parsed<T> {
     Err(Bad { message, hint: Some(hint.to_owned()) })
 }
 

@@ -370,7 +370,7 @@ facts! {
     }
     /// Audio could not be fetched or read; the verb is skipped.
     PlayFailed = "play.failed", "b6ca9db810db93de3f34c4b368dea48f", Warning,
-        advice "Open the URL or file by hand: it must be a WAV file (PCM, G.711) that the daemon may read." {
+        advice "Open the URL or file by hand: it must be a WAV (PCM, G.711) or MP3 file that the daemon may read." {
         /// The file or URL.
         url: String,
         /// Why.

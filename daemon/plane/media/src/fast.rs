@@ -12,7 +12,6 @@ use std::{collections::VecDeque, net::SocketAddr, time::Instant};
 
 use postern_fastpath::{Ends, Figures, Flow, Flows};
 use postern_rtp::{Header, packet::HEADER_LEN};
-use postern_uring::SocketOptions;
 
 use crate::{
     latch::Judgement,
@@ -186,10 +185,10 @@ impl Relay {
         self.kernel.as_mut()?.wishes.pop_front()
     }
 
-    /// Has the kernel forward what it may of a leg from now on. The addresses are those of our own RTP ports.
-    pub(crate) fn install(&mut self, slot: u32, local: SocketAddr, out: SocketAddr) {
+    /// Has the kernel forward what it may of a leg from now on. The addresses are those of our own RTP ports; the other leg's marks what it sends so.
+    pub(crate) fn install(&mut self, slot: u32, local: SocketAddr, (out, dscp): (SocketAddr, u8)) {
         let Some((to, mut flow)) = self.may_flow(slot) else { return };
-        (flow.heard.local, flow.said.local) = (local, out);
+        (flow.heard.local, flow.said.local, flow.dscp) = (local, out, dscp);
         let (Some(kernel), Some(leg)) = (&mut self.kernel, leg_mut(&mut self.legs, slot)) else { return };
         if leg.flow.is_some() {
             return;
@@ -201,7 +200,7 @@ impl Relay {
         }
     }
 
-    /// What the kernel could do for a leg, but for our own addresses, and the leg that hears it.
+    /// What the kernel could do for a leg, but for our own addresses and mark, and the leg that hears it.
     fn may_flow(&self, slot: u32) -> Option<(u32, Flow)> {
         let from = self.leg_at(slot)?;
         let to_slot = from.partner?;
@@ -230,7 +229,7 @@ impl Relay {
             ssrc,
             clock_hz,
             payload_types,
-            dscp: SocketOptions::MEDIA.dscp,
+            dscp: 0,
             highest,
             jitter,
         };

@@ -360,7 +360,8 @@ impl MediaPlane {
         let are_slots_short = self.slots_used() >= self.slots_max;
         let ipv6 = key.1;
         let family = if ipv6 { "IPv6" } else { "IPv4" };
-        let advertised = self.realms.get(&key.0).ok_or_else(|| format!("no realm {}", key.0))?.advertised;
+        let realm = self.realms.get(&key.0).ok_or_else(|| format!("no realm {}", key.0))?;
+        let (advertised, options) = (realm.advertised, SocketOptions::MEDIA.marked(realm.media.dscp.code()));
         let ports = self.ports.get_mut(&key).ok_or_else(|| format!("realm {} has no {family} media address", key.0))?;
         let alive = self.workers.iter_mut().enumerate().filter(|(_, worker)| !worker.has_failed());
         // With no port or slot left, those that rest are the only ones to be had.
@@ -407,7 +408,7 @@ impl MediaPlane {
                 .ok_or_else(|| format!("realm {}: all {family} media ports are in use", key.0))?;
             let rtp = SocketAddr::new(address, port);
             let rtcp = SocketAddr::new(address, port + 1);
-            let bound = bind(rtp, &SocketOptions::MEDIA).and_then(|one| Ok((one, bind(rtcp, &SocketOptions::MEDIA)?)));
+            let bound = bind(rtp, &options).and_then(|one| Ok((one, bind(rtcp, &options)?)));
             let (rtp_socket, rtcp_socket) = match bound {
                 Ok(sockets) => sockets,
                 Err(e) if e.kind() == io::ErrorKind::AddrInUse => {

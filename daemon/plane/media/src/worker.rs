@@ -590,9 +590,11 @@ impl Worker {
     /// Hands the kernel what it may forward by itself.
     fn install_flows(&mut self) {
         while let Some((slot, to)) = self.relay.poll_wish() {
-            let port = |slot: u32| self.ring.local(self.wires.get(slot as usize)?.as_ref()?.rtp);
-            if let (Some(local), Some(out)) = (port(slot), port(to)) {
-                self.relay.install(slot, local, out);
+            let socket = |slot: u32| Some(self.wires.get(slot as usize)?.as_ref()?.rtp);
+            let port = |slot: u32| self.ring.local(socket(slot)?);
+            let dscp = socket(to).and_then(|socket| self.ring.dscp(socket));
+            if let (Some(local), Some(out), Some(dscp)) = (port(slot), port(to), dscp) {
+                self.relay.install(slot, local, (out, dscp));
             }
         }
     }

@@ -149,7 +149,13 @@ fn config() -> Config {
     let realm = Realm {
         signaling: vec![local()],
         listeners: vec![],
-        media: RealmMedia { ipv4: None, ipv6: None, port_first: 30000, port_last: 31000 },
+        media: RealmMedia {
+            ipv4: None,
+            ipv6: None,
+            port_first: 30000,
+            port_last: 31000,
+            dscp: postern_config::Dscp::EF,
+        },
         advertised: None,
         registrations: true,
         uri_calls: false,
@@ -157,6 +163,7 @@ fn config() -> Config {
         access: Default::default(),
         emergency: Vec::new(),
         numbering: None,
+        signaling_dscp: postern_config::Dscp::AF31,
     };
     let trunk = |host: &str| Trunk::at("r", host, 5060);
     Config {

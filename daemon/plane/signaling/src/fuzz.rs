@@ -124,7 +124,13 @@ fn config(local: SocketAddr, trunk: SocketAddr) -> Config {
     let realm = Realm {
         signaling: vec![local],
         listeners: vec![Listener { transport: Transport::Tcp, address: local, tls: None, origins: Arc::default() }],
-        media: RealmMedia { ipv4: None, ipv6: None, port_first: 30000, port_last: 30010 },
+        media: RealmMedia {
+            ipv4: None,
+            ipv6: None,
+            port_first: 30000,
+            port_last: 30010,
+            dscp: postern_config::Dscp::EF,
+        },
         advertised: None,
         registrations: true,
         uri_calls: true,
@@ -132,6 +138,7 @@ fn config(local: SocketAddr, trunk: SocketAddr) -> Config {
         access: Default::default(),
         emergency: Vec::new(),
         numbering: None,
+        signaling_dscp: postern_config::Dscp::AF31,
     };
     let trunk = Trunk { calls_max: Some(8), ..Trunk::at("r", &trunk.ip().to_string(), trunk.port()) };
     let user = User {

@@ -72,7 +72,13 @@ pub(crate) fn config() -> Config {
     let realm = |signaling: &str, advertised: Option<&str>, registrations| Realm {
         signaling: vec![address(signaling)],
         listeners: vec![],
-        media: RealmMedia { ipv4: None, ipv6: None, port_first: 30000, port_last: 31000 },
+        media: RealmMedia {
+            ipv4: None,
+            ipv6: None,
+            port_first: 30000,
+            port_last: 31000,
+            dscp: postern_config::Dscp::EF,
+        },
         advertised: advertised.map(|a| a.parse().unwrap()),
         registrations,
         uri_calls: !registrations,
@@ -80,6 +86,7 @@ pub(crate) fn config() -> Config {
         access: Default::default(),
         emergency: Vec::new(),
         numbering: None,
+        signaling_dscp: postern_config::Dscp::AF31,
     };
     let trunk = |host: &str, sources: &[(&str, u8)]| Trunk {
         sources: sources.iter().map(|(a, length)| Prefix { address: a.parse().unwrap(), length: *length }).collect(),

@@ -1,4 +1,4 @@
-//! Sound: codecs, concealment of what was lost, comfort noise, resampling, WAV containers, tones, digits as tones, mixing, and the time line of recordings.
+//! Sound: codecs, concealment of what was lost, comfort noise, resampling, WAV and MP3 files, tones, digits as tones, mixing, and the time line of recordings.
 //!
 //! Plain computing. What is played and to whom is the media plane's; here bytes become 16-bit samples of one channel and back. Codecs
 //! and all that works on frames allocate when they are made and never for a frame; reading a WAV file allocates its samples once.
@@ -9,6 +9,7 @@ pub mod codec;
 pub mod dtmf;
 pub mod g711;
 pub mod mix;
+pub mod mp3;
 pub mod noise;
 pub mod plc;
 pub mod rate;
@@ -59,6 +60,13 @@ pub mod fuzz {
                 noise.fill(&mut out[..ten_ms]);
             }
             rest = after;
+        }
+    }
+
+    /// Whatever the bytes are, reading them as MP3 ends in a prompt of bounded length or in an error.
+    pub fn mp3(data: &[u8]) {
+        if let Ok(prompt) = crate::mp3::read(data) {
+            assert!(prompt.samples.len() <= crate::wav::SAMPLES_MAX);
         }
     }
 

@@ -60,6 +60,7 @@ pub fn config() -> Config {
             ipv6: None,
             port_first: 10000,
             port_last: 19999,
+            dscp: postern_config::Dscp::EF,
         },
         advertised: None,
         registrations,
@@ -68,6 +69,7 @@ pub fn config() -> Config {
         access: Default::default(),
         emergency: Vec::new(),
         numbering: None,
+        signaling_dscp: postern_config::Dscp::AF31,
     };
     let user = |caller_id: Option<&str>| User {
         password: Secret::new("pw".into()),

@@ -27,6 +27,7 @@ class Packet:
     source: tuple
     target: tuple
     payload: bytes
+    dscp: int = 0
 
 
 class Capture:
@@ -57,15 +58,15 @@ def read(path):
         at += 16 + length
         kind = frame[12:14]
         if kind == b"\x08\x00" and frame[23] == socket.IPPROTO_UDP:
-            head = 14 + (frame[14] & 0x0F) * 4
+            head, mark = 14 + (frame[14] & 0x0F) * 4, frame[15]
             addresses = socket.inet_ntop(socket.AF_INET, frame[26:30]), socket.inet_ntop(socket.AF_INET, frame[30:34])
         elif kind == b"\x86\xdd" and frame[20] == socket.IPPROTO_UDP:
-            head = 54
+            head, mark = 54, (frame[14] & 0x0F) << 4 | frame[15] >> 4
             addresses = socket.inet_ntop(socket.AF_INET6, frame[22:38]), socket.inet_ntop(socket.AF_INET6, frame[38:54])
         else:
             continue
         ports = struct.unpack_from("!HH", frame, head)
-        packets.append(Packet(seconds + micros / 1e6, (addresses[0], ports[0]), (addresses[1], ports[1]), frame[head + 8 :]))
+        packets.append(Packet(seconds + micros / 1e6, (addresses[0], ports[0]), (addresses[1], ports[1]), frame[head + 8 :], mark >> 2))
     return packets
 
 

@@ -7,7 +7,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use postern_audio::{tone, wav};
+use postern_audio::{mp3, tone, wav};
 use postern_router::{PromptKey, PromptSource, Tone};
 use postern_types::media::Prompt;
 use tokio::{runtime::Handle, sync::Semaphore};
@@ -136,6 +136,9 @@ impl Prompts {
 }
 
 async fn decode(bytes: Vec<u8>) -> Result<Prompt, String> {
-    let decoding = tokio::task::spawn_blocking(move || wav::read(&bytes));
-    decoding.await.map_err(|error| error.to_string())?.map_err(|error| error.to_string())
+    let read = move || match mp3::is_mp3(&bytes) {
+        true => mp3::read(&bytes).map_err(|error| error.to_string()),
+        false => wav::read(&bytes).map_err(|error| error.to_string()),
+    };
+    tokio::task::spawn_blocking(read).await.map_err(|error| error.to_string())?
 }

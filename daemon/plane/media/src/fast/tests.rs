@@ -131,7 +131,8 @@ impl House {
         self.now += Duration::from_secs(1);
         self.relay.handle_second(self.now);
         while let Some((slot, to)) = self.relay.poll_wish() {
-            self.relay.install(slot, address(4100 + slot as u16 * 2), address(4100 + to as u16 * 2));
+            let out = (address(4100 + to as u16 * 2), 34);
+            self.relay.install(slot, address(4100 + slot as u16 * 2), out);
         }
     }
 
@@ -160,7 +161,7 @@ fn a_flow_says_what_the_relay_would_do() {
     let flow = house.twin.flow(0);
     assert_eq!(flow.heard, Ends { local: address(4100), peer: address(4000) });
     assert_eq!(flow.said, Ends { local: address(4102), peer: address(4002) });
-    assert_eq!((flow.ssrc, flow.clock_hz, flow.highest, flow.dscp), (7, 8000, 10, 46));
+    assert_eq!((flow.ssrc, flow.clock_hz, flow.highest, flow.dscp), (7, 8000, 10, 34));
     assert_eq!(flow.payload_types, 1 << 8 | 1 | 1 << 13, "PCMA, PCMU and comfort noise, no digits");
     assert!(flow.is_possible());
 }

@@ -32,6 +32,7 @@ pub fn config(pairs: u16) -> Config {
         ipv6: Some(Ipv6Addr::LOCALHOST),
         port_first,
         port_last: port_first + pairs * 2 - 1,
+        dscp: postern_config::Dscp::EF,
     };
     let realm = Realm {
         signaling: vec![],
@@ -44,6 +45,7 @@ pub fn config(pairs: u16) -> Config {
         access: Default::default(),
         emergency: Vec::new(),
         numbering: None,
+        signaling_dscp: postern_config::Dscp::AF31,
     };
     Config {
         appliance: Appliance {

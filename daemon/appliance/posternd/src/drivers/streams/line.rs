@@ -9,6 +9,7 @@ use std::{
     time::Duration,
 };
 
+use postern_config::Dscp;
 use postern_signaling::Connect;
 use postern_types::ConnectionId;
 use socket2::{SockRef, TcpKeepalive};
@@ -19,7 +20,7 @@ use tokio::{
     time::timeout,
 };
 
-use super::{News, Post, tls::Client};
+use super::{News, Post, listen::mark, tls::Client};
 
 /// Bytes that wait for a slow peer at most: some hundred messages. The connection is closed beyond.
 const WAITING_BYTES_MAX: usize = 256 * 1024;
@@ -119,12 +120,12 @@ pub fn prepare(stream: &TcpStream) {
 /// Makes a connection and serves it.
 pub async fn connect(
     id: ConnectionId,
-    connect: Connect,
+    (connect, dscp): (Connect, Dscp),
     tls: Option<Result<Client, String>>,
     post: Post,
     mut orders: Orders,
 ) {
-    let why = match timeout(HANDSHAKE_PATIENCE, dial(&connect)).await {
+    let why = match timeout(HANDSHAKE_PATIENCE, dial(&connect, dscp)).await {
         Err(_) => format!("{} does not answer", connect.remote),
         Ok(Err(error)) => format!("{}: {error}", connect.remote),
         Ok(Ok(stream)) => match tls {
@@ -146,8 +147,9 @@ pub async fn connect(
     post.send(id, News::Closed(why.into())).await;
 }
 
-async fn dial(connect: &Connect) -> std::io::Result<TcpStream> {
+async fn dial(connect: &Connect, dscp: Dscp) -> std::io::Result<TcpStream> {
     let socket = if connect.remote.is_ipv6() { TcpSocket::new_v6() } else { TcpSocket::new_v4() }?;
+    mark(&SockRef::from(&socket), connect.remote.is_ipv6(), dscp)?;
     socket.bind(SocketAddr::new(connect.from, 0))?;
     let stream = socket.connect(connect.remote).await?;
     prepare(&stream);

@@ -7,7 +7,7 @@ use std::{
     time::Duration,
 };
 
-use postern_config::Listener;
+use postern_config::{Dscp, Listener};
 use postern_types::{ConnectionId, Transport};
 use rustls::ServerConfig;
 use socket2::{Domain, Protocol, Socket, Type};
@@ -42,16 +42,24 @@ impl Served {
 }
 
 /// A listening socket. The port of a daemon that just ended can be had at once; that of one that runs cannot.
-pub fn bind(address: SocketAddr) -> io::Result<StdListener> {
+/// What it accepts is marked as it is.
+pub fn bind(address: SocketAddr, dscp: Dscp) -> io::Result<StdListener> {
     let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
     if address.is_ipv6() {
         socket.set_only_v6(true)?;
     }
+    mark(&socket, address.is_ipv6(), dscp)?;
     socket.set_reuse_address(true)?;
     socket.set_nonblocking(true)?;
     socket.bind(&address.into())?;
     socket.listen(BACKLOG)?;
     Ok(socket.into())
+}
+
+/// Marks all that leaves a socket.
+pub fn mark(socket: &Socket, is_ipv6: bool, dscp: Dscp) -> io::Result<()> {
+    let tos = u32::from(dscp.code()) << 2;
+    if is_ipv6 { socket.set_tclass_v6(tos) } else { socket.set_tos_v4(tos) }
 }
 
 pub fn start(transport: Transport, listener: StdListener, post: Post, shared: Arc<Shared>) -> io::Result<()> {

@@ -13,14 +13,14 @@ mod websocket;
 use std::{
     collections::HashMap,
     io,
-    net::{SocketAddr, TcpListener},
+    net::{IpAddr, SocketAddr, TcpListener},
     sync::{
         Arc, Mutex, PoisonError,
         atomic::{AtomicU64, Ordering},
     },
 };
 
-use postern_config::Config;
+use postern_config::{Config, Dscp, Realm};
 use postern_signaling::{Connect, ConnectionCommand, ConnectionEvent};
 use postern_types::{ConnectionId, Transport};
 use tokio::{runtime::Handle, sync::mpsc};
@@ -38,6 +38,8 @@ const LETTERS_A_TURN: usize = 256;
 /// The switch thread's end.
 pub struct Streams {
     lines: HashMap<ConnectionId, Line>,
+    /// How SIP is marked that leaves from an address, as of the start.
+    dscp: HashMap<IpAddr, Dscp>,
     letters: mpsc::Receiver<Letter>,
     post: Post,
     shared: Arc<Shared>,
@@ -98,12 +100,21 @@ pub fn bind(config: &Config) -> Result<Vec<Bound>, String> {
     for (name, realm) in &config.realms {
         for listener in &realm.listeners {
             let (transport, address) = (listener.transport, listener.address);
-            let socket = listen::bind(address)
+            let socket = listen::bind(address, realm.signaling_dscp)
                 .map_err(|error| crate::daemon::bind_advice(name.as_str(), transport, address, &error))?;
             bound.push(Bound { transport, listener: socket });
         }
     }
     Ok(bound)
+}
+
+/// How SIP is marked that leaves from an address.
+fn dscp_of(config: &Config) -> HashMap<IpAddr, Dscp> {
+    let of = |realm: &Realm| {
+        let addresses = realm.signaling.iter().chain(realm.listeners.iter().map(|listener| &listener.address));
+        addresses.map(|address| (address.ip(), realm.signaling_dscp)).collect::<Vec<_>>()
+    };
+    config.realms.values().flat_map(of).collect()
 }
 
 impl Streams {
@@ -123,7 +134,8 @@ impl Streams {
         for Bound { transport, listener } in bound {
             listen::start(transport, listener, post.clone(), shared.clone()).map_err(said)?;
         }
-        let streams = Self { lines: HashMap::new(), letters: inbox, post, shared, runtime: Handle::current() };
+        let dscp = dscp_of(config);
+        let streams = Self { lines: HashMap::new(), letters: inbox, post, shared, dscp, runtime: Handle::current() };
         Ok((streams, control))
     }
 
@@ -176,7 +188,8 @@ impl Streams {
             }
             _ => None,
         };
-        self.runtime.spawn(line::connect(id, connect, tls, self.post.clone(), orders));
+        let dscp = self.dscp.get(&connect.from).copied().unwrap_or(Dscp::AF31);
+        self.runtime.spawn(line::connect(id, (connect, dscp), tls, self.post.clone(), orders));
     }
 }
 
