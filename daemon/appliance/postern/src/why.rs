@@ -78,6 +78,10 @@ const OURS: &[(&str, &str)] = &[
     ),
     ("nobody to be referred", "A transfer was asked for before the other party was there."),
     ("replaced", "Another dialog took its place (Replaces): the call went on with that one."),
+    (
+        "the other party did not reach it",
+        "A transfer was passed on (`refer: relay`): the other party tried to reach whom it was sent to and told that it could not. The answer that it got is its own affair; its side knows.",
+    ),
     ("the call is over", "A transfer was asked for in a call that ended in the same moment."),
     ("the second call is over", "The call that a transfer with consultation named ended in the same moment."),
     ("the conference is over", "It was being called into a conference that ended before it answered."),
