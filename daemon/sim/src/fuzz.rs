@@ -127,6 +127,14 @@ pub const TARGETS: &[Target] = &[
     },
     Target { name: "numbers", run: postern_config::fuzz::numbers, seeds: &[b"+49301234567", b"0049 (30) 12-34", b"9112", b"030/1234;ext=5"] },
     Target {
+        name: "record chain",
+        run: postern_events::chain::fuzz::chain,
+        seeds: &[
+            b"{\"n\":1,\"previous\":\"0000000000000000000000000000000000000000000000000000000000000000\",\"call\":{},\"hash\":\"00\"}",
+            b"1,a,0000000000000000000000000000000000000000000000000000000000000000,0000000000000000000000000000000000000000000000000000000000000000",
+        ],
+    },
+    Target {
         name: "prefix table",
         run: postern_config::fuzz::table,
         seeds: &[

@@ -60,6 +60,20 @@ pub(crate) fn whole(file: &Path) -> Result<Config, Failure> {
     }
 }
 
+/// Where the daemon that runs with this file writes call records.
+pub(crate) fn records_folder(file: &Path) -> Result<PathBuf, Failure> {
+    let Ok((config, _)) = load(file, &WithoutTables)? else {
+        return Err(Failure::Problem(format!("{} has mistakes: name the files or their folder", file.display())));
+    };
+    let Some(records) = config.records else {
+        return Err(Failure::Problem(format!(
+            "{} has no section `records`: name the files or their folder",
+            file.display()
+        )));
+    };
+    Ok(records.folder.unwrap_or_else(|| config.appliance.state_folder.join("records")))
+}
+
 /// The same, for who goes on without it.
 pub(crate) fn quiet_socket_of(file: &Path) -> Option<PathBuf> {
     let (config, _) = load(file, &WithoutTables).ok()?.ok()?;

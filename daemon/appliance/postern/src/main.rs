@@ -15,6 +15,7 @@ mod drain;
 mod find;
 mod health;
 mod ladder;
+mod records;
 mod route;
 mod say;
 mod show;
@@ -124,6 +125,9 @@ enum Command {
     },
     /// What another configuration changes, and which of the latest calls would go elsewhere by it. Changes nothing.
     Diff(diff::Arguments),
+    /// Call records in files. Needs no running daemon.
+    #[command(subcommand)]
+    Records(Records),
     /// End a call.
     Hangup {
         /// As for `explain`.
@@ -143,6 +147,12 @@ enum Command {
     Upgrade(upgrade::Arguments),
     /// The appliance only: drain, and start the version before.
     Rollback(upgrade::Back),
+}
+
+#[derive(Debug, Subcommand)]
+enum Records {
+    /// Whether they are those that were written: names the first that was changed, left out or moved.
+    Verify(records::Verify),
 }
 
 /// Why the tool did not succeed; the number is the exit code.
@@ -174,6 +184,9 @@ async fn main() -> ExitCode {
 async fn run(arguments: Arguments) -> Result<(), Failure> {
     if let Command::Check { file, effective } = &arguments.command {
         return check::run(file, *effective, arguments.json);
+    }
+    if let Command::Records(Records::Verify(wanted)) = &arguments.command {
+        return records::verify(wanted, &places(&arguments).0, arguments.json);
     }
     if let Command::Doctor = &arguments.command {
         let (file, socket) = places(&arguments);
@@ -211,6 +224,7 @@ async fn run(arguments: Arguments) -> Result<(), Failure> {
     match arguments.command {
         Command::Check { .. }
         | Command::Doctor
+        | Command::Records(_)
         | Command::Diff(_)
         | Command::Tune(_)
         | Command::SupportBundle(_)

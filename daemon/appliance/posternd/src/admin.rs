@@ -131,6 +131,7 @@ fn needs_restart(old: &Config, new: &Config) -> Vec<String> {
     note(old.api != new.api, "api".into());
     note(old.control_plane != new.control_plane, "control_plane".into());
     note(old.recordings != new.recordings, "recordings".into());
+    note(old.records != new.records, "records".into());
     note(old.log.to != new.log.to, "log.to".into());
     note(old.media.workers != new.media.workers, "media.workers".into());
     let names: std::collections::BTreeSet<_> = old.realms.keys().chain(new.realms.keys()).collect();

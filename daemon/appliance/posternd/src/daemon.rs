@@ -41,6 +41,7 @@ use crate::{
         journal::Journal,
         prompts::Prompts,
         recorder::{Recorder, Trim},
+        records::RecordFiles,
         resolve::Resolver,
         spool,
         store::Store,
@@ -65,6 +66,9 @@ pub fn run(file: PathBuf, config: Config) -> Result<(), String> {
     make_folder(&config.appliance.state_folder, 0o750)?;
     make_folder(&config.appliance.runtime_folder, 0o755)?;
     make_folder(&recordings_folder(&config), 0o750)?;
+    if let Some(folder) = records_folder(&config) {
+        make_folder(&folder, 0o750)?;
+    }
     let sockets = bind_signaling(&config)?;
     let listeners = streams::bind(&config)?;
     let runtime = tokio::runtime::Builder::new_multi_thread()
@@ -136,7 +140,15 @@ async fn serve(
     let trim = Trim::new(folder.clone(), max_mb, days, forget, report.clone());
     let recorder = Recorder::start(folder, running.tapped, trim, report.clone())
         .map_err(|e| said("the recorder's thread cannot be started")(&e))?;
+    let record_files = match (&config.records, records_folder(&config)) {
+        (Some(settings), Some(folder)) => {
+            let started = RecordFiles::start(&folder, settings, report.clone());
+            Some(started.map_err(|e| said("the files of call records cannot be opened")(&e))?)
+        }
+        _ => None,
+    };
     let drivers = Drivers {
+        records: record_files.clone(),
         journal: journal.clone(),
         spool: spool.clone(),
         store: store.clone(),
@@ -213,7 +225,8 @@ async fn serve(
         journal.flush(FLUSH_PATIENCE);
         archive.flush(FLUSH_PATIENCE);
         devices.flush(FLUSH_PATIENCE);
-        store.flush(FLUSH_PATIENCE)
+        let filed = record_files.is_none_or(|files| files.flush(FLUSH_PATIENCE));
+        store.flush(FLUSH_PATIENCE) && filed
     });
     let kept = kept.await.unwrap_or(false);
     match (last, kept) {
@@ -269,6 +282,12 @@ fn make_folder(folder: &Path, mode: u32) -> Result<(), String> {
 /// Where recordings go.
 fn recordings_folder(config: &Config) -> PathBuf {
     config.recordings.folder.clone().unwrap_or_else(|| config.appliance.state_folder.join("recordings"))
+}
+
+/// Where call records go as files, if they do.
+fn records_folder(config: &Config) -> Option<PathBuf> {
+    let records = config.records.as_ref()?;
+    Some(records.folder.clone().unwrap_or_else(|| config.appliance.state_folder.join("records")))
 }
 
 fn bind_signaling(config: &Config) -> Result<Vec<UdpSocket>, String> {

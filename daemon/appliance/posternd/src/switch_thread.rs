@@ -263,9 +263,17 @@ impl Thread {
                 Output::Ask(question) => drivers.resolver.ask(question),
                 Output::Event(event) => {
                     drivers.journal.write(&event);
+                    if let Some(records) = &drivers.records {
+                        records.event(&event);
+                    }
                     drivers.spool.push(event);
                 }
-                Output::Record(record) => drivers.store.put(*record),
+                Output::Record(record) => {
+                    if let Some(records) = &drivers.records {
+                        records.leg(&record);
+                    }
+                    drivers.store.put(*record);
+                }
                 Output::Reply(token, reply) => self.reply(token, reply),
             }
         }

@@ -37,6 +37,7 @@ mod protection;
 mod reader;
 mod realm;
 mod recordings;
+mod records;
 mod register;
 mod route;
 mod schedule;
@@ -83,6 +84,7 @@ pub use self::{
     protection::{Access, AccessTable, Protection},
     realm::{Listener, Realm, RealmMedia, ServerTls},
     recordings::Recordings,
+    records::{RecordFormat, Records},
     register::Register,
     route::{Route, RouteFrom},
     schedule::{Date, Days, Hours, Schedule, TimeOfDay, Zone},
@@ -130,6 +132,8 @@ pub struct Config {
     pub media: Media,
     /// `recordings:`
     pub recordings: Recordings,
+    /// `records:`; none: call records are in the database alone.
+    pub records: Option<Records>,
     /// `api:`; none: no REST API over TCP (the tool's socket in the runtime folder is always there).
     pub api: Option<Api>,
     /// `control_plane:`; none: works alone.
@@ -227,6 +231,7 @@ fn read(r: &mut Reader<'_>, root: &Node) -> Option<Config> {
     );
     let media = top.section_or_defaults(r, "media", "media").and_then(|f| Media::read(r, &f));
     let recordings = top.section_or_defaults(r, "recordings", "recordings").and_then(|f| Recordings::read(r, &f));
+    let records = top.section(r, "records", "records").and_then(|f| Records::read(r, &f));
     let api = top.section(r, "api", "api").and_then(|f| Api::read(r, &f));
     let control_plane = top.section(r, "control_plane", "control_plane").and_then(|f| ControlPlane::read(r, &f));
     let dns = top.section_or_defaults(r, "dns", "dns").and_then(|f| Dns::read(r, &f));
@@ -251,6 +256,7 @@ fn read(r: &mut Reader<'_>, root: &Node) -> Option<Config> {
         accounts,
         media: media?,
         recordings: recordings?,
+        records,
         api,
         control_plane,
         dns: dns?,

@@ -356,6 +356,13 @@ pub(crate) const ROWS: &[Row] = &[
     one("recordings.max_mb", Integer { min: 1, max: 100_000_000 }, Value("4096"), "4096", "Megabytes of all recordings at most; the oldest are deleted first. An hour of one channel is 58 MB."),
     one("recordings.days", Integer { min: 1, max: 36500 }, Value("90"), "90", "Days that a recording stays at most."),
 
+    one("records", Section, Words("call records are in the database alone"), "", "Call records as files: a line for each call when it is over, in a hash chain that `postern records verify` checks."),
+    one("records.folder", Path, Words("`records` in `appliance.state_folder`"), "/var/lib/postern/records", "The folder of the files. It is made at the start when it is not there."),
+    many("records.formats", Choice(RECORDS), Value("json"), "[json, csv]", "`json`: all that is known, an object a line; `csv`: what billing reads, a row a line. Each has a chain of its own."),
+    one("records.file_mb", Integer { min: 1, max: 10_000 }, Value("100"), "100", "Megabytes of one file at most; a new one is also begun each day (UTC)."),
+    one("records.max_mb", Integer { min: 1, max: 100_000_000 }, Value("4096"), "4096", "Megabytes of the files of each format at most; the oldest are deleted first. A call has about 3 KB in JSON."),
+    one("records.days", Integer { min: 1, max: 36500 }, Value("365"), "365", "Days that a file stays at most."),
+
     one("api", Section, Words("no REST API over TCP"), "", "REST API, event stream and metrics. The `postern` tool has its own socket and does not need it."),
     one("api.listen", Socket { port_optional: false }, Required, "127.0.0.1:8080", "Address and port, plain HTTP. Put a TLS proxy in front of any other than a loopback address."),
 
@@ -393,6 +400,7 @@ pub(crate) const ROWS: &[Row] = &[
 ];
 
 const EVENTS: &[&str] = &["initiated", "ringing", "answered", "completed"];
+const RECORDS: &[&str] = &["json", "csv"];
 const DAYS: &[&str] = &["mon", "tue", "wed", "thu", "fri", "sat", "sun", "holiday"];
 const LEVELS: &[&str] = &["debug", "info", "notice", "warning", "error"];
 const TARGETS_OF_LOG: &[&str] = &["auto", "journal", "stderr"];

@@ -11,6 +11,7 @@ pub mod journal;
 pub mod nats;
 pub mod prompts;
 pub mod recorder;
+pub mod records;
 pub mod resolve;
 pub mod spool;
 pub mod store;
@@ -130,6 +131,8 @@ pub struct Drivers {
     pub http: http::Http,
     /// Audio.
     pub prompts: prompts::Prompts,
+    /// Records as files, where they are wanted.
+    pub records: Option<records::RecordFiles>,
     /// Recordings.
     pub recorder: recorder::Recorder,
     /// What is known of them.
