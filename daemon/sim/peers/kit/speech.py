@@ -1,5 +1,6 @@
 """A voice, and a line that it goes over: real speech sent as RTP packet by packet, some of them lost when wanted, and what came out at the other end."""
 
+import ctypes
 import random
 import re
 import socket
@@ -12,6 +13,10 @@ import numpy as np
 
 from . import audio, sip
 from .talk import reply
+
+# As opus_defines.h has them.
+OPUS_APPLICATION_VOIP = 2048
+OPUS_SET_BITRATE = 4002
 
 TEXT = ("The birch canoe slid on the smooth planks. Glue the sheet to the dark blue background. It is easy to tell the depth of a well. "
         "These days a chicken leg is a rare dish. Rice is often served in round bowls.")
@@ -72,6 +77,22 @@ def frames(samples, payload=audio.to_ulaw, size=160):
     return [payload(padded[at : at + size]) for at in range(0, len(padded), size)]
 
 
+def opus(samples, bitrate=24_000):
+    """Opus payloads of 20 ms of 8000 Hz, by libopus itself."""
+    lib = ctypes.CDLL("libopus.so.0")
+    lib.opus_encoder_create.restype = ctypes.c_void_p
+    encoder = ctypes.c_void_p(lib.opus_encoder_create(8000, 1, OPUS_APPLICATION_VOIP, None))
+    lib.opus_encoder_ctl(encoder, OPUS_SET_BITRATE, ctypes.c_int32(bitrate))
+    room = ctypes.create_string_buffer(1500)
+    payloads = []
+    for piece in frames(samples, lambda piece: piece.astype(np.int16).tobytes()):
+        size = lib.opus_encode(encoder, piece, 160, room, ctypes.c_int32(len(room)))
+        assert size > 0, f"libopus says {size}"
+        payloads.append(room.raw[:size])
+    lib.opus_encoder_destroy(encoder)
+    return payloads
+
+
 class Line:
     """One party's RTP port."""
 
@@ -81,6 +102,8 @@ class Line:
         self.socket.setblocking(False)
         self.sequence, self.timestamp = 1000, 8000
         self.packets, self.marks = [], []
+        # How late it was with a packet of its own, at worst.
+        self.late_s = 0.0
         self.socket.setsockopt(socket.IPPROTO_IP, socket.IP_RECVTOS, 1)
 
     def listen(self):
@@ -98,6 +121,7 @@ class Line:
         due = time.monotonic()
         for payload in payloads:
             head = bytes([0x80, payload_type]) + self.sequence.to_bytes(2, "big") + self.timestamp.to_bytes(4, "big") + b"LINE"
+            self.late_s = max(self.late_s, time.monotonic() - due)
             if dice.random() >= loss:
                 self.socket.sendto(head + payload, target)
             self.sequence, self.timestamp = self.sequence + 1, self.timestamp + units
