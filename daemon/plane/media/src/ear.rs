@@ -26,8 +26,8 @@ use postern_rtp::{
 };
 use postern_types::{media::StreamSetup, stream::Format};
 
-/// Payload type of comfort noise (RFC 3389 4).
-const NOISE_TYPE: u8 = 13;
+use crate::typed::COMFORT_NOISE;
+
 /// Without a packet for so long nobody speaks. A sender in a pause says so first, and is then taken to be there for [`PAUSE_MAX`].
 const GONE_AFTER: Duration = Duration::from_millis(500);
 /// Noise is made for a pause of at most so long: senders repeat what describes it at least every few seconds.
@@ -120,7 +120,7 @@ impl Ear {
         let clock_hz = match self.formats.iter().find(|format| format.payload_type == header.payload_type) {
             Some(format) => format.clock_hz,
             // Its clock is that of whatever it accompanies.
-            None if header.payload_type == NOISE_TYPE => self.clock_hz,
+            None if header.payload_type == COMFORT_NOISE => self.clock_hz,
             None => return,
         };
         if clock_hz != self.clock_hz {
@@ -183,7 +183,7 @@ impl Ear {
         let (clock_hz, ten_ms) = (self.clock_hz, frame_of(rate) / 2);
         let samples_of = |units: u32| (u64::from(units) * u64::from(rate) / u64::from(clock_hz)) as usize;
         match self.jitter.pull(now, ahead) {
-            Pull::Packet { payload_type: NOISE_TYPE, payload } => {
+            Pull::Packet { payload_type: COMFORT_NOISE, payload } => {
                 self.noise.take(payload);
                 self.paused = true;
                 self.jitter.played(clock_hz / 50);

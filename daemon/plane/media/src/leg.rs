@@ -25,8 +25,8 @@ use crate::{
     proof::{Early, Proof},
     tap::Taps,
     transcode::Ways,
-    typed::{Clock, Kind, Types},
-    unheard::{Attention, COMFORT_NOISE, Ear},
+    typed::{COMFORT_NOISE, Clock, Kind, Types},
+    unheard::{Attention, Ear},
     voice::Voice,
 };
 

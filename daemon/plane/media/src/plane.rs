@@ -2,13 +2,12 @@
 
 use std::{
     collections::{HashMap, VecDeque},
-    hash::{BuildHasher, RandomState},
     io,
     net::{IpAddr, SocketAddr},
     sync::{
         Arc,
         atomic::Ordering,
-        mpsc::{Receiver, SyncSender, TrySendError, sync_channel},
+        mpsc::{Receiver, SyncSender, sync_channel},
     },
     thread,
     time::{Duration, Instant},
@@ -16,7 +15,6 @@ use std::{
 
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use postern_config::{Config, Realm};
-use postern_fastpath::Flows;
 use postern_srtp::dtls::Identity;
 use postern_types::{
     CallSid, Now, RealmName,
@@ -29,14 +27,18 @@ use crate::{
     ports::Ports,
     relay::Limits,
     tap,
-    worker::{self, Command, Handle, Shared, Sockets, Start, Up},
+    worker::{Command, Sockets, Up},
 };
 
+mod crew;
 mod kernel;
 mod seating;
+mod status;
+use crew::{Worker, start_worker};
 use kernel::Kernel;
 pub use kernel::KernelPart;
 use seating::Seating;
+pub use status::Status;
 
 /// Legs at once. Two descriptors each: more than most machines allow a process to open.
 pub const LEGS_MAX: usize = 16384;
@@ -97,21 +99,6 @@ pub struct MediaPlane {
     tapped: Option<Receiver<Tapped>>,
 }
 
-struct Worker {
-    handle: Handle,
-    cpu: usize,
-    /// When it was started, or tried to, last.
-    started: Instant,
-    /// Bounded by [`MediaPlane::tell`].
-    waiting: VecDeque<Command>,
-    streams: usize,
-    /// Slots whose leg is over and whose sockets are kept for another: what a call's four sockets cost is a sixth of the whole.
-    /// Those of a port table in the order in which they may be used again, with the time.
-    resting: HashMap<PortsKey, VecDeque<(Instant, u32)>>,
-    /// It has ended, and all that it said was heard.
-    over: bool,
-}
-
 /// A port table: a realm's, for IPv6 or not.
 type PortsKey = (RealmName, bool);
 
@@ -143,47 +130,6 @@ enum Rest {
     Wanted,
     /// They are kept: among its worker's `resting`, or just called from there to be closed.
     Kept,
-}
-
-/// How the plane is. Counters run since the start.
-#[derive(Debug, Clone, Copy, Default, PartialEq)]
-pub struct Status {
-    /// Open streams.
-    pub streams: u64,
-    /// Port pairs that may be taken now; those that rest after use are not counted. True to a second.
-    pub ports_free: u64,
-    /// Port pairs in use.
-    pub ports_used: u64,
-    /// Packets that came in.
-    pub packets_in: u64,
-    /// Packets that went out.
-    pub packets_out: u64,
-    /// Of both, those that the kernel forwarded by itself, up to a second ago.
-    pub forwarded: u64,
-    /// Directions of calls that the kernel forwards by itself now.
-    pub flows: u64,
-    /// Packets that came in and could not be used.
-    pub dropped: u64,
-    /// CPU time of the workers, microseconds for each packet that came to them.
-    pub us_per_packet: f64,
-    /// The busiest worker's share of its CPU in the last second, per cent.
-    pub busy_percent: f64,
-    /// Commands that wait for a worker.
-    pub commands_waiting: u64,
-    /// Commands that were given up because too many waited.
-    pub commands_lost: u64,
-    /// Events that were given up because nobody fetched them.
-    pub events_lost: u64,
-    /// Packets that the kernel did not send: no route, the peer's port is closed, a full socket.
-    pub send_errors: u64,
-    /// Times that packets waited in their sockets because every buffer was in use.
-    pub receive_starved: u64,
-    /// Packets longer than a buffer, dropped.
-    pub truncated: u64,
-    /// Times that a worker ended by itself. The legs that it had were told as timed out; it is started again with a later call.
-    pub workers_failed: u64,
-    /// Workers at work.
-    pub workers: u64,
 }
 
 impl MediaPlane {
@@ -673,39 +619,6 @@ impl MediaPlane {
         LEGS_MAX - self.free_slots.len()
     }
 
-    fn ports_free(&self, now: Instant) -> usize {
-        self.ports.values().map(|ports| ports.free(now)).sum()
-    }
-
-    /// How the plane is.
-    pub fn status(&self) -> Status {
-        let clock = self.workers.iter().map(|worker| worker.handle.clock()).max();
-        let resting = || self.workers.iter().flat_map(|worker| worker.resting.values().flatten());
-        let rested = |now| resting().filter(|(until, _)| *until <= now).count() + self.ports_free(now);
-        let used: usize = self.ports.values().map(Ports::used).sum();
-        let mut status = Status {
-            streams: self.legs.len() as u64,
-            ports_free: clock.map_or(0, |now| rested(now) as u64),
-            ports_used: (used - resting().count().min(used)) as u64,
-            commands_lost: self.commands_lost,
-            ..self.past
-        };
-        let (mut cpu_ns, mut cpu_packets) = (0, 0);
-        for worker in &self.workers {
-            let shared = &worker.handle.shared;
-            status.add(shared);
-            status.commands_waiting += worker.waiting.len() as u64;
-            status.workers += u64::from(!worker.has_failed());
-            cpu_ns += shared.cpu_ns.load(Ordering::Relaxed);
-            cpu_packets += shared.cpu_packets.load(Ordering::Relaxed);
-        }
-        status.busy_percent = self.workers.iter().map(Worker::busy).max().unwrap_or(0) as f64 / 10.0;
-        if cpu_packets > 0 {
-            status.us_per_packet = cpu_ns as f64 / cpu_packets as f64 / 1000.0;
-        }
-        status
-    }
-
     /// Ends the workers and all streams; the ports are free when it returns.
     pub fn stop(mut self) {
         self.end();
@@ -725,21 +638,6 @@ impl MediaPlane {
     }
 }
 
-impl Status {
-    /// The counters of one worker.
-    fn add(&mut self, worker: &Shared) {
-        self.packets_in += worker.packets_in.load(Ordering::Relaxed);
-        self.packets_out += worker.packets_out.load(Ordering::Relaxed);
-        self.forwarded += worker.forwarded.load(Ordering::Relaxed);
-        self.flows += worker.flows.load(Ordering::Relaxed);
-        self.dropped += worker.dropped.load(Ordering::Relaxed);
-        self.events_lost += worker.events_lost.load(Ordering::Relaxed);
-        self.send_errors += worker.send_errors.load(Ordering::Relaxed);
-        self.receive_starved += worker.starved.load(Ordering::Relaxed);
-        self.truncated += worker.truncated.load(Ordering::Relaxed);
-    }
-}
-
 impl Drop for MediaPlane {
     fn drop(&mut self) {
         self.end();
@@ -748,53 +646,6 @@ impl Drop for MediaPlane {
 
 /// Commands for one leg that is on its way between workers.
 const HELD_MAX: usize = 64;
-
-impl Worker {
-    fn flush(&mut self) {
-        let mut sent = false;
-        while let Some(command) = self.waiting.pop_front() {
-            match self.handle.commands.try_send(command) {
-                Ok(()) => sent = true,
-                Err(TrySendError::Full(command)) => {
-                    self.waiting.push_front(command);
-                    break;
-                }
-                // The worker is gone; so are its sockets.
-                Err(TrySendError::Disconnected(_)) => {}
-            }
-        }
-        if sent && !self.handle.shared.rung.swap(true, Ordering::SeqCst) {
-            self.handle.bell.ring();
-        }
-    }
-
-    /// A thousandth of its CPU each, of the last second. Without streams it sleeps, and what it said last is long past.
-    fn busy(&self) -> u64 {
-        if self.streams == 0 { 0 } else { self.handle.shared.busy_permille.load(Ordering::Relaxed) }
-    }
-
-    /// Whether a slot of this port table may be used again.
-    fn has_rested(&self, key: &PortsKey, now: Instant) -> bool {
-        self.resting.get(key).and_then(VecDeque::front).is_some_and(|(until, _)| *until <= now)
-    }
-
-    fn has_failed(&self) -> bool {
-        self.handle.shared.ended.load(Ordering::Acquire)
-    }
-}
-
-fn start_worker(
-    cpu: usize,
-    limits: Limits,
-    identity: &Arc<Identity>,
-    flows: Option<Box<dyn Flows>>,
-    wake: &Bell,
-    taps: &SyncSender<Tapped>,
-) -> io::Result<Handle> {
-    let seed = RandomState::new().hash_one(cpu);
-    let (identity, wake, taps) = (identity.clone(), wake.try_clone()?, taps.clone());
-    worker::start(Start { cpu, slots: LEGS_MAX, limits, seed, identity, flows, wake, taps })
-}
 
 fn limits(config: &Config) -> Limits {
     Limits { latch_window: config.media.latch_window, timeout: config.media.timeout }

@@ -29,7 +29,7 @@ use crate::{
     play::{Player, SAMPLE_RATE},
     proof::Budget,
     transcode::{TICK, Transcoding},
-    typed::{Kind, UNMAPPED},
+    typed::{Kind, Typed, UNMAPPED},
     voice::Voice,
 };
 
@@ -236,10 +236,11 @@ impl Relay {
         self.lift(slot);
         let window = self.limits.latch_window;
         let Some(leg) = leg(&mut self.legs, slot) else { return };
+        let before = leg.latch.source();
         leg.configure(now, setup, window, self.identity.as_ref());
         let told = leg.take_up(now, &mut self.budget);
         told.into_iter().flatten().for_each(|event| tell(&mut self.events, &mut self.counts, event));
-        if leg.is_connected && leg.latch.settled().is_none() {
+        if leg.is_connected && leg.latch.source() != before {
             leg.is_connected = false;
             self.bindings.push_back((slot, None));
         }
@@ -449,15 +450,15 @@ impl Relay {
         }
         // A stranger may not latch with a key that it does not have, so SRTP is opened before anything is believed.
         let read = Header::parse(room.get(..len)?).ok().and_then(|header| {
-            let kind = leg.types.of(header.payload_type).kind;
-            if judgement == Judgement::Candidate && kind == Kind::Unknown {
+            let typed = leg.types.of(header.payload_type);
+            if judgement == Judgement::Candidate && typed.kind == Kind::Unknown {
                 return None;
             }
             let len = leg.crypto.open(room, len, false).ok()?;
             header.payload(room.get(..len)?).ok()?;
-            Some((header, kind, len))
+            Some((header, typed, len))
         });
-        let Some((header, kind, len)) = read else {
+        let Some((header, Typed { kind, mapped }, len)) = read else {
             self.counts.dropped += 1;
             leg.unreadable();
             return None;
@@ -508,7 +509,6 @@ impl Relay {
             }
             return None;
         };
-        let mapped = leg.types.of(header.payload_type).mapped;
         let is_audio = matches!(kind, Kind::Audio(_));
         if leg.ways.is_some() || mapped == UNMAPPED && is_audio && self.follow_stray(slot, to_slot, header.payload_type)
         {

@@ -3,6 +3,9 @@
 /// Payload type that stands for "none" in [`Typed::mapped`].
 pub(crate) const UNMAPPED: u8 = 0xff;
 
+/// Static payload type of comfort noise (RFC 3389 4).
+pub(crate) const COMFORT_NOISE: u8 = 13;
+
 /// Types that are kept in place. Who describes more has a table of all of them.
 const FEW: usize = 15;
 

@@ -11,7 +11,7 @@ use postern_types::{
     stream::{Codec, Direction},
 };
 
-use crate::{keying::Keying, leg::Leg};
+use crate::{keying::Keying, leg::Leg, typed::COMFORT_NOISE};
 
 /// Silence that is told. With a look each half second, it is noticed after two seconds at most.
 const TOLD_AFTER: Duration = Duration::from_millis(1400);
@@ -21,8 +21,6 @@ const MUTED_AFTER: Duration = Duration::from_secs(10);
 const TELLINGS_MAX: u8 = 32;
 /// Payloads up to so many bytes are a codec's word for "nothing to hear": G.729's silence descriptor and Opus' DTX.
 const DTX_MAX: usize = 2;
-/// Static payload type of comfort noise (RFC 3389 4).
-pub(crate) const COMFORT_NOISE: u8 = 13;
 
 /// What is known of a party's audio.
 pub(crate) struct Ear {
