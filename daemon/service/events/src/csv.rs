@@ -1,7 +1,5 @@
 //! A finished call as a row of CSV (RFC 4180): what billing reads. All that is known stands in the JSON lines.
 
-use std::fmt::Write;
-
 use postern_facts::CallRecord;
 use postern_types::leg::Party;
 
@@ -19,61 +17,53 @@ pub fn row(detail: &CallDetail) -> String {
     let other = others.clone().find(|leg| leg.answered.is_some()).or_else(|| others.clone().next_back());
     let answered = first.and_then(|leg| leg.answered);
     let talked = answered.zip(detail.ended).map(|(from, to)| to.since(from).as_millis());
-    let mut row = Row(String::with_capacity(512));
-    row.put(detail.call);
-    row.maybe(detail.began.map(|at| at.0));
-    row.maybe(answered.map(|at| at.0));
-    row.maybe(detail.ended.map(|at| at.0));
-    row.maybe(talked);
-    row.maybe(first.map(|leg| &leg.direction));
-    row.maybe(first.map(|leg| &leg.status));
-    row.maybe(first.map(|leg| &leg.from));
-    row.maybe(first.map(|leg| &leg.to));
-    row.maybe(detail.route.as_ref().map(|route| &route.table));
-    row.maybe(detail.route.as_ref().map(|route| &route.entry));
-    row.maybe(first.map(|leg| party(&leg.party)));
-    row.maybe(other.map(|leg| party(&leg.party)));
-    row.put(others.count());
-    row.maybe(detail.by.and_then(|by| serde_json::to_value(by).ok()).as_ref().and_then(|by| by.as_str()));
-    row.maybe(detail.cause.as_ref().map(|cause| cause.status));
-    row.maybe(detail.cause.as_ref().and_then(|cause| cause.q850));
-    row.maybe(detail.cause.as_ref().map(|cause| &cause.text));
+    let mut row = Row(Vec::new());
+    row.put(Some(detail.call));
+    row.put(detail.began.map(|at| at.0));
+    row.put(answered.map(|at| at.0));
+    row.put(detail.ended.map(|at| at.0));
+    row.put(talked);
+    row.put(first.map(|leg| &leg.direction));
+    row.put(first.map(|leg| &leg.status));
+    row.put(first.map(|leg| &leg.from));
+    row.put(first.map(|leg| &leg.to));
+    row.put(detail.route.as_ref().map(|route| &route.table));
+    row.put(detail.route.as_ref().map(|route| &route.entry));
+    row.put(first.map(|leg| party(&leg.party)));
+    row.put(other.map(|leg| party(&leg.party)));
+    row.put(Some(others.count()));
+    row.put(detail.by.and_then(|by| serde_json::to_value(by).ok()).as_ref().and_then(|by| by.as_str()));
+    row.put(detail.cause.as_ref().map(|cause| cause.status));
+    row.put(detail.cause.as_ref().and_then(|cause| cause.q850));
+    row.put(detail.cause.as_ref().map(|cause| &cause.text));
     let codec = |leg: &CallRecord| leg.media.as_ref().map(|media| media.codec.clone());
-    row.maybe(first.and_then(codec));
-    row.maybe(other.and_then(codec));
+    row.put(first.and_then(codec));
+    row.put(other.and_then(codec));
     for leg in [first, other] {
         let quality = leg.and_then(|leg| leg.quality.as_ref());
-        row.maybe(quality.map(|quality| quality.packets_lost));
-        row.maybe(quality.map(|quality| format!("{:.1}", quality.jitter_ms)));
-        row.maybe(quality.and_then(|quality| quality.mos).map(|mos| format!("{mos:.2}")));
-        row.maybe(quality.and_then(|quality| quality.round_trip_ms).map(|ms| format!("{ms:.1}")));
+        row.put(quality.map(|quality| quality.packets_lost));
+        row.put(quality.map(|quality| format!("{:.1}", quality.jitter_ms)));
+        row.put(quality.and_then(|quality| quality.mos).map(|mos| format!("{mos:.2}")));
+        row.put(quality.and_then(|quality| quality.round_trip_ms).map(|ms| format!("{ms:.1}")));
     }
-    row.0
+    row.written()
 }
 
-struct Row(String);
+struct Row(Vec<String>);
 
 impl Row {
-    fn put(&mut self, value: impl std::fmt::Display) {
-        if !self.0.is_empty() {
-            self.0.push(',');
-        }
-        let text = value.to_string();
-        if !text.contains([',', '"', '\n', '\r']) {
-            self.0 += &text;
-            return;
-        }
+    fn put(&mut self, value: Option<impl std::fmt::Display>) {
         // A record is a line: a line end in a name would make two.
-        let text = text.replace(['\n', '\r'], " ").replace('"', "\"\"");
-        // Writing into a String cannot fail.
-        let _ = write!(self.0, "\"{text}\"");
+        self.0.push(value.map(|value| value.to_string().replace(['\n', '\r'], " ")).unwrap_or_default());
     }
 
-    fn maybe(&mut self, value: Option<impl std::fmt::Display>) {
-        match value {
-            Some(value) => self.put(value),
-            None => self.0.push(','),
-        }
+    fn written(self) -> String {
+        let mut writer = csv::WriterBuilder::new().terminator(csv::Terminator::Any(b'\n')).from_writer(Vec::with_capacity(512));
+        writer.write_record(&self.0).expect("memory takes all that is written");
+        let bytes = writer.into_inner().expect("memory takes all that is written");
+        let mut text = String::from_utf8(bytes).expect("it was put together of strings");
+        text.truncate(text.trim_end_matches('\n').len());
+        text
     }
 }
 

@@ -69,7 +69,7 @@ pub struct Gatherer {
 struct Story {
     detail: CallDetail,
     /// Its legs in the table of legs.
-    dialed: Vec<CallSid>,
+    placed: Vec<CallSid>,
     /// Its place in the order.
     number: u64,
 }
@@ -77,7 +77,8 @@ struct Story {
 impl Gatherer {
     /// Whether an event has anything for it: spares others the way.
     pub fn wants(fact: &Fact) -> bool {
-        matches!(fact, Fact::CallRouted(_) | Fact::LegDialed(_) | Fact::CallEnded(_))
+        let places_a_leg = matches!(fact, Fact::LegDialed(_) | Fact::LegReplaces(_) | Fact::LegMoved(_));
+        places_a_leg || matches!(fact, Fact::CallRouted(_) | Fact::CallEnded(_))
     }
 
     /// Takes note of an event. Returns a call that is over.
@@ -94,13 +95,13 @@ impl Gatherer {
                 }
                 overflow
             }
-            Fact::LegDialed(_) => {
-                let overflow = self.begin(call);
-                if let Some(leg) = event.subject.leg.filter(|leg| *leg != call) {
-                    self.legs.insert(leg, call);
-                    self.calls.get_mut(&call)?.dialed.push(leg);
+            Fact::LegDialed(_) | Fact::LegReplaces(_) => self.place(event.subject.leg?, call),
+            Fact::LegMoved(moved) => {
+                let leg = event.subject.leg?;
+                if let Some(story) = self.calls.get_mut(&call) {
+                    story.placed.retain(|placed| *placed != leg);
                 }
-                overflow
+                self.place(leg, moved.into)
             }
             Fact::CallEnded(over) => {
                 self.begin(call);
@@ -136,6 +137,16 @@ impl Gatherer {
         self.calls.is_empty()
     }
 
+    /// Notes whose a leg is that is not its call's first.
+    fn place(&mut self, leg: CallSid, call: CallSid) -> Option<CallDetail> {
+        let overflow = self.begin(call);
+        if leg != call {
+            self.legs.insert(leg, call);
+            self.calls.get_mut(&call)?.placed.push(leg);
+        }
+        overflow
+    }
+
     fn begin(&mut self, call: CallSid) -> Option<CallDetail> {
         let Entry::Vacant(place) = self.calls.entry(call) else { return None };
         self.next += 1;
@@ -150,7 +161,7 @@ impl Gatherer {
             legs_more: 0,
             lost: 0,
         };
-        place.insert(Story { detail, dialed: Vec::new(), number: self.next });
+        place.insert(Story { detail, placed: Vec::new(), number: self.next });
         self.order.insert(self.next, call);
         if self.calls.len() <= GATHERED_MAX {
             return None;
@@ -160,9 +171,9 @@ impl Gatherer {
     }
 
     fn take(&mut self, call: CallSid) -> Option<CallDetail> {
-        let Story { mut detail, dialed, number } = self.calls.remove(&call)?;
+        let Story { mut detail, placed, number } = self.calls.remove(&call)?;
         self.order.remove(&number);
-        dialed.iter().for_each(|leg| _ = self.legs.remove(leg));
+        placed.iter().for_each(|leg| _ = self.legs.remove(leg));
         detail.legs.sort_by_key(|leg| (leg.sid != call, leg.created, leg.sid));
         detail.began = detail.legs.iter().map(|leg| leg.created).min();
         Some(detail)
@@ -171,7 +182,7 @@ impl Gatherer {
 
 #[cfg(test)]
 mod tests {
-    use postern_facts::{LegDialed, Subject};
+    use postern_facts::{LegDialed, LegMoved, LegReplaces, Subject};
     use postern_types::{TrunkName, id::EventSid, leg::Party};
 
     use super::*;
@@ -218,6 +229,26 @@ mod tests {
         assert_eq!((detail.began, detail.by), (Some(UnixMicros(10)), Some(EndedBy::Peer)));
         assert_eq!(detail.route.unwrap().entry, "first");
         assert!(gatherer.legs.is_empty() && gatherer.len() == 1);
+    }
+
+    #[test]
+    fn a_leg_that_moved_or_took_a_place_is_in_the_record_of_the_call_that_it_ended_in() {
+        let mut gatherer = Gatherer::default();
+        let replaces = LegReplaces { of: CallSid(3), source: ([192, 0, 2, 1], 5060).into(), sip_call_id: "x".into() };
+        // One and two talk, three and four; three refers four to one, so that it goes on with two, and five takes the place of two.
+        gatherer.event(&event(1, 2, dialed()));
+        gatherer.event(&event(3, 4, dialed()));
+        gatherer.event(&event(3, 4, LegMoved { into: CallSid(1) }));
+        gatherer.event(&event(1, 5, replaces));
+        gatherer.leg(leg(3, None, 30));
+        let second = gatherer.event(&event(3, 3, ended())).unwrap();
+        for record in [leg(1, None, 10), leg(2, Some(1), 20), leg(4, Some(3), 40), leg(5, None, 50)] {
+            gatherer.leg(record);
+        }
+        let first = gatherer.event(&event(1, 1, ended())).unwrap();
+        let legs = |detail: CallDetail| detail.legs.iter().map(|leg| leg.sid.0).collect::<Vec<_>>();
+        assert_eq!((legs(second), legs(first)), (vec![3], vec![1, 2, 4, 5]));
+        assert!(gatherer.is_empty() && gatherer.legs.is_empty() && gatherer.order.is_empty());
     }
 
     #[test]

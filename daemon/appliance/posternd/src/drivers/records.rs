@@ -17,10 +17,9 @@ use std::{
         mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel},
     },
     thread,
-    time::{Duration, Instant},
+    time::{Duration, Instant, SystemTime},
 };
 
-use jiff::Timestamp;
 use postern_config::{RecordFormat, Records};
 use postern_events::{
     CallDetail, Gatherer,
@@ -28,6 +27,7 @@ use postern_events::{
     csv,
 };
 use postern_facts::{CallRecord, Event};
+use postern_types::UnixMicros;
 
 use super::{DriverInput, Report};
 
@@ -243,7 +243,7 @@ impl Chain {
                 },
             );
         }
-        let day = Timestamp::now().strftime("%Y%m%d").to_string();
+        let day = day_of(SystemTime::now());
         let fits = self.open.as_ref().is_some_and(|open| open.day == day && open.bytes < self.file_bytes_max);
         if !fits {
             self.begin_file(day)?;
@@ -279,8 +279,8 @@ impl Chain {
     /// The oldest files leave, never the one that is written.
     fn trim(&self) -> io::Result<()> {
         let files = files_of(&self.folder, self.form)?;
-        let last_day = Timestamp::now().as_second() - i64::try_from(self.days * 86_400).unwrap_or(i64::MAX);
-        let last_day = Timestamp::from_second(last_day).unwrap_or(Timestamp::MIN).strftime("%Y%m%d").to_string();
+        let kept_for = Duration::from_secs(self.days * 86_400);
+        let last_day = day_of(SystemTime::now().checked_sub(kept_for).unwrap_or(SystemTime::UNIX_EPOCH));
         let mut all: u64 = files.iter().map(|file| file.bytes).sum();
         for file in files.iter().take(files.len().saturating_sub(1)) {
             // A file as large as one may be is about to be written.
@@ -306,6 +306,11 @@ impl Chain {
         }
         Ok(())
     }
+}
+
+/// `20261121`, UTC.
+fn day_of(time: SystemTime) -> String {
+    postern_link::rfc3339(UnixMicros::from_system(time))[..10].replace('-', "")
 }
 
 /// The state's file beside the records.
