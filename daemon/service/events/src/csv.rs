@@ -58,7 +58,8 @@ impl Row {
     }
 
     fn written(self) -> String {
-        let mut writer = csv::WriterBuilder::new().terminator(csv::Terminator::Any(b'\n')).from_writer(Vec::with_capacity(512));
+        let mut writer =
+            csv::WriterBuilder::new().terminator(csv::Terminator::Any(b'\n')).from_writer(Vec::with_capacity(512));
         writer.write_record(&self.0).expect("memory takes all that is written");
         let bytes = writer.into_inner().expect("memory takes all that is written");
         let mut text = String::from_utf8(bytes).expect("it was put together of strings");

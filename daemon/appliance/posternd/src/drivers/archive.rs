@@ -20,7 +20,7 @@ use postern_facts::RecordingRecord;
 use postern_types::RecordingSid;
 use rusqlite::{Connection, OptionalExtension, params};
 
-use super::{DriverInput, Report, recorder::file_name};
+use super::{DriverInput, Report, database, recorder::file_name};
 
 /// What waits for the writer: several for each of the recordings that there can be at once.
 const QUEUE_MAX: usize = 8192;
@@ -62,10 +62,7 @@ impl Archive {
     pub fn start(state_folder: &Path, folder: PathBuf, report: Report) -> Result<Self, StoreError> {
         let path = state_folder.join("recordings.db");
         let failed = |error: rusqlite::Error| StoreError(format!("{}: {error}", path.display()));
-        let connection = Connection::open(&path).map_err(failed)?;
-        connection.pragma_update(None, "journal_mode", "wal").map_err(failed)?;
-        connection.pragma_update(None, "synchronous", "normal").map_err(failed)?;
-        connection.busy_timeout(Duration::from_secs(5)).map_err(failed)?;
+        let connection = database::open(&path).map_err(failed)?;
         connection.execute_batch(SCHEMA).map_err(failed)?;
         mend(&connection, &folder).map_err(failed)?;
         let shared = Arc::new(Shared { connection: Mutex::new(connection), waiting: Mutex::default() });
@@ -204,7 +201,10 @@ fn write(shared: &Shared, jobs: &Receiver<Job>, path: &Path, report: &Report) {
                 }
             }
             Job::Forget(_) => {}
-            Job::Flush(done) => _ = done.try_send(()),
+            Job::Flush(done) => {
+                database::fold(&shared.connection());
+                let _ = done.try_send(());
+            }
         }
     }
 }

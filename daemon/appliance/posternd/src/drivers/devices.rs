@@ -19,7 +19,7 @@ use postern_api::StoreError;
 use postern_types::device::{Device, DeviceChange};
 use rusqlite::{Connection, params};
 
-use super::{DriverInput, Report};
+use super::{DriverInput, Report, database};
 
 /// What waits for the writer: all devices of a box with twenty thousand users that come back in one moment. What is beyond is not
 /// remembered and counted.
@@ -88,10 +88,7 @@ impl Devices {
 }
 
 fn open(path: &Path) -> rusqlite::Result<(Connection, Vec<Device>)> {
-    let connection = Connection::open(path)?;
-    connection.pragma_update(None, "journal_mode", "wal")?;
-    connection.pragma_update(None, "synchronous", "normal")?;
-    connection.busy_timeout(Duration::from_secs(5))?;
+    let connection = database::open(path)?;
     connection.execute_batch(SCHEMA)?;
     let devices = {
         let mut rows = connection.prepare("SELECT device FROM devices ORDER BY user, key")?;
@@ -119,6 +116,7 @@ fn write(mut connection: Connection, jobs: &Receiver<Job>, path: &Path, report: 
         for job in group {
             if let Job::Flush(done) = job {
                 hurry = true;
+                database::fold(&connection);
                 let _ = done.try_send(());
             }
         }

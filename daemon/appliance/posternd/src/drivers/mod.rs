@@ -4,6 +4,7 @@
 //! which must not block: it puts a [`DriverInput`] into the switch's queue.
 
 pub mod archive;
+mod database;
 pub mod devices;
 pub mod files;
 pub mod http;

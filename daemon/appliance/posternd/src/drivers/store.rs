@@ -27,7 +27,7 @@ use postern_types::{AccountSid, CallSid, UnixMicros};
 use rusqlite::{Connection, OptionalExtension, ToSql, params};
 use serde_json::Value;
 
-use super::{DriverInput, Report};
+use super::{DriverInput, Report, database};
 
 /// What waits for the writer: some seconds of a storm.
 const QUEUE_MAX: usize = 16_384;
@@ -117,7 +117,7 @@ impl Store {
         let writer = open_writer(&path).map_err(failed)?;
         let reader = Connection::open(&path).map_err(failed)?;
         reader.pragma_update(None, "query_only", true).map_err(failed)?;
-        reader.busy_timeout(Duration::from_secs(5)).map_err(failed)?;
+        reader.busy_timeout(database::PATIENCE).map_err(failed)?;
         let records: i64 = writer.query_row("SELECT count(*) FROM calls", [], |row| row.get(0)).map_err(failed)?;
         let shared = Arc::new(Shared {
             waiting: Mutex::default(),
@@ -334,7 +334,10 @@ impl Writer {
                 }
                 Job::Ladder(_) => {}
                 Job::Delete(_, done) => _ = done.try_send(deleted.next().unwrap_or(false)),
-                Job::Flush(done) => _ = done.try_send(()),
+                Job::Flush(done) => {
+                    database::fold(&self.connection);
+                    let _ = done.try_send(());
+                }
             }
         }
     }
@@ -346,14 +349,11 @@ struct Outcome {
 }
 
 fn open_writer(path: &Path) -> rusqlite::Result<Connection> {
-    let mut connection = Connection::open(path)?;
-    connection.pragma_update(None, "journal_mode", "wal")?;
-    connection.pragma_update(None, "synchronous", "normal")?;
+    let mut connection = database::open(path)?;
     connection.pragma_update(None, "wal_autocheckpoint", LOG_PAGES)?;
     // Negative: kilobytes, not pages.
     connection.pragma_update(None, "cache_size", -CACHE_KB)?;
     connection.set_prepared_statement_cache_capacity(16);
-    connection.busy_timeout(Duration::from_secs(5))?;
     let version: i64 = connection.pragma_query_value(None, "user_version", |row| row.get(0))?;
     match version {
         0 => {

@@ -65,6 +65,16 @@ async fn a_record_is_found_at_once_and_after_a_restart() {
 }
 
 #[tokio::test]
+async fn after_a_flush_the_file_alone_is_whole() {
+    let (folder, elsewhere) = (TestFolder::new("whole"), TestFolder::new("copy"));
+    let store = start(&folder, 100);
+    store.put(record(7));
+    assert!(store.flush(Duration::from_secs(10)));
+    std::fs::copy(folder.path().join("calls.db"), elsewhere.path().join("calls.db")).unwrap();
+    assert_eq!(start(&elsewhere, 100).find(CallSid(7)).await.unwrap(), Some(record(7)));
+}
+
+#[tokio::test]
 async fn a_list_is_that_of_the_plain_definition() {
     let folder = TestFolder::new("list");
     let store = start(&folder, 1000);
