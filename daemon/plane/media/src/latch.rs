@@ -116,17 +116,13 @@ pub fn is_usable(address: &SocketAddr) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::testing::start;
 
     const WINDOW: Option<Duration> = Some(SPAN);
     const SPAN: Duration = Duration::from_secs(2);
 
     fn address(text: &str) -> SocketAddr {
         text.parse().unwrap()
-    }
-
-    #[allow(clippy::disallowed_methods, reason = "tests need a beginning of time")]
-    fn start() -> Instant {
-        Instant::now()
     }
 
     #[test]

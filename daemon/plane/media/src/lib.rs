@@ -33,6 +33,8 @@ mod proof;
 mod quality;
 pub mod relay;
 pub mod tap;
+#[cfg(test)]
+mod testing;
 mod transcode;
 mod typed;
 mod unheard;

@@ -159,11 +159,7 @@ impl Player {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[allow(clippy::disallowed_methods, reason = "tests need a beginning of time")]
-    fn start() -> Instant {
-        Instant::now()
-    }
+    use crate::testing::start;
 
     #[test]
     fn packets_follow_each_other_over_rounds_and_plays() {

@@ -99,14 +99,10 @@ impl Ports {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::testing::start;
 
     fn realm(port_first: u16, port_last: u16) -> RealmMedia {
         RealmMedia { ipv4: None, ipv6: None, port_first, port_last, dscp: postern_config::Dscp::EF }
-    }
-
-    #[allow(clippy::disallowed_methods, reason = "tests need a beginning of time")]
-    fn start() -> Instant {
-        Instant::now()
     }
 
     #[test]

@@ -1,4 +1,4 @@
-use std::{f64::consts::TAU, net::SocketAddr};
+use std::f64::consts::TAU;
 
 use postern_audio::{Decode, Decoder, Encode, Encoder, codec::PAYLOAD_MS_MAX};
 use postern_types::{
@@ -8,33 +8,13 @@ use postern_types::{
 };
 
 use super::*;
-use crate::relay::Limits;
+use crate::testing::{LIMITS, format, peer_of, start};
 
-const LIMITS: Limits = Limits { latch_window: Duration::from_secs(2), timeout: Duration::from_secs(30) };
 const ROOM: ConferenceSid = ConferenceSid(7);
 const EVENT: u8 = 101;
 /// The share of a tone in what is heard by which it is there, and by which it is not.
 const THERE: f64 = 0.1;
 const AWAY: f64 = 0.001;
-
-#[allow(clippy::disallowed_methods, reason = "tests need a beginning of time")]
-fn start() -> Instant {
-    Instant::now()
-}
-
-fn address(slot: u32) -> SocketAddr {
-    ([192, 0, 2, 1], 4000 + slot as u16 * 2).into()
-}
-
-fn format(codec: &Codec) -> Format {
-    let (payload_type, clock_hz, channels) = match codec {
-        Codec::Pcmu => (0, 8000, 1),
-        Codec::Pcma => (8, 8000, 1),
-        Codec::G722 => (9, 8000, 1),
-        _ => (111, 48000, 2),
-    };
-    Format { payload_type, codec: codec.clone(), clock_hz, channels, fmtp: "".into() }
-}
 
 /// A party that sends a tone of its own, and keeps what it hears.
 struct Party {
@@ -62,8 +42,8 @@ impl House {
     fn new(codecs: &[Codec]) -> Self {
         let mut house = Self { relay: Relay::new(codecs.len(), LIMITS, 1), begin: start(), ms: 0, parties: vec![] };
         for (slot, codec) in (0..).zip(codecs) {
-            let format = format(codec);
-            let mut setup = StreamSetup::plain(address(slot), format.clone());
+            let format = format(codec.clone());
+            let mut setup = StreamSetup::plain(peer_of(slot), format.clone());
             setup.telephone_event = Some(EVENT);
             house.relay.open(house.begin, slot, CallSid(slot.into()));
             house.relay.configure(house.begin, slot, Box::new(setup));
@@ -109,7 +89,7 @@ impl House {
         header.write(room.first_chunk_mut().unwrap());
         room[HEADER_LEN..HEADER_LEN + payload.len()].copy_from_slice(payload);
         let verdict =
-            self.relay.handle_input(self.now(), slot, Port::Rtp, address(slot), &mut room, HEADER_LEN + payload.len());
+            self.relay.handle_input(self.now(), slot, Port::Rtp, peer_of(slot), &mut room, HEADER_LEN + payload.len());
         assert_eq!(verdict, Verdict::Drop, "nothing is sent before the clock ticks");
     }
 
@@ -140,7 +120,7 @@ impl House {
                 let mut room = [0; 2048];
                 let Some(verdict) = self.relay.poll_play(now, &mut room) else { break };
                 let Verdict::Send { slot, port: Port::Rtp, to, len } = verdict else { continue };
-                assert_eq!(to, address(slot));
+                assert_eq!(to, peer_of(slot));
                 let header = Header::parse(&room[..len]).unwrap();
                 let party = &mut self.parties[slot as usize];
                 assert_eq!(header.payload_type, party.format.payload_type);
@@ -294,7 +274,7 @@ fn music_is_heard_instead_and_a_chime_besides() {
 #[test]
 fn the_clock_stops_when_nobody_sends_and_a_held_stream_is_not_sent_to() {
     let mut house = House::new(&[Codec::Pcma, Codec::Pcma]);
-    let mut setup = StreamSetup::plain(address(1), Format::pcma());
+    let mut setup = StreamSetup::plain(peer_of(1), Format::pcma());
     setup.direction = Direction::SendOnly;
     let now = house.now();
     house.relay.configure(now, 1, Box::new(setup));
@@ -312,7 +292,7 @@ fn the_clock_stops_when_nobody_sends_and_a_held_stream_is_not_sent_to() {
 fn a_party_that_cannot_be_decoded_harms_nobody_and_a_digit_is_told_and_not_heard() {
     let mut house = House::new(&[Codec::Pcma, Codec::Pcma]);
     let strange = Format { codec: Codec::Other("AMR".into()), payload_type: 96, ..Format::pcma() };
-    house.relay.configure(house.begin, 1, Box::new(StreamSetup::plain(address(1), strange)));
+    house.relay.configure(house.begin, 1, Box::new(StreamSetup::plain(peer_of(1), strange)));
     house.only(&[0]);
     for n in 0..20_u32 {
         house.send(0, 8, n * 160, &[0xd5; 160]);
@@ -337,7 +317,7 @@ fn a_party_that_cannot_be_decoded_harms_nobody_and_a_digit_is_told_and_not_heard
 fn a_change_of_codec_and_other_packet_times_are_followed() {
     let mut house = House::new(&[Codec::Pcma, Codec::Pcma, Codec::Pcma]);
     for (slot, ptime_ms) in [(1, 10), (2, 60)] {
-        let mut setup = StreamSetup::plain(address(slot), Format::pcma());
+        let mut setup = StreamSetup::plain(peer_of(slot), Format::pcma());
         setup.ptime_ms = ptime_ms;
         house.relay.configure(house.begin, slot, Box::new(setup));
     }

@@ -2,11 +2,7 @@ use postern_audio::{Encode, Encoder};
 use postern_types::stream::Codec;
 
 use super::*;
-
-#[allow(clippy::disallowed_methods, reason = "tests need a beginning of time")]
-fn start() -> Instant {
-    Instant::now()
-}
+use crate::testing::start;
 
 fn format(payload_type: u8, codec: Codec) -> Format {
     let clock_hz = if codec == Codec::Opus { 48000 } else { 8000 };

@@ -11,7 +11,10 @@ use postern_types::{
 };
 
 use super::*;
-use crate::relay::{Limits, Port, Verdict};
+use crate::{
+    relay::{Limits, Port, Verdict},
+    testing::{address, start},
+};
 
 const LIMITS: Limits = Limits { latch_window: Duration::from_secs(2), timeout: Duration::from_secs(5) };
 
@@ -74,16 +77,7 @@ impl Twin {
     }
 }
 
-#[allow(clippy::disallowed_methods, reason = "tests need a beginning of time")]
-fn start() -> Instant {
-    Instant::now()
-}
-
 /// Of the peers; legs' own ports are 100 higher.
-fn address(port: u16) -> SocketAddr {
-    ([192, 0, 2, 1], port).into()
-}
-
 fn setup(slot: u32) -> Box<StreamSetup> {
     let plain = StreamSetup::plain(address(4000 + slot as u16 * 2), Format::pcma());
     Box::new(StreamSetup { telephone_event: Some(101), formats: vec![Format::pcma(), Format::pcmu()], ..plain })

@@ -8,29 +8,13 @@ use postern_types::{
 };
 
 use super::*;
-use crate::{Port, Verdict, conference::RoomSeat, relay::Limits};
+use crate::{
+    Port, Verdict,
+    conference::RoomSeat,
+    testing::{LIMITS, format, peer_of, start},
+};
 
-const LIMITS: Limits = Limits { latch_window: Duration::from_secs(2), timeout: Duration::from_secs(30) };
 const CODECS: [Codec; 4] = [Codec::Pcma, Codec::Pcmu, Codec::G722, Codec::Opus];
-
-#[allow(clippy::disallowed_methods, reason = "tests need a beginning of time")]
-fn start() -> Instant {
-    Instant::now()
-}
-
-fn format(codec: Codec) -> Format {
-    let (payload_type, clock_hz, channels) = match codec {
-        Codec::Pcmu => (0, 8000, 1),
-        Codec::Pcma => (8, 8000, 1),
-        Codec::G722 => (9, 8000, 1),
-        _ => (111, 48000, 2),
-    };
-    Format { payload_type, codec, clock_hz, channels, fmtp: "".into() }
-}
-
-fn address(slot: u32) -> std::net::SocketAddr {
-    ([192, 0, 2, 1], 4000 + slot as u16 * 2).into()
-}
 
 /// Legs, each with a party that speaks and hears a codec, and a clock.
 struct World {
@@ -56,7 +40,7 @@ impl World {
         let mut parties = Vec::new();
         for (slot, (codec, digits)) in (0..).zip(legs) {
             let format = format(codec.clone());
-            let mut setup = StreamSetup::plain(address(slot), format.clone());
+            let mut setup = StreamSetup::plain(peer_of(slot), format.clone());
             setup.digits = *digits;
             setup.telephone_event = Some(101).filter(|_| *digits == DigitsBy::Stream);
             relay.open(now, slot, CallSid(slot.into()));
@@ -96,7 +80,7 @@ impl World {
         head.write(room.first_chunk_mut().unwrap());
         party.sequence += 1;
         if !is_lost && len > 0 {
-            let verdict = self.relay.handle_input(self.now, slot, Port::Rtp, address(slot), &mut room, 12 + len);
+            let verdict = self.relay.handle_input(self.now, slot, Port::Rtp, peer_of(slot), &mut room, 12 + len);
             self.note(verdict, &room);
         }
     }
@@ -196,7 +180,7 @@ fn to_who_takes_digits_no_other_way_tones_pass_and_are_told_all_the_same() {
     }
     // One that could take events, and did not describe them.
     let mut world = World::new(&[(Codec::Pcma, DigitsBy::Tones), (Codec::Pcma, DigitsBy::Stream)]);
-    let plain = StreamSetup::plain(address(1), Format::pcma());
+    let plain = StreamSetup::plain(peer_of(1), Format::pcma());
     world.relay.configure(world.now, 1, Box::new(plain));
     world.relay.bridge(0, 1);
     world.presses(0, "77", 0);
@@ -271,7 +255,7 @@ fn a_digit_of_the_partners_stream_is_said_as_a_tone_though_it_came_just_now() {
     let mut room = [0; 64];
     room[..2].copy_from_slice(&[0x80, 101]);
     room[12..16].copy_from_slice(&[5, 0x8a, 3, 0x20]);
-    let verdict = world.relay.handle_input(world.now, 0, Port::Rtp, address(0), &mut room, 16);
+    let verdict = world.relay.handle_input(world.now, 0, Port::Rtp, peer_of(0), &mut room, 16);
     assert_eq!(verdict, Verdict::Drop, "it described none");
     world.relay.press(world.now, 1, 5, 100);
     world.pass(400);

@@ -6,15 +6,9 @@ use postern_types::{
 };
 
 use super::*;
-use crate::relay::Limits;
+use crate::testing::{LIMITS, start};
 
-const LIMITS: Limits = Limits { latch_window: Duration::from_secs(2), timeout: Duration::from_secs(30) };
 const FIVE: u8 = 5;
-
-#[allow(clippy::disallowed_methods, reason = "tests need a beginning of time")]
-fn start() -> Instant {
-    Instant::now()
-}
 
 /// Two legs that hear each other; the second takes digits, and the first, too, when `both`.
 fn pair(now: Instant, both: bool) -> Relay {

@@ -11,23 +11,16 @@ use postern_types::{
 };
 
 use super::*;
-use crate::relay::{Limits, Relay};
+use crate::{
+    relay::Relay,
+    testing::{LIMITS, address_of, start},
+};
 
-const LIMITS: Limits = Limits { latch_window: Duration::from_secs(2), timeout: Duration::from_secs(30) };
 const PLAIN: u32 = 0;
 const PROVEN: u32 = 1;
 
-#[allow(clippy::disallowed_methods, reason = "tests need a beginning of time")]
-fn start() -> Instant {
-    Instant::now()
-}
-
-fn address(host: u8, port: u16) -> SocketAddr {
-    ([192, 0, 2, host], port).into()
-}
-
 fn setup(port: u16) -> StreamSetup {
-    StreamSetup { remote_rtcp: address(1, port), ..StreamSetup::plain(address(1, port), Format::pcmu()) }
+    StreamSetup { remote_rtcp: address_of(1, port), ..StreamSetup::plain(address_of(1, port), Format::pcmu()) }
 }
 
 /// The box, a phone that keys by DTLS, and somebody with another certificate.
@@ -132,10 +125,10 @@ impl World {
         packet.resize(len + ROOM, 0);
         let sealed = out.protect_rtp(&mut packet, len).unwrap();
         let there = self.hear(at, &packet[..sealed]);
-        let there = there.iter().any(|(to, said)| *to == address(1, 4000) && said[12..] == [1, 2, 3]);
+        let there = there.iter().any(|(to, said)| *to == address_of(1, 4000) && said[12..] == [1, 2, 3]);
         let mut packet = vec![0x80, 0, 0, self.sequence, 0, 0, 0, 0, 0, 0, 0, 8, 4, 5, 6];
         packet.resize(2048, 0);
-        let verdict = self.relay.handle_input(self.now, PLAIN, Port::Rtp, address(1, 4000), &mut packet, 15);
+        let verdict = self.relay.handle_input(self.now, PLAIN, Port::Rtp, address_of(1, 4000), &mut packet, 15);
         let back = match verdict {
             Verdict::Send { slot: PROVEN, to, len, .. } if to == at => {
                 let opened = inbound.unprotect_rtp(&mut packet, len).unwrap_or_default();
@@ -169,7 +162,7 @@ fn is_keyed(event: &MediaEvent) -> bool {
 #[test]
 fn a_phone_that_begins_is_keyed_bound_and_heard() {
     let mut world = World::new(false, true);
-    let at = address(9, 6000);
+    let at = address_of(9, 6000);
     let mut dtls = world.client(&world.phone);
     world.shake(&mut dtls, at, Vec::new());
     let events = world.events();
@@ -185,7 +178,7 @@ fn a_phone_that_begins_is_keyed_bound_and_heard() {
 #[test]
 fn a_phone_that_waits_is_asked_at_the_address_that_it_described() {
     let mut world = World::new(false, false);
-    let at = address(1, 5000);
+    let at = address_of(1, 5000);
     let mut dtls = Dtls::new(world.now, &world.phone, Role::Server, world.ours.fingerprint()).unwrap();
     let first = world.said();
     assert!(!first.is_empty());
@@ -196,7 +189,7 @@ fn a_phone_that_waits_is_asked_at_the_address_that_it_described() {
 #[test]
 fn a_handshake_that_begins_before_the_answer_is_not_lost() {
     let mut world = World::new(false, true);
-    let at = address(1, 5000);
+    let at = address_of(1, 5000);
     let again = world.proven(false, true);
     world.relay.close(PROVEN);
     world.relay.open(world.now, PROVEN, CallSid(7));
@@ -215,9 +208,9 @@ fn a_handshake_that_begins_before_the_answer_is_not_lost() {
 fn before_the_handshake_nothing_passes_in_the_clear() {
     let mut world = World::new(false, true);
     let mut packet = vec![0x80, 0, 0, 1, 0, 0, 0, 0, 0, 0, 0, 9, 1, 2, 3];
-    assert!(world.hear(address(1, 5000), &packet).is_empty());
+    assert!(world.hear(address_of(1, 5000), &packet).is_empty());
     packet.resize(2048, 0);
-    let out = world.relay.handle_input(world.now, PLAIN, Port::Rtp, address(1, 4000), &mut packet, 15);
+    let out = world.relay.handle_input(world.now, PLAIN, Port::Rtp, address_of(1, 4000), &mut packet, 15);
     assert_eq!(out, Verdict::Drop);
     assert_eq!(world.relay.counts().dropped, 2, "on either leg");
     assert_eq!(world.report().dropped_bad, 0, "it may have overtaken the end of a handshake");
@@ -226,7 +219,7 @@ fn before_the_handshake_nothing_passes_in_the_clear() {
 #[test]
 fn another_certificate_is_told_and_keeps_the_phone_not_out() {
     let mut world = World::new(false, true);
-    let (at, thief_at) = (address(1, 5000), address(66, 6666));
+    let (at, thief_at) = (address_of(1, 5000), address_of(66, 6666));
     let mut thief = world.client(&world.thief);
     world.shake(&mut thief, thief_at, Vec::new());
     assert_eq!(whys(&world.events()), ["DTLS: the certificate is not the one of a=fingerprint"]);
@@ -240,7 +233,7 @@ fn another_certificate_is_told_and_keeps_the_phone_not_out() {
 #[test]
 fn forged_hellos_in_the_phones_name_do_not_stop_it() {
     let mut world = World::new(false, true);
-    let at = address(1, 5000);
+    let at = address_of(1, 5000);
     let mut dtls = world.client(&world.phone);
     let hello = dtls.poll_transmit().unwrap();
     let forged: Vec<_> = (0..2).map(|_| world.client(&world.thief).poll_transmit().unwrap()).collect();
@@ -258,7 +251,7 @@ fn forged_hellos_in_the_phones_name_do_not_stop_it() {
 #[test]
 fn with_ice_only_a_checked_source_may_shake_and_speak() {
     let mut world = World::new(true, true);
-    let (at, stranger) = (address(9, 6000), address(66, 6666));
+    let (at, stranger) = (address_of(9, 6000), address_of(66, 6666));
     let mut dtls = world.client(&world.phone);
     let hello = dtls.poll_transmit().unwrap();
     assert!(world.hear(stranger, &hello).is_empty());
@@ -273,7 +266,7 @@ fn with_ice_only_a_checked_source_may_shake_and_speak() {
     world.shake(&mut dtls, at, Vec::new());
     assert_eq!(world.audio(&dtls, at), (true, true));
     // It moves to another network: a new nomination, the same association.
-    let moved = address(10, 7000);
+    let moved = address_of(10, 7000);
     assert!(world.audio(&dtls, moved) == (false, false));
     assert_eq!(world.hear(moved, &check("evtj:x", "VOkJxbRl1RmTxUk/WvJxBt", true)).len(), 1);
     let (_, mut out) = SrtpContext::keyed(dtls.keys().unwrap()).unwrap();
@@ -283,7 +276,7 @@ fn with_ice_only_a_checked_source_may_shake_and_speak() {
     assert_eq!(world.hear(moved, &packet[..sealed]).len(), 1, "heard from there");
     let mut packet = vec![0x80, 0, 0, 8, 0, 0, 0, 0, 0, 0, 0, 8, 4, 5, 6];
     packet.resize(2048, 0);
-    let verdict = world.relay.handle_input(world.now, PLAIN, Port::Rtp, address(1, 4000), &mut packet, 15);
+    let verdict = world.relay.handle_input(world.now, PLAIN, Port::Rtp, address_of(1, 4000), &mut packet, 15);
     assert!(matches!(verdict, Verdict::Send { to, .. } if to == moved));
     let report = world.report();
     assert_eq!((report.checks_received, report.proofs_refused, report.source), (2, 1, Some(moved)));
@@ -292,7 +285,7 @@ fn with_ice_only_a_checked_source_may_shake_and_speak() {
 #[test]
 fn with_ice_the_box_begins_only_where_the_peer_nominates_and_silence_is_told() {
     let mut world = World::new(true, false);
-    let at = address(9, 6000);
+    let at = address_of(9, 6000);
     assert!(world.said().is_empty(), "nobody was nominated");
     let said = world.hear(at, &check("evtj:x", "VOkJxbRl1RmTxUk/WvJxBt", true));
     let (answer, hello): (Vec<_>, Vec<_>) = said.into_iter().partition(|(_, datagram)| datagram[0] < 4);
@@ -311,7 +304,7 @@ fn with_ice_the_box_begins_only_where_the_peer_nominates_and_silence_is_told() {
 #[test]
 fn who_was_checked_and_keyed_hears_before_it_nominates() {
     let mut world = World::new(true, true);
-    let (at, better) = (address(9, 6000), address(10, 7000));
+    let (at, better) = (address_of(9, 6000), address_of(10, 7000));
     let check = |nominates| check("evtj:x", "VOkJxbRl1RmTxUk/WvJxBt", nominates);
     assert_eq!(world.hear(at, &check(false)).len(), 1);
     let mut dtls = world.client(&world.phone);
@@ -335,7 +328,7 @@ fn handshakes_take_no_more_of_a_worker_than_they_may() {
         .map(|_| {
             world.now += REFILL * BURST;
             let hello = world.client(&world.thief).poll_transmit().unwrap();
-            world.hear(address(1, 5000), &hello).len().min(1)
+            world.hear(address_of(1, 5000), &hello).len().min(1)
         })
         .sum();
     assert_eq!(answered, 32);
@@ -344,7 +337,7 @@ fn handshakes_take_no_more_of_a_worker_than_they_may() {
 #[test]
 fn a_flood_is_noted_once_and_a_prompt_waits_for_the_handshake() {
     let mut world = World::new(false, true);
-    let at = address(1, 5000);
+    let at = address_of(1, 5000);
     let prompt = Arc::new(Prompt { samples: vec![1000; 800].into() });
     world.relay.play(world.now, PROVEN, PlayId(1), prompt, 1);
     let mut dtls = world.client(&world.phone);

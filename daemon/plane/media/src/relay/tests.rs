@@ -2,17 +2,7 @@ use postern_srtp::SrtpContext;
 use postern_types::stream::{Direction, Format, SdesKey, SrtpSuite};
 
 use super::*;
-
-const LIMITS: Limits = Limits { latch_window: Duration::from_secs(2), timeout: Duration::from_secs(30) };
-
-#[allow(clippy::disallowed_methods, reason = "tests need a beginning of time")]
-fn start() -> Instant {
-    Instant::now()
-}
-
-fn address(port: u16) -> SocketAddr {
-    ([192, 0, 2, 1], port).into()
-}
+use crate::testing::{LIMITS, address, start};
 
 fn setup(port: u16) -> Box<StreamSetup> {
     Box::new(StreamSetup::plain(address(port), Format::pcma()))

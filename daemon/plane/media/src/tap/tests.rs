@@ -1,6 +1,6 @@
 //! What a tap copies, and that it changes nothing.
 
-use std::{net::SocketAddr, sync::Arc, time::Duration};
+use std::sync::Arc;
 
 use postern_types::{
     CallSid,
@@ -9,19 +9,12 @@ use postern_types::{
 };
 
 use super::*;
-use crate::relay::{Limits, Port, Relay, Verdict};
+use crate::{
+    relay::{Port, Relay, Verdict},
+    testing::{LIMITS, peer_of, start},
+};
 
-const LIMITS: Limits = Limits { latch_window: Duration::from_secs(2), timeout: Duration::from_secs(30) };
 const DIGITS: u8 = 101;
-
-#[allow(clippy::disallowed_methods, reason = "tests need a beginning of time")]
-fn start() -> Instant {
-    Instant::now()
-}
-
-fn address(slot: u32) -> SocketAddr {
-    ([192, 0, 2, 1], 4000 + slot as u16 * 2).into()
-}
 
 /// Leg 0 speaks A-law as type 8, leg 1 A-law as type 97 and µ-law; they are bridged.
 fn relay(now: Instant, change: impl Fn(u32, &mut StreamSetup)) -> Relay {
@@ -29,7 +22,7 @@ fn relay(now: Instant, change: impl Fn(u32, &mut StreamSetup)) -> Relay {
     for slot in [0, 1] {
         relay.open(now, slot, CallSid(slot.into()));
         let format = Format { payload_type: if slot == 0 { 8 } else { 97 }, ..Format::pcma() };
-        let mut setup = StreamSetup::plain(address(slot), format);
+        let mut setup = StreamSetup::plain(peer_of(slot), format);
         setup.formats.push(Format::pcmu());
         setup.telephone_event = Some(DIGITS);
         change(slot, &mut setup);
@@ -45,7 +38,7 @@ fn say(relay: &mut Relay, now: Instant, slot: u32, payload_type: u8, sequence: u
     room[..4].copy_from_slice(&[0x80, payload_type, 0, sequence]);
     room[11] = slot as u8 + 1;
     room[12..16].copy_from_slice(&[sequence; 4]);
-    relay.handle_input(now, slot, Port::Rtp, address(slot), &mut room, 16)
+    relay.handle_input(now, slot, Port::Rtp, peer_of(slot), &mut room, 16)
 }
 
 fn copies(relay: &mut Relay) -> Vec<(u64, Track, Coding, u32, Vec<u8>)> {

@@ -1,4 +1,4 @@
-use std::{f64::consts::TAU, net::SocketAddr};
+use std::f64::consts::TAU;
 
 use postern_audio::{Decode, Decoder, Encode, Encoder, codec::PAYLOAD_MS_MAX};
 use postern_types::{
@@ -8,31 +8,11 @@ use postern_types::{
 };
 
 use super::*;
-use crate::relay::Limits;
+use crate::testing::{LIMITS, format, peer_of, start};
 
-const LIMITS: Limits = Limits { latch_window: Duration::from_secs(2), timeout: Duration::from_secs(30) };
 const EVENT: u8 = 101;
 /// The share of the tone in what is heard. G.729, made for voices, is the worst at tones.
 const CLEAR: f64 = 0.7;
-
-#[allow(clippy::disallowed_methods, reason = "tests need a beginning of time")]
-fn start() -> Instant {
-    Instant::now()
-}
-
-fn address(slot: u32) -> SocketAddr {
-    ([192, 0, 2, 1], 4000 + slot as u16 * 2).into()
-}
-
-fn format(codec: Codec) -> Format {
-    let (payload_type, clock_hz, channels) = match codec {
-        Codec::Pcmu => (0, 8000, 1),
-        Codec::Pcma => (8, 8000, 1),
-        Codec::G722 => (9, 8000, 1),
-        _ => (111, 48000, 2),
-    };
-    Format { payload_type, codec, clock_hz, channels, fmtp: "".into() }
-}
 
 const ALL: [Codec; 4] = [Codec::Pcma, Codec::Pcmu, Codec::G722, Codec::Opus];
 
@@ -62,7 +42,7 @@ impl Pair {
         let begin = start();
         let mut relay = Relay::new(4, LIMITS, 1);
         for (slot, codec) in [(0, a), (1, b)] {
-            let mut setup = StreamSetup::plain(address(slot), format(codec));
+            let mut setup = StreamSetup::plain(peer_of(slot), format(codec));
             setup.telephone_event = Some(EVENT);
             change(slot, &mut setup);
             relay.open(begin, slot, CallSid(slot.into()));
@@ -90,7 +70,7 @@ impl Pair {
         header.write(room.first_chunk_mut().unwrap());
         room[12..12 + payload.len()].copy_from_slice(payload);
         let verdict =
-            self.relay.handle_input(self.now(), slot, Port::Rtp, address(slot), &mut room, 12 + payload.len());
+            self.relay.handle_input(self.now(), slot, Port::Rtp, peer_of(slot), &mut room, 12 + payload.len());
         self.note(verdict, &room);
     }
 
@@ -396,7 +376,7 @@ fn a_common_codec_ends_transcoding_and_strange_payloads_harm_nothing() {
         pair.pass(20);
     }
     let now = pair.now();
-    pair.relay.configure(now, 1, Box::new(StreamSetup::plain(address(1), format(Codec::Pcma))));
+    pair.relay.configure(now, 1, Box::new(StreamSetup::plain(peer_of(1), format(Codec::Pcma))));
     let before = pair.to(1).len();
     let (header, payload) = talker.packet();
     pair.send(0, header, &payload);

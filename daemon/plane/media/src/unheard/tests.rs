@@ -7,21 +7,15 @@ use postern_types::{
 };
 
 use super::*;
-use crate::relay::{Limits, Port, Relay};
+use crate::{
+    relay::{Limits, Port, Relay},
+    testing::{address_of, start},
+};
 
 const LIMITS: Limits = Limits { latch_window: Duration::from_secs(60), timeout: Duration::from_secs(30) };
 
-#[allow(clippy::disallowed_methods, reason = "tests need a beginning of time")]
-fn start() -> Instant {
-    Instant::now()
-}
-
-fn address(host: u8, port: u16) -> SocketAddr {
-    ([192, 0, 2, host], port).into()
-}
-
 fn setup() -> StreamSetup {
-    StreamSetup::plain(address(1, 4000), Format::pcma())
+    StreamSetup::plain(address_of(1, 4000), Format::pcma())
 }
 
 /// One leg and what was told of it, with milliseconds.
@@ -87,7 +81,7 @@ impl World {
 const AUDIO: [u8; 160] = [0x12; 160];
 
 fn audio(host: u8) -> Option<(SocketAddr, u8, &'static [u8])> {
-    Some((address(host, 4000), 8, &AUDIO))
+    Some((address_of(host, 4000), 8, &AUDIO))
 }
 
 #[test]
@@ -108,7 +102,7 @@ fn nothing_sent_is_told_within_two_seconds_and_taken_back() {
 fn a_wrong_address_is_told_with_the_source() {
     let mut world = World::new(StreamSetup { latching: postern_types::media::Latching::Strict, ..setup() });
     world.pass(2, audio(9));
-    assert_eq!(world.whys(), [Some(Unheard::Elsewhere { source: address(9, 4000) })]);
+    assert_eq!(world.whys(), [Some(Unheard::Elsewhere { source: address_of(9, 4000) })]);
     // Only strangers while the party itself talks: nothing to tell.
     let mut world = World::new(setup());
     world.pass(1, audio(1));
@@ -146,10 +140,10 @@ fn a_hold_is_told_and_its_end_mends_it() {
 #[test]
 fn digital_silence_from_the_start_is_told_soon_and_a_mute_later() {
     for (format, payload_type, silence) in [(Format::pcma(), 8, [0xd5; 160]), (Format::pcmu(), 0, [0xff; 160])] {
-        let plain = StreamSetup::plain(address(1, 4000), format);
+        let plain = StreamSetup::plain(address_of(1, 4000), format);
         let mut world = World::new(plain.clone());
-        let silent = Some((address(1, 4000), payload_type, &silence[..]));
-        let loud = Some((address(1, 4000), payload_type, &AUDIO[..]));
+        let silent = Some((address_of(1, 4000), payload_type, &silence[..]));
+        let loud = Some((address_of(1, 4000), payload_type, &AUDIO[..]));
         world.pass(3, silent);
         assert_eq!(world.whys(), [Some(Unheard::Silence)], "{payload_type}");
         assert!(world.told[0].0 <= 2500, "{:?}", world.told);
@@ -165,7 +159,7 @@ fn digital_silence_from_the_start_is_told_soon_and_a_mute_later() {
 #[test]
 fn silence_that_was_announced_is_none() {
     let mut world = World::new(setup());
-    world.pass(1, audio(1)).pass(1, Some((address(1, 4000), 13, &[60; 5]))).pass(20, None);
+    world.pass(1, audio(1)).pass(1, Some((address_of(1, 4000), 13, &[60; 5]))).pass(20, None);
     assert_eq!(world.whys(), [], "comfort noise, then nothing");
 }
 

@@ -10,18 +10,10 @@ use postern_types::{
 };
 
 use super::*;
-use crate::relay::{Limits, PARTS};
-
-const LIMITS: Limits = Limits { latch_window: Duration::from_secs(2), timeout: Duration::from_secs(30) };
-
-#[allow(clippy::disallowed_methods, reason = "tests need a beginning of time")]
-fn start() -> Instant {
-    Instant::now()
-}
-
-fn address(port: u16) -> SocketAddr {
-    ([192, 0, 2, 1], port).into()
-}
+use crate::{
+    relay::PARTS,
+    testing::{LIMITS, address, start},
+};
 
 fn setup(port: u16) -> StreamSetup {
     StreamSetup::plain(address(port), Format::pcma())
