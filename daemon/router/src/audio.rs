@@ -63,7 +63,7 @@ impl Call {
         let Some(leg) = self.leg_mut(sid).filter(|leg| leg.is_opening()) else { return };
         leg.stream = Stream::Closed;
         self.tell(cx, sid, facts::MediaRefused { why });
-        let cause = Cause::new(503, "no media port");
+        let cause = Cause::new(503, "no room for media");
         if sid == self.anchor {
             self.end(cx, now, EndedBy::Postern, cause);
         } else {

@@ -21,7 +21,6 @@ use crate::{
     call::{Call, LEGS_MAX, is_due},
     callback::{Of, Subscription},
     context::Context,
-    keys::Keys,
     leg::{Leg, Origin, Stream},
     limits::Bound,
     negotiate::{self, Policy},
@@ -277,7 +276,8 @@ impl Call {
         let (caller, mut identity) = (dialing.caller.clone(), dialing.identity.clone());
         let (mut target, mut from) = (branch.target.clone(), from);
         let steps = numbers::sent(&cx.config, &branch.party, &realm, &mut target, &mut from, &mut identity);
-        let mut leg = new_leg(sid, &branch, realm, ipv6, policy, now);
+        let mut leg = Leg::new(sid, branch.party.clone(), policy, realm, ipv6, now);
+        leg.to = branch.to.clone();
         leg.parent = Some(parent);
         leg.account = account;
         leg.origin = Origin::Dial;
@@ -549,47 +549,4 @@ pub fn sent_number(target: &Target) -> &str {
 pub fn own_number(config: &Config, user: &str) -> Option<Box<str>> {
     let number = config.users.get(user)?.caller_id?;
     Some(number.to_string().into())
-}
-
-/// A leg to be dialed, before anything came of it.
-pub fn new_leg(
-    sid: CallSid,
-    branch: &Branch,
-    realm: postern_types::RealmName,
-    ipv6: bool,
-    policy: Policy,
-    now: Now,
-) -> Leg {
-    Leg {
-        sid,
-        parent: None,
-        account: None,
-        origin: Origin::Api,
-        party: branch.party.clone(),
-        realm,
-        ipv6,
-        policy,
-        from: String::new(),
-        from_name: String::new(),
-        to: branch.to.clone(),
-        created: now,
-        updated: now.wall,
-        ringing: false,
-        answered: None,
-        sip_call_id: String::new(),
-        opened: now.wall,
-        sip_status: None,
-        hung_up: None,
-        end: None,
-        stream: Stream::None,
-        dial: None,
-        theirs: None,
-        ours: None,
-        agreed: Vec::new(),
-        keys: Keys::default(),
-        held: false,
-        negotiated: None,
-        quality: None,
-        unheard: None,
-    }
 }

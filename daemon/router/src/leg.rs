@@ -126,37 +126,32 @@ pub struct Leg {
 }
 
 impl Leg {
-    /// One that came in, before anything was decided about it.
-    pub fn offered(cx: &Context, now: Now, offered: &Offered) -> Self {
-        let from = match &offered.party {
-            Party::User { user } => format!("client:{user}"),
-            _ => offered.from.to_string(),
-        };
-        let ipv6 = offered.offer.as_ref().map_or(offered.source.is_ipv6(), |offer| offer.rtp.is_ipv6());
+    /// One of which nothing is known yet but whose it is and where.
+    pub fn new(sid: CallSid, party: Party, policy: Policy, realm: RealmName, ipv6: bool, now: Now) -> Self {
         Self {
-            sid: offered.leg,
+            sid,
             parent: None,
             account: None,
-            origin: Origin::Inbound,
-            policy: Policy::of(&cx.config, &offered.party),
-            party: offered.party.clone(),
-            realm: offered.realm.clone(),
+            origin: Origin::Api,
+            party,
+            realm,
             ipv6,
-            from,
-            from_name: offered.from_name.to_string(),
-            to: offered.to.to_string(),
+            policy,
+            from: String::new(),
+            from_name: String::new(),
+            to: String::new(),
             created: now,
             updated: now.wall,
-            ringing: true,
+            ringing: false,
             answered: None,
-            sip_call_id: offered.sip_call_id.to_string(),
+            sip_call_id: String::new(),
             opened: now.wall,
             sip_status: None,
             hung_up: None,
             end: None,
             stream: Stream::None,
             dial: None,
-            theirs: offered.offer.clone(),
+            theirs: None,
             ours: None,
             agreed: Vec::new(),
             keys: Keys::default(),
@@ -164,6 +159,26 @@ impl Leg {
             negotiated: None,
             quality: None,
             unheard: None,
+        }
+    }
+
+    /// One that came in, before anything was decided about it.
+    pub fn offered(cx: &Context, now: Now, offered: &Offered) -> Self {
+        let from = match &offered.party {
+            Party::User { user } => format!("client:{user}"),
+            _ => offered.from.to_string(),
+        };
+        let ipv6 = offered.offer.as_ref().map_or(offered.source.is_ipv6(), |offer| offer.rtp.is_ipv6());
+        let policy = Policy::of(&cx.config, &offered.party);
+        Self {
+            origin: Origin::Inbound,
+            from,
+            from_name: offered.from_name.to_string(),
+            to: offered.to.to_string(),
+            ringing: true,
+            sip_call_id: offered.sip_call_id.to_string(),
+            theirs: offered.offer.clone(),
+            ..Self::new(offered.leg, offered.party.clone(), policy, offered.realm.clone(), ipv6, now)
         }
     }
 

@@ -12,8 +12,8 @@ use crate::{
     call::Call,
     callback::{Of, Subscription},
     context::Context,
-    dial::{Branch, is_emergency, new_leg, sent_number},
-    leg::Origin,
+    dial::{Branch, is_emergency, sent_number},
+    leg::{Leg, Origin},
     limits::Bound,
     negotiate::{self, Policy},
     numbers,
@@ -81,7 +81,8 @@ pub fn create(cx: &mut Context, now: Now, account: AccountSid, wanted: CreateCal
     let (mut target, mut from) = (target, from);
     let steps = numbers::sent(&cx.config, &party, &realm, &mut target, &mut from, &mut identity);
     let numbers = steps.fact(sent_number(&target), &from);
-    let mut leg = new_leg(sid, &branch, realm, ipv6, policy, now);
+    let mut leg = Leg::new(sid, branch.party.clone(), policy, realm, ipv6, now);
+    leg.to = branch.to.clone();
     leg.account = Some(account);
     leg.origin = Origin::Api;
     leg.from = wanted.from.clone();

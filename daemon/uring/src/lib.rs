@@ -25,5 +25,5 @@ pub use gather::{Gather, Gathering};
 pub use prefetch::prefetch;
 pub use ring::{Completion, Counters, Ring, SocketId};
 pub use setup::Options;
-pub use socket::{SocketOptions, bind, bind_patiently};
+pub use socket::{SocketOptions, bind, bind_patiently, mark};
 pub use switch::{Event, SendError, SwitchRing};

@@ -38,13 +38,10 @@ impl SocketOptions {
 /// socket takes IPv6 only.
 pub fn bind(address: SocketAddr, options: &SocketOptions) -> io::Result<UdpSocket> {
     let socket = Socket::new(Domain::for_address(address), Type::DGRAM, Some(Protocol::UDP))?;
-    let tos = u32::from(options.dscp & 63) << 2;
     if address.is_ipv6() {
         socket.set_only_v6(true)?;
-        socket.set_tclass_v6(tos)?;
-    } else {
-        socket.set_tos_v4(tos)?;
     }
+    mark(&socket, address.is_ipv6(), options.dscp)?;
     if let Some(bytes) = options.receive_buffer {
         socket.set_recv_buffer_size(bytes)?;
     }
@@ -53,6 +50,12 @@ pub fn bind(address: SocketAddr, options: &SocketOptions) -> io::Result<UdpSocke
     }
     socket.bind(&SockAddr::from(address))?;
     Ok(socket.into())
+}
+
+/// Marks all that leaves a socket with a code point, 0..=63 (RFC 2474).
+pub fn mark(socket: &Socket, is_ipv6: bool, dscp: u8) -> io::Result<()> {
+    let tos = u32::from(dscp & 63) << 2;
+    if is_ipv6 { socket.set_tclass_v6(tos) } else { socket.set_tos_v4(tos) }
 }
 
 /// [`bind`] for start-up: the ports of a process that just ended stay busy until the kernel has taken its ring apart

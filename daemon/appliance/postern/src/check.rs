@@ -65,13 +65,9 @@ pub(crate) fn records_folder(file: &Path) -> Result<PathBuf, Failure> {
     let Ok((config, _)) = load(file, &WithoutTables)? else {
         return Err(Failure::Problem(format!("{} has mistakes: name the files or their folder", file.display())));
     };
-    let Some(records) = config.records else {
-        return Err(Failure::Problem(format!(
-            "{} has no section `records`: name the files or their folder",
-            file.display()
-        )));
-    };
-    Ok(records.folder.unwrap_or_else(|| config.appliance.state_folder.join("records")))
+    config.records_folder().ok_or_else(|| {
+        Failure::Problem(format!("{} has no section `records`: name the files or their folder", file.display()))
+    })
 }
 
 /// The same, for who goes on without it.

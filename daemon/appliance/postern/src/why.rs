@@ -250,8 +250,9 @@ const OURS: &[(&str, &str)] = &[
         "Not even a 100 came back: a wrong address, a firewall between, or the other side is down.",
     ),
     (
-        "no media port",
-        "Every media port was in use: enlarge `media.ports` of the realm, and look whether calls hang (`postern calls`).",
+        "no room for media",
+        "Every media port was in use, or every media worker busy; the call's line `media.refused` says which. Look whether calls hang \
+         (`postern calls`); then enlarge `media.ports` of the realm, or give `media.workers` more CPUs.",
     ),
     ("time limit reached", "The call reached the time limit that its document set."),
     ("the caller pressed *", "The caller left by pressing *, as its document allows."),

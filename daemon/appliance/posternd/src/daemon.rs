@@ -65,8 +65,8 @@ pub fn run(file: PathBuf, config: Config) -> Result<(), String> {
     let config = Arc::new(config);
     make_folder(&config.appliance.state_folder, 0o750)?;
     make_folder(&config.appliance.runtime_folder, 0o755)?;
-    make_folder(&recordings_folder(&config), 0o750)?;
-    if let Some(folder) = records_folder(&config) {
+    make_folder(&config.recordings_folder(), 0o750)?;
+    if let Some(folder) = config.records_folder() {
         make_folder(&folder, 0o750)?;
     }
     let sockets = bind_signaling(&config)?;
@@ -127,7 +127,7 @@ async fn serve(
         })
     };
     let http = Http::start(report.clone());
-    let folder = recordings_folder(&config);
+    let folder = config.recordings_folder();
     let archive = Archive::start(&appliance.state_folder, folder.clone(), report.clone())
         .map_err(|e| said("the store of recordings cannot be opened")(&e))?;
     let (devices, registered) = Devices::start(&appliance.state_folder, report.clone())
@@ -140,7 +140,7 @@ async fn serve(
     let trim = Trim::new(folder.clone(), max_mb, days, forget, report.clone());
     let recorder = Recorder::start(folder, running.tapped, trim, report.clone())
         .map_err(|e| said("the recorder's thread cannot be started")(&e))?;
-    let record_files = match (&config.records, records_folder(&config)) {
+    let record_files = match (&config.records, config.records_folder()) {
         (Some(settings), Some(folder)) => {
             let started = RecordFiles::start(&folder, settings, report.clone());
             Some(started.map_err(|e| said("the files of call records cannot be opened")(&e))?)
@@ -277,17 +277,6 @@ fn make_folder(folder: &Path, mode: u32) -> Result<(), String> {
     };
     made.map(|_| ())
         .map_err(|error| format!("{}: {error}; make it, or name another folder under `appliance:`", folder.display()))
-}
-
-/// Where recordings go.
-fn recordings_folder(config: &Config) -> PathBuf {
-    config.recordings.folder.clone().unwrap_or_else(|| config.appliance.state_folder.join("recordings"))
-}
-
-/// Where call records go as files, if they do.
-fn records_folder(config: &Config) -> Option<PathBuf> {
-    let records = config.records.as_ref()?;
-    Some(records.folder.clone().unwrap_or_else(|| config.appliance.state_folder.join("records")))
 }
 
 fn bind_signaling(config: &Config) -> Result<Vec<UdpSocket>, String> {

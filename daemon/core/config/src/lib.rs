@@ -50,7 +50,7 @@ mod user;
 mod value;
 mod write;
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, path::PathBuf};
 
 use postern_types::{AppName, E164, GroupName, RealmName, ScheduleName, TableName, TrunkName, UserName};
 use serde::Serialize;
@@ -155,6 +155,17 @@ impl Config {
         let text = format!("appliance: {{name: {name}}}\nrealms: {{r: {{signaling: 192.0.2.1}}}}\n");
         let (config, _) = load("empty.yaml", &text, &NoFiles).expect("a name and one realm are a whole configuration");
         Self { realms: BTreeMap::new(), ..config }
+    }
+
+    /// Where recordings go.
+    pub fn recordings_folder(&self) -> PathBuf {
+        self.recordings.folder.clone().unwrap_or_else(|| self.appliance.state_folder.join("recordings"))
+    }
+
+    /// Where call records go as files, if they do.
+    pub fn records_folder(&self) -> Option<PathBuf> {
+        let records = self.records.as_ref()?;
+        Some(records.folder.clone().unwrap_or_else(|| self.appliance.state_folder.join("records")))
     }
 }
 

@@ -185,15 +185,6 @@ fn config() -> Config {
         routes: vec![],
         applications: BTreeMap::new(),
         accounts: BTreeMap::new(),
-        media: Media {
-            busy_max: 95,
-            workers: vec![],
-            latch_window: Duration::from_secs(1),
-            timeout: Duration::from_secs(30),
-            quarantine: Duration::from_secs(1),
-            fast_path: FastPath::Off,
-            prompt_folders: vec![],
-        },
         ..Config::empty("test")
     }
 }

@@ -8,7 +8,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use postern_config::{Appliance, Config, FastPath, Listener, Media, Realm, RealmMedia, SrtpMode, Trunk, User};
+use postern_config::{Appliance, Config, Listener, Realm, RealmMedia, SrtpMode, Trunk, User};
 use postern_types::{
     Cause, ConnectionId, EndedBy, Now, RealmName, Secret, Transport, TrunkName, UnixMicros, UserName, leg::*,
 };
@@ -167,15 +167,6 @@ fn config(local: SocketAddr, trunk: SocketAddr) -> Config {
         routes: vec![],
         applications: BTreeMap::new(),
         accounts: BTreeMap::new(),
-        media: Media {
-            busy_max: 95,
-            workers: vec![],
-            latch_window: Duration::from_secs(1),
-            timeout: Duration::from_secs(1),
-            quarantine: Duration::from_secs(1),
-            fast_path: FastPath::Off,
-            prompt_folders: vec![],
-        },
         ..Config::empty("test")
     }
 }

@@ -110,6 +110,7 @@ pub fn config() -> Config {
         timeout: Duration::from_secs(60),
     };
     let carrier = || TrunkName::new("carrier");
+    let empty = Config::empty("test");
     Config {
         appliance: Appliance {
             name: "test".into(),
@@ -141,16 +142,8 @@ pub fn config() -> Config {
         ],
         applications: BTreeMap::from([(AppName::new("ivr"), app("http://app.example.net/voice"))]),
         accounts: BTreeMap::from([("main".to_owned(), Account { sid: ACCOUNT, token: Secret::new("12345".into()) })]),
-        media: Media {
-            busy_max: 95,
-            workers: vec![],
-            latch_window: Duration::from_secs(2),
-            timeout: Duration::from_secs(30),
-            quarantine: Duration::from_secs(1),
-            fast_path: FastPath::Off,
-            prompt_folders: vec![PathBuf::from("/srv/prompts")],
-        },
-        ..Config::empty("test")
+        media: Media { fast_path: FastPath::Off, prompt_folders: vec![PathBuf::from("/srv/prompts")], ..empty.media },
+        ..empty
     }
 }
 

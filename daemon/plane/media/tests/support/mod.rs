@@ -47,6 +47,7 @@ pub fn config(pairs: u16) -> Config {
         numbering: None,
         signaling_dscp: postern_config::Dscp::AF31,
     };
+    let empty = Config::empty("test");
     Config {
         appliance: Appliance {
             name: "test".into(),
@@ -63,16 +64,8 @@ pub fn config(pairs: u16) -> Config {
         routes: vec![],
         applications: BTreeMap::new(),
         accounts: BTreeMap::new(),
-        media: Media {
-            busy_max: 100,
-            workers: vec![],
-            latch_window: Duration::from_secs(2),
-            timeout: Duration::from_secs(30),
-            quarantine: Duration::from_millis(50),
-            fast_path: FastPath::Off,
-            prompt_folders: vec![],
-        },
-        ..Config::empty("test")
+        media: Media { busy_max: 100, quarantine: Duration::from_millis(50), fast_path: FastPath::Off, ..empty.media },
+        ..empty
     }
 }
 

@@ -12,6 +12,7 @@ use std::{
 use postern_config::Dscp;
 use postern_signaling::Connect;
 use postern_types::ConnectionId;
+use postern_uring::mark;
 use socket2::{SockRef, TcpKeepalive};
 use tokio::{
     io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt},
@@ -20,7 +21,7 @@ use tokio::{
     time::timeout,
 };
 
-use super::{News, Post, listen::mark, tls::Client};
+use super::{News, Post, tls::Client};
 
 /// Bytes that wait for a slow peer at most: some hundred messages. The connection is closed beyond.
 const WAITING_BYTES_MAX: usize = 256 * 1024;
@@ -149,7 +150,7 @@ pub async fn connect(
 
 async fn dial(connect: &Connect, dscp: Dscp) -> std::io::Result<TcpStream> {
     let socket = if connect.remote.is_ipv6() { TcpSocket::new_v6() } else { TcpSocket::new_v4() }?;
-    mark(&SockRef::from(&socket), connect.remote.is_ipv6(), dscp)?;
+    mark(&SockRef::from(&socket), connect.remote.is_ipv6(), dscp.code())?;
     socket.bind(SocketAddr::new(connect.from, 0))?;
     let stream = socket.connect(connect.remote).await?;
     prepare(&stream);

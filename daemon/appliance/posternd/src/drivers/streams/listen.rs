@@ -9,6 +9,7 @@ use std::{
 
 use postern_config::{Dscp, Listener};
 use postern_types::{ConnectionId, Transport};
+use postern_uring::mark;
 use rustls::ServerConfig;
 use socket2::{Domain, Protocol, Socket, Type};
 use tokio::{
@@ -48,18 +49,12 @@ pub fn bind(address: SocketAddr, dscp: Dscp) -> io::Result<StdListener> {
     if address.is_ipv6() {
         socket.set_only_v6(true)?;
     }
-    mark(&socket, address.is_ipv6(), dscp)?;
+    mark(&socket, address.is_ipv6(), dscp.code())?;
     socket.set_reuse_address(true)?;
     socket.set_nonblocking(true)?;
     socket.bind(&address.into())?;
     socket.listen(BACKLOG)?;
     Ok(socket.into())
-}
-
-/// Marks all that leaves a socket.
-pub fn mark(socket: &Socket, is_ipv6: bool, dscp: Dscp) -> io::Result<()> {
-    let tos = u32::from(dscp.code()) << 2;
-    if is_ipv6 { socket.set_tclass_v6(tos) } else { socket.set_tos_v4(tos) }
 }
 
 pub fn start(transport: Transport, listener: StdListener, post: Post, shared: Arc<Shared>) -> io::Result<()> {
