@@ -26,6 +26,7 @@ use crate::{
     reoffer::Reoffer,
     session::Session,
     transfer::{PassedOn, Transfer},
+    trust::attestation,
 };
 
 /// Legs of one call at once at most: the first and ten dialed in parallel; the rest are still closing.
@@ -94,6 +95,7 @@ impl Call {
             // It proved who it is: we vouch for it.
             call.identity.asserted = own_number(&cx.config, user.as_str()).unwrap_or_else(|| user.as_str().into());
         }
+        call.identity.trust.attest = attestation(&cx.config, &offered.party);
         call.max_forwards = offered.max_forwards;
         call.add_leg(cx, leg);
         let fact = facts::CallOffered {
@@ -193,6 +195,7 @@ impl Call {
             LegEvent::Moved { from, to, cause, .. } => {
                 self.tell(cx, sid, facts::LegFailedOver { from: from.into(), to: to.into(), cause });
             }
+            LegEvent::Vouched { vouched, .. } => self.tell_vouched(cx, sid, vouched),
             LegEvent::Answered { answer, sip_call_id, .. } => self.on_answered(cx, now, sid, answer, &sip_call_id),
             LegEvent::Confirmed { answer, .. } => self.on_confirmed(cx, now, sid, answer),
             LegEvent::Failed { by, cause, .. } | LegEvent::Ended { by, cause, .. } => {

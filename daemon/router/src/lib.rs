@@ -33,6 +33,7 @@ mod sign;
 mod table;
 mod transfer;
 mod trial;
+mod trust;
 mod url;
 mod ways;
 

@@ -7,6 +7,8 @@ use postern_types::{
     leg::{CallerIdentity, Offered, Party, Target},
 };
 
+use crate::trust;
+
 /// What was done to the numbers of a leg, in words; none: nothing.
 #[derive(Debug, Default)]
 pub struct Steps(Vec<String>);
@@ -91,6 +93,7 @@ pub fn sent(
     from: &mut Box<str>,
     identity: &mut CallerIdentity,
 ) -> Steps {
+    trust::remember(config, party, target, from, identity);
     let mut steps = Steps::default();
     let Some(numbering) = of(config, party, realm) else { return steps };
     if let Target::Trunk { number, .. } = target {

@@ -1,7 +1,7 @@
 //! Certificates and keys that realms and trunks name: read, paired and dated while the file is checked, so that a running daemon
 //! never meets a bad one.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use postern_types::{Secret, UnixMicros};
 use rustls::{
@@ -61,16 +61,7 @@ impl Identity {
             }
             expires
         });
-        let key_der = key.as_ref().and_then(|path| {
-            let span = f.span_of("key");
-            let bytes = r.file(span, path)?;
-            let der = PrivateKeyDer::from_pem_slice(&bytes).ok();
-            if der.is_none() {
-                r.error(span, "the file holds no private key")
-                    .hint("want PEM without a passphrase: `-----BEGIN PRIVATE KEY-----` and base64");
-            }
-            der
-        });
+        let key_der = key.as_ref().and_then(|path| read_key(r, f, "key", path));
         let (chain, key_der) = (chain?, key_der?);
         let ders = chain.iter().map(|der| CertificateDer::from(der.as_slice()).into_owned()).collect();
         let paired = CertifiedKey::from_der(ders, key_der.clone_key(), &aws_lc_rs::default_provider());
@@ -102,7 +93,19 @@ impl Authorities {
     }
 }
 
-fn read_certificates(r: &mut Reader<'_>, f: &Fields<'_>, key: &str, path: &std::path::Path) -> Option<Vec<Vec<u8>>> {
+/// The private key in the file that a key of a section names.
+pub(crate) fn read_key(r: &mut Reader<'_>, f: &Fields<'_>, key: &str, path: &Path) -> Option<PrivateKeyDer<'static>> {
+    let span = f.span_of(key);
+    let bytes = r.file(span, path)?;
+    let der = PrivateKeyDer::from_pem_slice(&bytes).ok();
+    if der.is_none() {
+        r.error(span, "the file holds no private key")
+            .hint("want PEM without a passphrase: `-----BEGIN PRIVATE KEY-----` and base64");
+    }
+    der
+}
+
+fn read_certificates(r: &mut Reader<'_>, f: &Fields<'_>, key: &str, path: &Path) -> Option<Vec<Vec<u8>>> {
     let span = f.span_of(key);
     let bytes = r.file(span, path)?;
     let found: Result<Vec<_>, _> =

@@ -34,6 +34,8 @@ pub(crate) struct Claims {
     pub routes: Vec<(String, Span)>,
     /// What each route takes.
     pub reach: Vec<Reach>,
+    /// Where a trunk says that calls to it are signed.
+    pub signed: Vec<Span>,
     /// SIDs of accounts.
     pub sids: Vec<(AccountSid, Span)>,
 }

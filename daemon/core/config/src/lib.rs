@@ -43,6 +43,7 @@ mod route;
 mod schedule;
 mod seeing;
 mod source;
+mod stir;
 mod suggest;
 mod table;
 mod trunk;
@@ -89,6 +90,7 @@ pub use self::{
     route::{Route, RouteFrom},
     schedule::{Date, Days, Hours, Schedule, TimeOfDay, Zone},
     seeing::{Hep, Seeing, Trace},
+    stir::{Stir, StirSign, TrunkStir},
     trunk::{Address, ClientTls, Credentials, Prefix, SrtpMode, Trunk},
     user::User,
 };
@@ -144,6 +146,8 @@ pub struct Config {
     pub log: Log,
     /// `protection:`
     pub protection: Protection,
+    /// `stir:`
+    pub stir: Stir,
     /// `trace:` and `hep:`
     #[serde(flatten)]
     pub seeing: Seeing,
@@ -248,7 +252,7 @@ fn read(r: &mut Reader<'_>, root: &Node) -> Option<Config> {
     let dns = top.section_or_defaults(r, "dns", "dns").and_then(|f| Dns::read(r, &f));
     let log = top.section_or_defaults(r, "log", "log").and_then(|f| Log::read(r, &f));
     let protection = top.section_or_defaults(r, "protection", "protection").and_then(|f| Protection::read(r, &f));
-    let seeing = Seeing::read(r, &top);
+    let (seeing, stir) = (Seeing::read(r, &top), Stir::read(r, &top));
     if !users.is_empty() && !r.claims.registrations {
         r.warning(top.span_of("users"), "no user can register").hint("write `registrations: true` in a realm");
     }
@@ -273,6 +277,7 @@ fn read(r: &mut Reader<'_>, root: &Node) -> Option<Config> {
         dns: dns?,
         log: log?,
         protection: protection?,
+        stir: stir?,
         seeing: seeing?,
     })
 }

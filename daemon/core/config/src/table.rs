@@ -164,6 +164,7 @@ const DTMF: &[&str] = &["rfc4733", "info", "inband"];
 const RECEIVED: &[&str] = &["as_is", "e164"];
 const SENT: &[&str] = &["as_is", "digits", "national"];
 const SIDES: &[&str] = &["received_called", "received_caller", "sent_called", "sent_caller"];
+const ATTESTATIONS: &[&str] = &["A", "B", "C"];
 const REL100: &[&str] = &["off", "supported", "required"];
 const SESSION_TIMERS: &[&str] = &["off", "supported", "always"];
 /// RFC 4028 4 allows no less than 90 s; who wants more than a day wants none.
@@ -263,6 +264,9 @@ pub(crate) const ROWS: &[Row] = &[
     one("trunks.*.limits.status", Integer { min: 480, max: 606 }, Words("503"), "503", "What a call of the trunk hears that is over a limit, `calls_max` included."),
     many("trunks.*.emergency", Dialed, Words("those of its realm"), "[\"112\"]", "Emergency numbers in addition to those of its realm."),
     one("trunks.*.numbering", Reference("numbering"), Words("numbers stay as they are"), "de", "How it writes numbers, dialed ones and callers'."),
+    one("trunks.*.stir", Section, Words("as below"), "", "Signed callers (STIR/SHAKEN) in its calls."),
+    one("trunks.*.stir.sign", Flag, Value("false"), "true", "Whether calls to it carry an Identity header, made with `stir.sign`: who calls whom and when, signed. The caller is whom it is told (P-Asserted-Identity with `trusted`, else From); one that is no number is not signed, and the call goes on. The header has about 600 bytes, so UDP wants `large_over_tcp`."),
+    one("trunks.*.stir.attest", Choice(ATTESTATIONS), Value("C"), "B", "How far we vouch for the callers of its own calls, where these go on to a trunk with `sign`: `A`, its customer may use the number; `B`, we know the customer alone; or `C`, it came from there."),
     one("trunks.*.session_timer", Section, Words("as below"), "", "Session timers (RFC 4028) with it: how a call is noticed whose other end is gone without a word."),
     one("trunks.*.session_timer.mode", Choice(SESSION_TIMERS), Value("supported"), "always", "`off`; `supported`: asked for and agreed to, and a peer that does not know them has none; or `always`: such a peer, too, is asked in the same rhythm whether it still has the call."),
     one("trunks.*.session_timer.expires", SESSION_INTERVAL, Value("30m"), "30m", "The interval that we ask for, and the longest that we agree to. We refresh at half of it wherever the peer leaves that to us."),
@@ -284,6 +288,7 @@ pub(crate) const ROWS: &[Row] = &[
     one("users.*.password", Secret, Required, "{credential: alice}", "Digest password."),
     one("users.*.devices_max", Integer { min: 1, max: 100 }, Value("5"), "2", "Devices registered at once at most."),
     one("users.*.caller_id", E164, Words("the user's name"), "\"+15551234567\"", "The number shown when this user calls out over a trunk."),
+    one("users.*.attest", Choice(ATTESTATIONS), Words("what `stir.sign.attest` says"), "B", "How far we vouch for this user's calls, where they are signed."),
     many("users.*.codecs", Codec, Words("all that the parties agree on"), "[opus, PCMU]", "Codecs allowed, best first."),
     one("users.*.srtp", Choice(SRTP), Value("off"), "accept", "Encrypted audio: `off`, `accept` when offered (SDES keys or DTLS), `required` (SDES keys are offered), `dtls` (DTLS-SRTP and nothing else), or `webrtc` (DTLS-SRTP over ICE, for browsers)."),
     one("users.*.dtmf", Choice(DTMF), Value("rfc4733"), "info", "How digits are told: `rfc4733`, in the stream where both sides describe it, a digit that comes by INFO counting as well; `info`, by INFO (application/dtmf-relay) both ways and never in the stream; or `inband`, as tones in the audio, which are listened for and made. Converted for the other party. `inband` costs a call what conversion of codecs costs, and 40 to 60 ms of delay."),
@@ -390,6 +395,12 @@ pub(crate) const ROWS: &[Row] = &[
     one("protection.ban_max", Duration { min_ms: SECOND, max_ms: 30 * 24 * 60 * MINUTE }, Value("24h"), "72h", "How long a ban lasts at most. Who was not banned for as long starts anew."),
     many("protection.trusted", Prefix, Words("nobody"), "[10.0.0.0/8]", "Sources that are neither held up nor banned: a registrar's front, a test bench."),
 
+    one("stir", Section, Words("nothing is signed"), "", "Signed callers: STIR/SHAKEN (RFC 8224, RFC 8225, RFC 8588). Each trunk says whether it takes part."),
+    one("stir.sign", Section, Words("nothing is signed"), "", "What calls are signed with."),
+    one("stir.sign.key", Path, Required, "/etc/postern/stir.key", "The private key, on P-256, PEM."),
+    one("stir.sign.certificate", Url(&["https"]), Required, "https://certificates.example/postern.pem", "Where everybody finds its certificate with the issuers, PEM. It is written into each signature and never fetched by us."),
+    one("stir.sign.origid", Text, Required, "123e4567-e89b-12d3-a456-426655440000", "An UUID by which we, and nobody else, know this box when a call is traced back."),
+    one("stir.sign.attest", Choice(ATTESTATIONS), Value("A"), "B", "How far we vouch for the callers of our users' calls, and of those that applications and the REST API make: `A`, the caller may use the number; `B`, we know the caller alone; or `C`, neither."),
     one("trace", Section, Words("as below"), "", "SIP messages of the last calls, kept in memory for `postern trace`."),
     one("trace.calls", Integer { min: 0, max: 100_000 }, Value("1000"), "1000", "Calls whose messages are kept, live and finished; the oldest leaves first. 0: none are kept."),
     one("trace.mb", Integer { min: 1, max: 4096 }, Value("32"), "32", "Memory for them at most, megabytes; a call takes about 15 KB."),

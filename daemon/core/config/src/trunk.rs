@@ -18,6 +18,7 @@ use crate::{
     probe::Probe,
     reader::{Fields, Reader},
     register::Register,
+    stir::TrunkStir,
     value::{SIP_PORT, SIPS_PORT},
     write,
 };
@@ -76,6 +77,8 @@ pub struct Trunk {
     /// How it writes numbers: a name of `numbering`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub numbering: Option<String>,
+    /// Signed callers.
+    pub stir: TrunkStir,
     /// Session timers.
     pub session_timer: SessionTimer,
     /// Reliable provisional responses.
@@ -251,6 +254,7 @@ impl Trunk {
             emergency: Vec::new(),
             numbering: None,
             trusted: false,
+            stir: TrunkStir::default(),
             session_timer: SessionTimer::default(),
             rel100: Rel100::default(),
         }
@@ -315,7 +319,7 @@ impl Trunk {
         let dtmf = f.choice(r, "dtmf", &Dtmf::ALL);
         let refer = f.choice(r, "refer", &Refer::ALL);
         let calls_max = f.integer(r, "calls_max").map(|n| n as u32);
-        let trusted = f.flag(r, "trusted");
+        let (trusted, stir) = (f.flag(r, "trusted"), TrunkStir::read(r, f));
         let (limits, emergency) = (Limits::read(r, f), f.dialed_list(r, "emergency"));
         let numbering = f.reference(r, "numbering");
         let session_timer = SessionTimer::read(r, f, "trunks.*.session_timer");
@@ -342,6 +346,7 @@ impl Trunk {
             emergency,
             numbering,
             trusted: trusted?,
+            stir: stir?,
             session_timer: session_timer?,
             rel100: rel100?,
         })

@@ -1,6 +1,6 @@
 //! Client users.
 
-use postern_types::{E164, Secret, Transport, stream::Codec};
+use postern_types::{E164, Secret, Transport, stream::Codec, trust::Attestation};
 use serde::Serialize;
 
 use crate::{
@@ -19,6 +19,9 @@ pub struct User {
     pub devices_max: u32,
     /// The number shown when this user calls out over a trunk; none: its name.
     pub caller_id: Option<E164>,
+    /// How far we vouch for its calls; none: as `stir.sign.attest` says.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub attest: Option<Attestation>,
     /// Codecs allowed, in order of preference; empty allows all.
     #[serde(serialize_with = "write::codecs")]
     pub codecs: Vec<Codec>,
@@ -37,6 +40,7 @@ impl User {
         let password = f.secret(r, "password");
         let devices_max = f.integer(r, "devices_max").map(|n| n as u32);
         let (caller_id, codecs) = (f.e164(r, "caller_id"), f.codecs(r, "codecs"));
+        let attest = f.choice(r, "attest", &Attestation::ALL);
         let srtp = f.choice(r, "srtp", &SrtpMode::ALL);
         let (dtmf, refer) = (f.choice(r, "dtmf", &Dtmf::ALL), f.choice(r, "refer", &Refer::ALL));
         let transports = f.choices(r, "transports", &Transport::ALL);
@@ -44,6 +48,7 @@ impl User {
             password: password?,
             devices_max: devices_max?,
             caller_id,
+            attest,
             codecs,
             srtp: srtp?,
             dtmf: dtmf?,

@@ -512,6 +512,7 @@ fn certificates() -> World {
         ("etc/server.pem", include_str!("certificates/server.pem")),
         ("etc/server.key", include_str!("certificates/server.key")),
         ("etc/other.key", include_str!("certificates/other.key")),
+        ("etc/p384.key", include_str!("certificates/p384.key")),
     ]);
     world
 }
@@ -577,6 +578,44 @@ fn mistakes_of_transports_are_told_with_their_place() {
     }
     let found = load("etc/postern.yaml", "appliance: {name: e}\nrealms: {a: {signaling: {}}}\n", &NoFiles).unwrap_err();
     assert!(rendered(&found).contains("`signaling` is empty"), "{}", rendered(&found));
+}
+
+const SIGNED: &str = "stir:
+  sign:
+    key: server.key
+    certificate: https://certificates.example/postern.pem
+    origid: 123e4567-e89b-12d3-a456-426655440000
+trunks: {t: {realm: carrier, address: 192.0.2.9, stir: {sign: yes}}}
+users: {u: {password: p, attest: B}}
+";
+
+#[test]
+fn callers_are_signed_with_a_key_and_mistakes_of_it_are_told() {
+    use postern_types::trust::Attestation::{A, B, C};
+    let text = format!("{BASE}{SIGNED}");
+    let (config, _) = load("etc/postern.yaml", &text, &certificates()).unwrap();
+    let sign = config.stir.sign.as_ref().unwrap();
+    let (trunk, user) = (config.trunks.values().next().unwrap(), config.users.values().next().unwrap());
+    assert_eq!((sign.attest, trunk.stir.attest, trunk.stir.sign, user.attest), (A, C, true, Some(B)));
+    assert!(!format!("{sign:?}").contains(&format!("{:?}", sign.key_der.expose())), "a key is never shown");
+    let shown = config.to_yaml();
+    assert_eq!(load("postern.yaml", &shown, &certificates()).unwrap_or_else(|_| panic!("{shown}")).0.stir, config.stir);
+    for (old, new, want) in [
+        ("key: server.key", "key: server.pem", "the file holds no private key"),
+        ("key: server.key", "key: p384.key", "5:10: error: not a key on the curve P-256"),
+        ("https://cert", "http://cert", "`http://certificates.example/postern.pem`"),
+        ("123e4567-", "123e4567", "7:13: error: not an UUID"),
+        ("attest: B", "attest: D", "`D`"),
+        ("  sign:\n    key: server.key\n", "  sing:\n    key: server.key\n", "unknown key `sing`"),
+    ] {
+        let changed = text.replacen(old, new, 1);
+        assert_ne!(changed, text, "{old}");
+        let found = load("etc/postern.yaml", &changed, &certificates()).expect_err(new);
+        assert!(rendered(&found).contains(want), "{new}:\n{}", rendered(&found));
+    }
+    let (_, trunk) = SIGNED.split_once("trunks:").unwrap();
+    let found = load("etc/postern.yaml", &format!("{BASE}trunks:{trunk}"), &certificates()).unwrap_err();
+    assert!(rendered(&found).contains("there is nothing to sign with"), "{}", rendered(&found));
 }
 
 #[test]

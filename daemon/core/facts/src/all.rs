@@ -131,6 +131,21 @@ facts! {
         /// Each step in words.
         how: String,
     }
+    /// A call left for a trunk with its caller signed (STIR/SHAKEN): the trunk gets our word for who calls whom.
+    IdentitySigned = "identity.signed", "5f0a3be1c7d9482e86b47a1d92c350ef", Info {
+        /// How far we vouch: `A`, `B` or `C` (RFC 8588).
+        attest: String,
+        /// The caller's number that was signed.
+        caller: String,
+        /// The called number that was signed.
+        called: String,
+    }
+    /// A call left unsigned for a trunk that wants its caller signed.
+    IdentityUnsigned = "identity.unsigned", "c42d8f60b1e34a97a5d30e7f18b926d4", Notice,
+        advice "The call went on. The trunk, or whoever is called, may think less of it, or refuse it: give the caller a number (`caller_id` of a user, `From` of an application), or have `numbering` bring what comes into international form." {
+        /// Why.
+        why: String,
+    }
     /// A further leg is being dialed.
     LegDialed = "leg.dialed", "360e4e213b52d9a893f4a737f84eff1c", Info {
         /// Who is dialed.

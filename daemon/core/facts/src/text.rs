@@ -46,6 +46,8 @@ fn worded(fact: &Fact) -> String {
         Fact::CallTransferred(f) => format!("not transferred to {}: {}", f.to, f.cause),
         Fact::EmergencyCall(f) => format!("an emergency call to {}", f.number),
         Fact::NumbersChanged(f) => f.how.clone(),
+        Fact::IdentitySigned(f) => format!("signed: {} calls {}, attestation {}", f.caller, f.called, f.attest),
+        Fact::IdentityUnsigned(f) => format!("not signed: {}", f.why),
         Fact::LegDialed(f) => {
             format!("dialing {} ({}) as {}, for {} s at most", f.to, party(&f.party), shown(&f.from), f.timeout_s)
         }

@@ -12,6 +12,7 @@ use crate::{
     cause::{Cause, EndedBy},
     id::{CallSid, RealmName, TrunkName, UserName},
     stream::AudioStream,
+    trust::{Trust, Vouched},
 };
 
 /// Extra headers on one leg at most, in either direction.
@@ -54,6 +55,8 @@ pub struct CallerIdentity {
     pub diversions: Vec<Diversion>,
     /// It was told by History-Info (RFC 7044), not by Diversion (RFC 5806), and goes on in the same way.
     pub by_history: bool,
+    /// What signatures say of it.
+    pub trust: Trust,
 }
 
 /// One station of a call that was sent on.
@@ -122,6 +125,13 @@ pub enum LegEvent {
         to: Box<str>,
         /// Why it failed.
         cause: Cause,
+    },
+    /// An INVITE of a dialed leg left for a trunk that wants its caller signed.
+    Vouched {
+        /// Which.
+        leg: CallSid,
+        /// What was signed.
+        vouched: Vouched,
     },
     /// A dialed leg was answered; ACK was sent. `answer` is none only when the peer answered without a description.
     Answered {
@@ -231,6 +241,7 @@ impl LegEvent {
             Self::Offered(offered) => offered.leg,
             Self::Progress { leg, .. }
             | Self::Moved { leg, .. }
+            | Self::Vouched { leg, .. }
             | Self::Answered { leg, .. }
             | Self::Confirmed { leg, .. }
             | Self::Failed { leg, .. }

@@ -17,6 +17,7 @@ pub mod secret;
 pub mod stream;
 pub mod time;
 pub mod transport;
+pub mod trust;
 
 pub use cause::{Cause, EndedBy};
 pub use id::{

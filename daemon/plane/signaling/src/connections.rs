@@ -224,6 +224,7 @@ impl Connection {
 impl Signaling {
     /// Takes what became of a connection.
     pub fn handle_connection(&mut self, now: Now, id: ConnectionId, event: ConnectionEvent<'_>) {
+        self.wall = now.wall;
         match event {
             ConnectionEvent::Accepted { transport, local, remote } => {
                 let flow = Flow { transport, local, remote, connection: Some(id) };

@@ -202,6 +202,7 @@ impl Signaling {
         if rules.trusted {
             request = identity::tell(&dial.identity, &way.to, &host, request);
         }
+        let (mut request, vouched) = self.vouch(dial, way.trunk.as_ref(), request);
         for (name, value) in headers::allowed_extra(&dial.headers) {
             request = request.other(name, value);
         }
@@ -223,6 +224,9 @@ impl Signaling {
             self.counters.overloaded += 1;
             return;
         };
+        if let Some(vouched) = vouched {
+            self.tell(LegEvent::Vouched { leg: dial.leg, vouched });
+        }
         self.outputs.push_back(Output::Dialed { leg: dial.leg, sip_call_id: call_id.into() });
         let side = Side {
             leg: Some(dial.leg),

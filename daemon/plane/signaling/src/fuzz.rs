@@ -150,6 +150,7 @@ fn config(local: SocketAddr, trunk: SocketAddr) -> Config {
         dtmf: Default::default(),
         refer: Default::default(),
         transports: vec![],
+        attest: None,
     };
     Config {
         appliance: Appliance {

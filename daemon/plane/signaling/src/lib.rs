@@ -30,6 +30,7 @@
 //! | `self_call` | how the box asks itself whether it is there |
 //! | `rules` | what the configuration wants of a dialog |
 //! | `identity` | who calls, and who sent the call on: what is believed, and who is told |
+//! | `vouching` | the signature over who calls whom, for trunks that want it |
 //! | `headers` | what of a header passes to and from the language of legs |
 //!
 //! What cannot happen here: an in-dialog request is never believed without our tag, the Call-ID and the peer's tag; a stranger
@@ -68,6 +69,7 @@ mod session;
 mod side;
 mod targets;
 mod timers;
+mod vouching;
 
 use std::{
     collections::{HashMap, HashSet, VecDeque},
@@ -86,7 +88,7 @@ use postern_sip::{
     message::Defect,
     transaction::{self, ClientKey, Flow, ServerKey, Transactions},
 };
-use postern_types::{Cause, Now, Secret, Transport, TrunkName, UserName, leg::LegCommand};
+use postern_types::{Cause, Now, Secret, Transport, TrunkName, UnixMicros, UserName, leg::LegCommand};
 use rand::{RngExt, rngs::StdRng};
 
 pub use guard::Ban;
@@ -154,6 +156,10 @@ pub struct Signaling {
     lost_because: Box<str>,
     outputs: VecDeque<Output>,
     counters: Counters,
+    /// Signs calls that leave; none: nothing is signed.
+    signer: Option<postern_stir::Signer>,
+    /// The time of day at the input that is being handled.
+    wall: UnixMicros,
     /// Keys the hashes of `merged`.
     seed: u64,
     rng: StdRng,
@@ -201,6 +207,8 @@ impl Signaling {
             transactions: Transactions::new(rng.random(), TRANSACTIONS_MAX),
             connections: Connections::default(),
             challenger: Challenger::new(admission::DIGEST_REALM, &[Algorithm::Sha256, Algorithm::Md5], rng.random()),
+            signer: vouching::signer(&config),
+            wall: UnixMicros(0),
             places: Places::new(config),
             registrar: Registrar::default(),
             draining: false,
@@ -247,6 +255,7 @@ impl Signaling {
     pub fn reconfigure(&mut self, now: Instant, config: Arc<Config>) {
         self.targets.configure(&config);
         self.guard.configure(&config.protection);
+        self.signer = vouching::signer(&config);
         self.places = Places::new(config);
         self.arm_probes(now);
         self.arm_names(now);
@@ -263,6 +272,7 @@ impl Signaling {
 
     /// Takes a datagram that came from `source` to our endpoint `local`.
     pub fn handle_datagram(&mut self, now: Now, local: SocketAddr, source: SocketAddr, bytes: &[u8]) {
+        self.wall = now.wall;
         self.handle_message(now, Flow::udp(local, source), bytes);
         self.run(now);
     }
@@ -308,6 +318,7 @@ impl Signaling {
 
     /// Takes a command of the router. One for a leg that is gone does nothing.
     pub fn handle_command(&mut self, now: Now, command: LegCommand) {
+        self.wall = now.wall;
         let at = now.instant;
         match command {
             LegCommand::Dial(dial) => self.dial(at, dial),
@@ -326,6 +337,7 @@ impl Signaling {
 
     /// Does what is due.
     pub fn handle_timeout(&mut self, now: Now) {
+        self.wall = now.wall;
         self.transactions.handle_timeout(now.instant);
         self.locator.handle_timeout(now.instant);
         self.found(now.instant);

@@ -27,6 +27,7 @@ pub(crate) enum Search {
 impl Signaling {
     /// Takes what DNS says to a question of [`Output::Ask`].
     pub fn handle_answer(&mut self, now: Now, question: &Question, answer: Answer) {
+        self.wall = now.wall;
         self.locator.handle_answer(now.instant, question, answer);
         self.found(now.instant);
         self.run(now);

@@ -20,6 +20,7 @@ mod strangers;
 mod streams;
 mod timers;
 mod torture;
+mod vouching;
 
 use std::{
     collections::BTreeMap,
@@ -108,6 +109,7 @@ pub(crate) fn config() -> Config {
         dtmf: Default::default(),
         refer: Default::default(),
         transports: vec![],
+        attest: None,
     };
     Config {
         appliance: Appliance {

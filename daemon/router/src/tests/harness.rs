@@ -80,6 +80,7 @@ pub fn config() -> Config {
         dtmf: Default::default(),
         refer: Default::default(),
         transports: vec![],
+        attest: None,
     };
     let trunk = Trunk::at("outside", "192.0.2.1", 5060);
     let to_user =

@@ -6,9 +6,10 @@ use postern_config::SrtpMode;
 use postern_facts::Fact;
 use postern_types::{
     Cause, EndedBy, TrunkName, UserName,
-    leg::{LegCommand, LegEvent, Target},
+    leg::{CallerIdentity, LegCommand, LegEvent, Target},
     media::{MediaCommand, MediaEvent, Unheard},
     stream::{AudioStream, Codec, Direction, Format},
+    trust::Trust,
 };
 
 use super::harness::*;
@@ -560,7 +561,8 @@ fn a_stream_that_opens_never_or_too_late_leaves_nothing() {
 fn row_1_what_is_known_of_a_caller_goes_with_its_call() {
     let mut world = World::new();
     world.invite(trunk_party(), "+15551000001", Some(stream(1, &g711())));
-    assert_eq!(world.dialed().identity, identity());
+    let told = world.dialed().identity;
+    assert_eq!(CallerIdentity { trust: Trust::default(), ..told }, identity());
     // We vouch for a user by the number that it has, and keep both back when it wants that.
     let mut world = World::new();
     world.invite(user_party("bob"), "+442071838750", Some(stream(1, &g711())));

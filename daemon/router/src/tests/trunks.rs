@@ -199,6 +199,25 @@ fn a_number_can_be_tried_without_a_call() {
     assert_eq!(world.router.counters().calls_total, 0);
 }
 
+#[test]
+fn row_12_a_caller_is_vouched_for_as_the_party_that_it_came_by() {
+    use postern_types::trust::Attestation::{B, C};
+    let mut config = two_trunks();
+    config.numbering.insert("de".into(), german());
+    trunk(&mut config, "one").numbering = Some("de".into());
+    config.users.get_mut("bob").unwrap().attest = Some(B);
+    let mut world = World::with(config);
+    world.devices("bob", 1);
+    call(&mut world, "+4930123456");
+    let trust = world.dialed().identity.trust;
+    // As it is known here, not as the trunk writes it.
+    assert_eq!((trust.attest, &*trust.caller, &*trust.called), (Some(C), "+15559999999", "+4930123456"));
+    world.commands.clear();
+    world.invite(user_party("bob"), "+4930123456", Some(stream(1, &g711())));
+    let trust = world.dialed().identity.trust;
+    assert_eq!((trust.attest, &*trust.caller), (Some(B), "+15550000001"));
+}
+
 proptest! {
     #![proptest_config(ProptestConfig { cases: 300, failure_persistence: None, ..ProptestConfig::default() })]
 

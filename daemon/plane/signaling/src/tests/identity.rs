@@ -119,6 +119,7 @@ fn row_1_a_trusted_trunk_is_told_under_our_address_and_another_nothing() {
         withheld: true,
         diversions: vec![station("+1001", "no-answer"), station("a>b\r\nEvil: 1", "unknown")],
         by_history: false,
+        ..CallerIdentity::default()
     };
     let told = dialed(config(), "anonymous", identity.clone());
     assert_eq!(all(&told, "P-Asserted-Identity"), ["<sip:+15557777@203.0.113.1>"]);

@@ -1,0 +1,111 @@
+//! A PASSporT's claims and their JSON (RFC 8225), in the order that RFC 8225 9 wants: names sorted, nothing between them.
+
+use postern_types::trust::Attestation;
+use serde::Serialize;
+
+/// The one algorithm (RFC 8225 8).
+pub(crate) const ALGORITHM: &str = "ES256";
+/// What a PASSporT is called in its header (RFC 8225 4.1).
+pub(crate) const TYPE: &str = "passport";
+
+/// Who calls whom, said by somebody who knows.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Passport {
+    /// The caller, in canonical form.
+    pub orig: String,
+    /// Who is called, in canonical form.
+    pub dest: Vec<String>,
+    /// When that was said, seconds since 1970.
+    pub iat: u64,
+    /// What else is said.
+    pub kind: Kind,
+}
+
+/// The extension of a PASSporT.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Kind {
+    /// SHAKEN (RFC 8588): how far the network vouches, and by what it finds where the call came from.
+    Shaken {
+        /// How far.
+        attest: Attestation,
+        /// An UUID that only it can read.
+        origid: String,
+    },
+}
+
+impl Kind {
+    /// Its name, in the header of the PASSporT and the parameter `ppt` of the SIP header.
+    pub(crate) fn ppt(&self) -> &'static str {
+        match self {
+            Self::Shaken { .. } => "shaken",
+        }
+    }
+}
+
+#[derive(Serialize)]
+pub(crate) struct Header<'a> {
+    alg: &'a str,
+    ppt: &'a str,
+    typ: &'a str,
+    x5u: &'a str,
+}
+
+#[derive(Serialize)]
+struct Claims<'a> {
+    attest: &'a str,
+    dest: Numbers<'a>,
+    iat: u64,
+    orig: Number<'a>,
+    origid: &'a str,
+}
+
+#[derive(Serialize)]
+struct Numbers<'a> {
+    tn: &'a [String],
+}
+
+#[derive(Serialize)]
+struct Number<'a> {
+    tn: &'a str,
+}
+
+impl Passport {
+    /// The JSON of its header and of its claims.
+    pub(crate) fn written(&self, x5u: &str) -> (String, String) {
+        let header = Header { alg: ALGORITHM, ppt: self.kind.ppt(), typ: TYPE, x5u };
+        let Kind::Shaken { attest, origid } = &self.kind;
+        let claims = Claims {
+            attest: attest.letter(),
+            dest: Numbers { tn: &self.dest },
+            iat: self.iat,
+            orig: Number { tn: &self.orig },
+            origid,
+        };
+        let text = |json: serde_json::Result<String>| json.expect("strings and numbers are always JSON");
+        (text(serde_json::to_string(&header)), text(serde_json::to_string(&claims)))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn claims_are_written_as_the_example_of_rfc_8588() {
+        let passport = Passport {
+            orig: "12155551212".into(),
+            dest: vec!["12125551213".into()],
+            iat: 1_443_208_345,
+            kind: Kind::Shaken { attest: Attestation::A, origid: "123e4567-e89b-12d3-a456-426655440000".into() },
+        };
+        let (header, claims) = passport.written("https://cert.example.org/passport.cer");
+        assert_eq!(
+            header,
+            r#"{"alg":"ES256","ppt":"shaken","typ":"passport","x5u":"https://cert.example.org/passport.cer"}"#
+        );
+        assert_eq!(
+            claims,
+            r#"{"attest":"A","dest":{"tn":["12125551213"]},"iat":1443208345,"orig":{"tn":"12155551212"},"origid":"123e4567-e89b-12d3-a456-426655440000"}"#
+        );
+    }
+}
