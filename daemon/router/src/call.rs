@@ -196,6 +196,10 @@ impl Call {
                 self.tell(cx, sid, facts::LegFailedOver { from: from.into(), to: to.into(), cause });
             }
             LegEvent::Vouched { vouched, .. } => self.tell_vouched(cx, sid, vouched),
+            LegEvent::HeadersChanged { sent, rules, .. } => {
+                let way = if sent { "sent" } else { "received" };
+                self.tell(cx, sid, facts::HeadersChanged { way: way.into(), rules: rules.join(", ") });
+            }
             LegEvent::Answered { answer, sip_call_id, .. } => self.on_answered(cx, now, sid, answer, &sip_call_id),
             LegEvent::Confirmed { answer, .. } => self.on_confirmed(cx, now, sid, answer),
             LegEvent::Failed { by, cause, .. } | LegEvent::Ended { by, cause, .. } => {

@@ -1,6 +1,6 @@
 //! What would become of a number, without a call: `postern route`.
 
-use postern_config::{Config, Destination};
+use postern_config::{Config, Destination, HeaderRules, HeaderSide};
 use postern_types::{
     GroupName, Now, RealmName, TrunkName, UnixMicros, UserName,
     leg::{CallerIdentity, Party, Target},
@@ -49,6 +49,9 @@ pub struct Trial {
     pub caller: String,
     /// What was done to both on the way in.
     pub steps: Vec<String>,
+    /// The header rules for its INVITE on the way in: `NAME: HEADER`.
+    #[serde(default)]
+    pub headers: Vec<String>,
     /// Whether it is an emergency call, which no limit holds.
     pub emergency: bool,
     /// `number`, `user` or `route`; empty when nothing matched.
@@ -95,6 +98,9 @@ pub struct TrialWay {
     pub caller: String,
     /// What was done to both on the way out.
     pub steps: Vec<String>,
+    /// The header rules for its INVITE on the way out.
+    #[serde(default)]
+    pub headers: Vec<String>,
     /// `up`, `down` (it is tried last) or `full`.
     pub state: String,
 }
@@ -136,6 +142,7 @@ pub fn try_number(
         Party::Trunk { trunk } => Some(trunk),
         Party::User { .. } | Party::Uri { .. } => None,
     };
+    trial.headers = trunk.map(|trunk| header_rules(config, trunk, HeaderSide::ReceivedRequest)).unwrap_or_default();
     trial.emergency = config.is_emergency(&realm, trunk, dialed);
     let mut called: Box<str> = dialed.into();
     let mut shown: Box<str> = caller.into();
@@ -216,6 +223,15 @@ fn way(config: &Config, trunk: &TrunkName, (priority, weight): (u16, u16), numbe
         called,
         caller: from.into(),
         steps: steps.into_words(),
+        headers: header_rules(config, trunk, HeaderSide::SentRequest),
         state: String::new(),
     }
+}
+
+/// The header rules of a trunk for an INVITE.
+fn header_rules(config: &Config, trunk: &TrunkName, side: HeaderSide) -> Vec<String> {
+    let rules = config.trunks.get(trunk).and_then(|trunk| config.headers.get(trunk.headers.as_ref()?));
+    let told =
+        |rules: &HeaderRules| rules.of(side, "INVITE").map(|rule| format!("{}: {}", rule.name, rule.header)).collect();
+    rules.map(|rules| told(rules)).unwrap_or_default()
 }

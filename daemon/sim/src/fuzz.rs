@@ -153,6 +153,8 @@ pub const TARGETS: &[Target] = &[
               protection: { rate: 10, burst: 50, bans: true, ban: 10m, ban_max: 1d, trusted: [192.0.2.0/24] }\n\
               realms: { r: { allow: [192.0.2.0/24], deny: [192.0.2.7], emergency: [\"112\"], numbering: n } }\n\
               trunks: { t: { realm: r, register: { user: a, password: b }, limits: { calls_in: 1, rate_out: 2 }, trusted: true } }\n",
+            b"headers: { h: { rules: [{ name: a, for: [sent_request, received_response], methods: INVITE, header: X-A, copy: To, match: '<(.*)>', replace: '$1' },\n\
+              { name: b, for: sent_response, header: Server, remove: true }] } }\ntrunks: { t: { realm: r, address: 192.0.2.1, headers: h } }\n",
             b"schedules: { s: { time_zone: Europe/Berlin, hours: [{ days: [mon, holiday], from: \"22:00\", to: \"06:00\" }], holidays: [2026-12-25] } }\n\
               tables: { t: { file: a.csv } }\nroutes: [{ name: a, schedule: s, to: { table: t } }]\n",
         ],

@@ -48,6 +48,7 @@ fn render(told: &Value) -> String {
         _ = writeln!(out, "  an emergency call: no limit holds it");
     }
     steps(&mut out, &told["steps"], "  ");
+    steps(&mut out, &told["headers"], "  header rule ");
     for schedule in told["schedules"].as_array().into_iter().flatten() {
         let state = if schedule["open"] == true { "open" } else { "closed" };
         _ = writeln!(out, "  schedule {} is {state}: {}", text(schedule, "name"), text(schedule, "reads"));
@@ -73,6 +74,7 @@ fn render(told: &Value) -> String {
         };
         _ = writeln!(out, "  trunk {} ({}{group})", text(way, "trunk"), text(way, "state"));
         steps(&mut out, &way["steps"], "    ");
+        steps(&mut out, &way["headers"], "    header rule ");
         let caller = match text(way, "caller") {
             caller if caller.is_empty() => String::new(),
             caller => format!(" from {caller}"),
@@ -97,10 +99,10 @@ mod tests {
         let told = serde_json::json!({
             "dialed": "030123", "from": "users", "called": "+4930123", "steps": ["030123 becomes +4930123: 0 is national"],
             "to": "group out", "table": "route", "entry": "all", "why": "prefix \"+\"",
-            "ways": [{"trunk": "acme", "state": "up", "priority": 0, "weight": 1, "called": "4930123", "caller": "1", "steps": []}],
+            "ways": [{"trunk": "acme", "state": "up", "priority": 0, "weight": 1, "called": "4930123", "caller": "1", "steps": [], "headers": ["account: X-Account"]}],
         });
         let want = "030123 dialed by users\n  030123 becomes +4930123: 0 is national\n  +4930123 goes to group out by route all: prefix \"+\"\n  \
-                    trunk acme (up, priority 0, weight 1)\n    sends 4930123 from 1\n";
+                    trunk acme (up, priority 0, weight 1)\n    header rule account: X-Account\n    sends 4930123 from 1\n";
         assert_eq!(render(&told), want);
         let night = serde_json::json!({ "schedules": [{"name": "night", "open": false, "reads": "Thu 2026-12-24 20:00 Europe/Berlin"}],
             "to": "table t", "ways": [{"trunk": "acme", "state": "up", "cost": "0.01"}]});

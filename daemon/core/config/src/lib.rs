@@ -22,8 +22,10 @@ mod dns;
 mod document;
 mod dscp;
 mod environment;
+mod expression;
 mod failover;
 mod group;
+mod header_rules;
 mod limits;
 mod log;
 mod media;
@@ -51,7 +53,7 @@ mod user;
 mod value;
 mod write;
 
-use std::{collections::BTreeMap, path::PathBuf};
+use std::{collections::BTreeMap, path::PathBuf, sync::Arc};
 
 use postern_types::{AppName, E164, GroupName, RealmName, ScheduleName, TableName, TrunkName, UserName};
 use serde::Serialize;
@@ -72,13 +74,15 @@ pub use self::{
         DOCUMENT_BYTES_MAX, Environment, FILE_BYTES_MAX, NoFiles, SystemEnvironment, TABLE_FILE_BYTES_MAX,
         WithoutTables, read_document,
     },
+    expression::Expression,
     failover::Failover,
     group::{Group, Member},
+    header_rules::{HeaderChange, HeaderField, HeaderMethod, HeaderReplace, HeaderRule, HeaderRules, HeaderSide},
     limits::Limits,
     log::{Log, LogLevel, LogTarget},
     media::{FastPath, Media},
     number::{Destination, NumberRoute},
-    numbering::{Changed, Expression, NUMBER_CHARS_MAX, NumberChange, NumberRule, Numbering, Received, Sent, Side},
+    numbering::{Changed, NUMBER_CHARS_MAX, NumberChange, NumberRule, Numbering, Received, Sent, Side},
     prefix_file::{Mistake, Names, Table, rows},
     prefix_table::{Cost, Found, PREFIX_ROWS_MAX, PrefixTable, TABLE_ROWS_MAX, TableRow},
     probe::Probe,
@@ -114,6 +118,9 @@ pub struct Config {
     /// `numbering:` how peers write numbers, by a name of the admin's.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     pub numbering: BTreeMap<String, Numbering>,
+    /// `headers:` what is changed in the headers of trunks, by a name of the admin's.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub headers: BTreeMap<String, Arc<HeaderRules>>,
     /// `schedules:` hours that routes and rows of tables hold in.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     pub schedules: BTreeMap<ScheduleName, Schedule>,
@@ -224,6 +231,8 @@ fn read(r: &mut Reader<'_>, root: &Node) -> Option<Config> {
     let trunks = r.named(&top, "trunks", "trunks.*", |name| value::name(name).map(|n| TrunkName::new(&n)), Trunk::read);
     let groups = r.named(&top, "groups", "groups.*", |name| value::name(name).map(|n| GroupName::new(&n)), Group::read);
     let numbering = r.named(&top, "numbering", "numbering.*", value::name, Numbering::read);
+    let headers = r.named(&top, "headers", "headers.*", value::name, HeaderRules::read);
+    let headers = headers.into_iter().map(|(name, rules)| (name, Arc::new(rules))).collect();
     let schedules = r.named(
         &top,
         "schedules",
@@ -262,6 +271,7 @@ fn read(r: &mut Reader<'_>, root: &Node) -> Option<Config> {
         trunks,
         groups,
         numbering,
+        headers,
         schedules,
         tables,
         users,

@@ -165,6 +165,9 @@ const RECEIVED: &[&str] = &["as_is", "e164"];
 const SENT: &[&str] = &["as_is", "digits", "national"];
 const SIDES: &[&str] = &["received_called", "received_caller", "sent_called", "sent_caller"];
 const ATTESTATIONS: &[&str] = &["A", "B", "C"];
+const HEADER_SIDES: &[&str] = &["received_request", "received_response", "sent_request", "sent_response"];
+pub(crate) const HEADER_METHODS: &[&str] =
+    &["INVITE", "ACK", "BYE", "UPDATE", "PRACK", "INFO", "REFER", "NOTIFY", "OPTIONS", "REGISTER"];
 const REL100: &[&str] = &["off", "supported", "required"];
 const SESSION_TIMERS: &[&str] = &["off", "supported", "always"];
 /// RFC 4028 4 allows no less than 90 s; who wants more than a day wants none.
@@ -267,6 +270,7 @@ pub(crate) const ROWS: &[Row] = &[
     one("trunks.*.stir", Section, Words("as below"), "", "Signed callers (STIR/SHAKEN) in its calls."),
     one("trunks.*.stir.sign", Flag, Value("false"), "true", "Whether calls to it carry an Identity header, made with `stir.sign`: who calls whom and when, signed. The caller is whom it is told (P-Asserted-Identity with `trusted`, else From); one that is no number is not signed, and the call goes on. The header has about 600 bytes, so UDP wants `large_over_tcp`."),
     one("trunks.*.stir.attest", Choice(ATTESTATIONS), Value("C"), "B", "How far we vouch for the callers of its own calls, where these go on to a trunk with `sign`: `A`, its customer may use the number; `B`, we know the customer alone; or `C`, it came from there."),
+    one("trunks.*.headers", Reference("headers"), Words("headers stay as they are"), "acme", "What is changed in the headers of its messages, both ways."),
     one("trunks.*.session_timer", Section, Words("as below"), "", "Session timers (RFC 4028) with it: how a call is noticed whose other end is gone without a word."),
     one("trunks.*.session_timer.mode", Choice(SESSION_TIMERS), Value("supported"), "always", "`off`; `supported`: asked for and agreed to, and a peer that does not know them has none; or `always`: such a peer, too, is asked in the same rhythm whether it still has the call."),
     one("trunks.*.session_timer.expires", SESSION_INTERVAL, Value("30m"), "30m", "The interval that we ask for, and the longest that we agree to. We refresh at half of it wherever the peer leaves that to us."),
@@ -315,6 +319,19 @@ pub(crate) const ROWS: &[Row] = &[
     one("numbering.*.rules.*.prefix", Dialed, Value(""), "\"9\"", "Without `match`: what the number starts with."),
     one("numbering.*.rules.*.strip", Integer { min: 0, max: 32 }, Value("0"), "1", "Characters taken off its front."),
     one("numbering.*.rules.*.prepend", Dialed, Value(""), "\"77\"", "What is put in front afterwards."),
+
+    one("headers", Named("header set"), Words("headers stay as they are"), "", "What is changed in the headers of a trunk's messages: of its calls, of our OPTIONS to it and of our registrations with it. `postern trace` shows messages as they are on the wire: what comes before the rules, what leaves after them. `100`, CANCEL and the ACK of a refusal stay as they are, and so does what holds calls together (`Via`, `From`, `To`, `Contact`, `Call-ID`, `CSeq`, routes, credentials, ...)."),
+    one("headers.*.rules", Sections, Required, "", "Rules, at most 100. Each that holds for a message is applied, from the top; each sees what the ones before it made."),
+    one("headers.*.rules.*.name", Name, Required, "account", "Its name in `postern route` and `postern explain`."),
+    many("headers.*.rules.*.for", Choice(HEADER_SIDES), Required, "[sent_request]", "In which messages: `received_request`, `received_response`, `sent_request`, `sent_response`."),
+    many("headers.*.rules.*.methods", Choice(HEADER_METHODS), Words("all"), "[INVITE]", "Of which methods, for a response that of its request: `INVITE`, `ACK`, `BYE`, `UPDATE`, `PRACK`, `INFO`, `REFER`, `NOTIFY`, `OPTIONS`, `REGISTER`."),
+    one("headers.*.rules.*.header", Text, Required, "P-Asserted-Identity", "Which header, by its long name."),
+    one("headers.*.rules.*.add", Text, Words("-"), "\"4711\"", "One more with this value."),
+    one("headers.*.rules.*.set", Text, Words("-"), "\"4711\"", "One with this value, in place of those that are there."),
+    one("headers.*.rules.*.remove", Flag, Words("-"), "true", "It is taken out; with `match` only where its value is matched."),
+    one("headers.*.rules.*.copy", Text, Words("-"), "To", "Its value is that of this header of the same message, or what `match` and `replace` make of that, in place of those that are there."),
+    one("headers.*.rules.*.match", Text, Words("any value"), "'<sip:(.*)@.*>'", "A regular expression that must match the whole value of a header field. No look-around and no back references: any value costs time in proportion to its length."),
+    one("headers.*.rules.*.replace", Text, Words("as it is"), "'<sip:$1@carrier.example>'", "What a value that `match` took becomes; `$1` is what its first group matched. What would be empty or longer than 1024 bytes stays as it was."),
 
     one("numbers", Named("number"), Words("no numbers"), "", "What a dialed number maps to: exactly one of `user`, `trunk`, `group` and `application`. The name is the number in international form, `+` and digits."),
     one("numbers.*.user", Reference("users"), Words("-"), "alice", "All devices of this user ring."),

@@ -79,6 +79,9 @@ pub struct Trunk {
     pub numbering: Option<String>,
     /// Signed callers.
     pub stir: TrunkStir,
+    /// What is changed in the headers of its messages: a name of `headers`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub headers: Option<String>,
     /// Session timers.
     pub session_timer: SessionTimer,
     /// Reliable provisional responses.
@@ -253,6 +256,7 @@ impl Trunk {
             limits: Limits::default(),
             emergency: Vec::new(),
             numbering: None,
+            headers: None,
             trusted: false,
             stir: TrunkStir::default(),
             session_timer: SessionTimer::default(),
@@ -321,7 +325,7 @@ impl Trunk {
         let calls_max = f.integer(r, "calls_max").map(|n| n as u32);
         let (trusted, stir) = (f.flag(r, "trusted"), TrunkStir::read(r, f));
         let (limits, emergency) = (Limits::read(r, f), f.dialed_list(r, "emergency"));
-        let numbering = f.reference(r, "numbering");
+        let (numbering, headers) = (f.reference(r, "numbering"), f.reference(r, "headers"));
         let session_timer = SessionTimer::read(r, f, "trunks.*.session_timer");
         let rel100 = f.choice(r, "rel100", &Rel100::ALL);
         Some(Self {
@@ -345,6 +349,7 @@ impl Trunk {
             limits,
             emergency,
             numbering,
+            headers,
             trusted: trusted?,
             stir: stir?,
             session_timer: session_timer?,

@@ -146,6 +146,13 @@ facts! {
         /// Why.
         why: String,
     }
+    /// Header rules of a trunk changed the first INVITE of a leg (`headers`); what they do to later messages is in `postern trace`.
+    HeadersChanged = "leg.headers", "4b8e0d2f6a914c0e9c57d3a18be2f640", Info {
+        /// `received` or `sent`.
+        way: String,
+        /// The names of the rules that changed something, in their order.
+        rules: String,
+    }
     /// A further leg is being dialed.
     LegDialed = "leg.dialed", "360e4e213b52d9a893f4a737f84eff1c", Info {
         /// Who is dialed.

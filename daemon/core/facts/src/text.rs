@@ -48,6 +48,7 @@ fn worded(fact: &Fact) -> String {
         Fact::NumbersChanged(f) => f.how.clone(),
         Fact::IdentitySigned(f) => format!("signed: {} calls {}, attestation {}", f.caller, f.called, f.attest),
         Fact::IdentityUnsigned(f) => format!("not signed: {}", f.why),
+        Fact::HeadersChanged(f) => format!("headers of the INVITE {} changed by {}", f.way, f.rules),
         Fact::LegDialed(f) => {
             format!("dialing {} ({}) as {}, for {} s at most", f.to, party(&f.party), shown(&f.from), f.timeout_s)
         }

@@ -133,6 +133,15 @@ pub enum LegEvent {
         /// What was signed.
         vouched: Vouched,
     },
+    /// Header rules of its trunk changed its first INVITE.
+    HeadersChanged {
+        /// Which.
+        leg: CallSid,
+        /// On the way out; else on the way in.
+        sent: bool,
+        /// The names of the rules, at most as many as there can be.
+        rules: Vec<Box<str>>,
+    },
     /// A dialed leg was answered; ACK was sent. `answer` is none only when the peer answered without a description.
     Answered {
         /// Which.
@@ -242,6 +251,7 @@ impl LegEvent {
             Self::Progress { leg, .. }
             | Self::Moved { leg, .. }
             | Self::Vouched { leg, .. }
+            | Self::HeadersChanged { leg, .. }
             | Self::Answered { leg, .. }
             | Self::Confirmed { leg, .. }
             | Self::Failed { leg, .. }

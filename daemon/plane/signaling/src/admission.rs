@@ -166,7 +166,7 @@ impl Signaling {
             .header(Name::Accept, SDP)
             .header(Name::Server, PRODUCT)
             .build();
-        self.transactions.respond(now, key, &response);
+        self.respond(now, key, &response);
     }
 
     /// Whether a trunk that must prove itself besides its source did; else it was challenged.
@@ -251,7 +251,7 @@ impl Signaling {
         let tag = self.new_tag().to_string();
         let challenges = self.challenger.challenge(now.wall, random, stale);
         let response = challenge(request, &challenges, &tag);
-        self.transactions.respond(now.instant, key, &response);
+        self.respond(now.instant, key, &response);
         None
     }
 
@@ -307,7 +307,7 @@ impl Signaling {
                     .header(Name::MinExpires, &EXPIRES_MIN_S.to_string())
                     .header(Name::Server, PRODUCT)
                     .build();
-                self.transactions.respond(now.instant, key, &response);
+                self.respond(now.instant, key, &response);
                 return;
             }
             Err(refusal) => return self.reply(now.instant, key, request, refusal.0, tag),
@@ -324,7 +324,7 @@ impl Signaling {
             response = response.header(Name::Contact, &value);
         }
         let response = response.header(Name::Server, PRODUCT).build();
-        self.transactions.respond(now.instant, key, &response);
+        self.respond(now.instant, key, &response);
         self.tell_changes(user, changes);
     }
 

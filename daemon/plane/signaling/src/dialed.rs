@@ -24,6 +24,7 @@ use postern_types::{
 use crate::{
     Client, Output, Signaling,
     early::{self, Heard},
+    editing,
     headers::{self, PRODUCT, SDP},
     identity,
     ladder::Place,
@@ -207,11 +208,13 @@ impl Signaling {
             request = request.other(name, value);
         }
         let mut invite = request.body(SDP, ours.write(&dial.offer, None)).build();
+        let (mut leaves, edited) = editing::sent(rules.headers.as_deref(), &invite);
         let mut fallback = None;
-        if way.large_over_tcp && invite.len() > DATAGRAM_MAX {
+        if way.large_over_tcp && leaves.len() > DATAGRAM_MAX {
             fallback = Some((way.flow, way.endpoint.clone()));
             self.move_to_tcp(&mut way);
             invite = readdressed(&invite, &way.endpoint, Transport::Tcp, &self.new_branch());
+            leaves = editing::sent(rules.headers.as_deref(), &invite).0;
         }
         let advertised = way.endpoint.sent_by(way.flow.transport);
         let flow = match way.flow.transport {
@@ -220,7 +223,7 @@ impl Signaling {
             _ => self.open(now, way.flow, &way.name, way.trunk),
         };
         let Some(flow) = flow else { return };
-        let Some(key) = self.request(now, flow, invite.clone(), Client::Invite(tag)) else {
+        let Some(key) = self.request_as_it_is(now, flow, leaves, Client::Invite(tag)) else {
             self.counters.overloaded += 1;
             return;
         };
@@ -253,6 +256,9 @@ impl Signaling {
         if let Some(leg) = self.legs.get_mut(dial.leg) {
             leg.sides.push(tag);
         }
+        if !edited.is_empty() {
+            self.tell(LegEvent::HeadersChanged { leg: dial.leg, sent: true, rules: edited });
+        }
     }
 
     /// RFC 3261 18.1.1: what does not fit goes by a transport that has congestion control.
@@ -272,7 +278,8 @@ impl Signaling {
         let State::Calling(calling) = &mut side.state else { return };
         if let (Some((flow, endpoint)), Some(_)) = (calling.fallback.take(), side.leg) {
             let invite = readdressed(&calling.invite, &endpoint, Transport::Udp, &branch);
-            if let Ok(key) = self.transactions.send_request(now, flow, invite.clone()) {
+            let leaves = editing::sent(side.rules.headers.as_deref(), &invite).0;
+            if let Ok(key) = self.transactions.send_request(now, flow, leaves) {
                 (calling.key, calling.invite) = (key, invite);
                 (side.flow, side.advertised, side.contact) =
                     (flow, endpoint.sent_by(Transport::Udp), endpoint.contact());
@@ -367,7 +374,7 @@ impl Signaling {
         let timer = refresh::timer_by(&side.rules.session_timer, &response.headers, None, now);
         side.state = State::Up(Box::new(session));
         let to = side.next_hop();
-        self.transactions.send(to, &ack);
+        self.send_ack(to, ack);
         let Some(sid) = self.sides.get(&tag).and_then(|side| side.leg) else {
             self.bye(now, tag, &Cause::NORMAL);
             self.forget(tag);
@@ -395,8 +402,8 @@ impl Signaling {
         let Some(side) = self.sides.get_mut(&tag) else { return };
         let (advertised, flow, to) = (side.advertised, side.flow, side.next_hop());
         let State::Up(session) = &mut side.state else { return };
-        if let Some(ack) = session.dialog.ack_again(response) {
-            return self.transactions.send(to, ack);
+        if let Some(ack) = session.dialog.ack_again(response).cloned() {
+            return self.send_ack(to, ack);
         }
         let Some((_, invite)) = &session.invite else { return };
         let Ok(mut stranger) = Dialog::uac(invite, response) else { return };
@@ -407,7 +414,7 @@ impl Signaling {
         let ack = stranger.ack(cseq, advertised, &branch, None);
         let to = hop(&stranger, flow, side.keeps_flow);
         let bye = stranger.request(Method::Bye, advertised, &last).header(Name::UserAgent, PRODUCT).build();
-        self.transactions.send(to, &ack);
+        self.send_ack(to, ack);
         self.request(now, to, bye, Client::Bye(None));
     }
 
@@ -450,7 +457,8 @@ impl Signaling {
     fn invite_again(&mut self, now: Instant, tag: Tag, invite: postern_sip::Request) -> bool {
         let Some(flow) = self.sides.get(&tag).map(|side| side.flow) else { return false };
         let Some(flow) = self.ready(now, flow) else { return false };
-        let Ok(key) = self.transactions.send_request(now, flow, invite.clone()) else { return false };
+        let leaves = self.edited(flow, None, invite.clone());
+        let Ok(key) = self.transactions.send_request(now, flow, leaves) else { return false };
         let Some(side) = self.sides.get_mut(&tag) else { return false };
         side.flow = flow;
         let State::Calling(calling) = &mut side.state else { return false };

@@ -241,15 +241,16 @@ impl Signaling {
             response = response.body(SDP, side.ours.write(early, offered.offer.as_ref()));
         }
         let response = response.build();
-        self.transactions.respond(now, offered.key, &response);
+        let key = offered.key;
         if is_reliable {
-            let has_description = early.is_some();
+            let (has_description, response) = (early.is_some(), response.clone());
             offered.early.rseq = rseq;
             let reliable =
                 Reliable { response, rseq, has_description, next: now + T1, interval: T1, give_up: now + T1_64 };
             offered.early.unacked = Some(Box::new(reliable));
             self.timers.set(now + T1, Timer::Reliable(tag));
         }
+        self.respond(now, key, &response);
     }
 
     /// A reliable response is due once more, or was never acknowledged.
@@ -263,13 +264,16 @@ impl Signaling {
             self.refuse_invite(now, tag, key, &invite, 504, &cause);
             return self.ended(tag, EndedBy::Postern, cause);
         }
-        if reliable.next <= now {
-            self.transactions.respond(now, key, &reliable.response);
+        let due = reliable.next <= now;
+        if due {
             reliable.interval *= 2;
             reliable.next = now + reliable.interval;
         }
-        let at = reliable.next.min(reliable.give_up);
+        let (at, response) = (reliable.next.min(reliable.give_up), reliable.response.clone());
         self.timers.set(at, Timer::Reliable(tag));
+        if due {
+            self.respond(now, key, &response);
+        }
     }
 
     fn on_prack(&mut self, now: Instant, key: ServerKey, request: &Request, tag: Tag) {
@@ -402,7 +406,7 @@ impl Signaling {
             .header(Name::Require, "100rel")
             .header(Name::Server, headers::PRODUCT)
             .build();
-        self.transactions.respond(now, key, &response);
+        self.respond(now, key, &response);
         true
     }
 }

@@ -33,7 +33,7 @@ impl Signaling {
         if let Some((status, name, value)) = refused {
             let text = tag.to_string();
             let response = ResponseBuilder::to(request, status).to_tag(&text).other(name, &value);
-            self.transactions.respond(now, key, &response.header(Name::Server, PRODUCT).build());
+            self.respond(now, key, &response.header(Name::Server, PRODUCT).build());
             return;
         }
         // Some probe a session by one without a body; a signal that is no digit (flash) has no meaning here.

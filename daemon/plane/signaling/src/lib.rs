@@ -31,6 +31,7 @@
 //! | `rules` | what the configuration wants of a dialog |
 //! | `identity` | who calls, and who sent the call on: what is believed, and who is told |
 //! | `vouching` | the signature over who calls whom, for trunks that want it |
+//! | `editing` | header rules of trunks, on the way in and out |
 //! | `headers` | what of a header passes to and from the language of legs |
 //!
 //! What cannot happen here: an in-dialog request is never believed without our tag, the Call-ID and the peer's tag; a stranger
@@ -42,6 +43,7 @@ mod admission;
 mod connections;
 mod dialed;
 mod early;
+mod editing;
 pub mod fuzz;
 mod guard;
 mod headers;
@@ -119,6 +121,8 @@ pub struct Signaling {
     connections: Connections,
     challenger: Challenger,
     registrar: Registrar,
+    /// A trunk has header rules, or had: without any no message is looked at for them.
+    edits: bool,
     /// OPTIONS are answered 503, so that trunks which probe us send their calls elsewhere.
     draining: bool,
     registrations: Registrations,
@@ -209,6 +213,7 @@ impl Signaling {
             challenger: Challenger::new(admission::DIGEST_REALM, &[Algorithm::Sha256, Algorithm::Md5], rng.random()),
             signer: vouching::signer(&config),
             wall: UnixMicros(0),
+            edits: !config.headers.is_empty(),
             places: Places::new(config),
             registrar: Registrar::default(),
             draining: false,
@@ -256,6 +261,7 @@ impl Signaling {
         self.targets.configure(&config);
         self.guard.configure(&config.protection);
         self.signer = vouching::signer(&config);
+        self.edits |= !config.headers.is_empty();
         self.places = Places::new(config);
         self.arm_probes(now);
         self.arm_names(now);
@@ -423,7 +429,10 @@ impl Signaling {
                 transaction::Output::Send { flow, bytes } => self.send(now.instant, flow, bytes),
                 transaction::Output::Request { key, request, flow } => self.on_request(now, key, request, flow),
                 transaction::Output::Cancelled { invite, request } => self.on_cancelled(now.instant, invite, &request),
-                transaction::Output::Ack { request, .. } => self.on_ack(now.instant, &request),
+                transaction::Output::Ack { mut request, flow } => {
+                    self.edit_received(flow, &mut request);
+                    self.on_ack(now.instant, &request);
+                }
                 transaction::Output::Response { key, response, flow } => {
                     self.on_response(now.instant, key, response, flow);
                 }
@@ -452,16 +461,21 @@ impl Signaling {
         self.outputs.push_back(Output::Send { local: flow.local, destination: flow.remote, bytes });
     }
 
-    fn on_request(&mut self, now: Now, key: ServerKey, request: Request, flow: Flow) {
+    fn on_request(&mut self, now: Now, key: ServerKey, mut request: Request, flow: Flow) {
+        let edited = self.edit_received(flow, &mut request);
         // `check` has read To well.
         let to_tag = request.headers.to().ok().and_then(|to| to.tag().map(Tag::read));
         match to_tag {
             Some(tag) => self.in_dialog(now.instant, key, &request, flow, tag),
-            None => self.admit(now, key, request, flow),
+            None => {
+                self.admit(now, key, request, flow);
+                self.tell_edited(key, edited);
+            }
         }
     }
 
-    fn on_response(&mut self, now: Instant, key: ClientKey, response: Response, flow: Flow) {
+    fn on_response(&mut self, now: Instant, key: ClientKey, mut response: Response, flow: Flow) {
+        self.edit_received_response(flow, self.clients.get(&key), &mut response);
         match self.clients.get(&key) {
             Some(&Client::Invite(tag)) => self.on_invite_response(now, key, tag, response, flow),
             Some(&Client::Reinvite(tag)) => self.on_reinvite_response(now, key, tag, response, flow),
@@ -537,6 +551,12 @@ impl Signaling {
     /// Sends a request of ours and remembers what for. None when it cannot be sent: too many, or nowhere to.
     fn request(&mut self, now: Instant, flow: Flow, request: Request, what: Client) -> Option<ClientKey> {
         let flow = self.ready(now, flow)?;
+        let request = self.edited(flow, Some(&what), request);
+        self.request_as_it_is(now, flow, request, what)
+    }
+
+    /// The same for one that header rules were applied to, over a flow that is ready.
+    fn request_as_it_is(&mut self, now: Instant, flow: Flow, request: Request, what: Client) -> Option<ClientKey> {
         match self.transactions.send_request(now, flow, request) {
             Ok(key) => {
                 self.clients.insert(key, what);
@@ -561,7 +581,7 @@ impl Signaling {
             500 => response.header(Name::RetryAfter, &(self.rng.random::<u8>() % 11).to_string()),
             _ => response,
         };
-        self.transactions.respond(now, key, &response.build());
+        self.respond(now, key, &response.build());
     }
 
     /// Takes a side out of all tables.

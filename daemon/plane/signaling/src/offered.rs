@@ -199,7 +199,7 @@ impl Signaling {
             .header(Name::Unsupported, &named)
             .header(Name::Server, PRODUCT)
             .build();
-        self.transactions.respond(now, key, &response);
+        self.respond(now, key, &response);
         true
     }
 
@@ -254,7 +254,7 @@ impl Signaling {
         session.learn(&offered.invite.headers);
         side.state = State::Up(Box::new(session));
         self.set_session_timer(tag, timer);
-        self.transactions.respond(now, key, &response);
+        self.respond(now, key, &response);
     }
 
     /// A final failure to an INVITE, first or later, with the cause in Reason.
@@ -275,7 +275,7 @@ impl Signaling {
         if status == 503 {
             response = response.header(Name::RetryAfter, "5");
         }
-        self.transactions.respond(now, key, &response.build());
+        self.respond(now, key, &response.build());
     }
 
     /// The caller gave up. The CANCEL is answered already.

@@ -82,7 +82,7 @@ impl Signaling {
             // RFC 6665 7.2.
             let text = tag.to_string();
             let response = ResponseBuilder::to(request, 489).to_tag(&text).header(Name::AllowEvents, "refer");
-            self.transactions.respond(now, key, &response.header(Name::Server, PRODUCT).build());
+            self.respond(now, key, &response.header(Name::Server, PRODUCT).build());
             return;
         }
         if self.session_mut(tag).is_none_or(|session| session.passed.is_none()) {

@@ -54,7 +54,7 @@ impl Signaling {
             .header(Name::Contact, &contact(reached))
             .header(Name::Server, PRODUCT)
             .build();
-        self.transactions.respond(now, key, &response);
+        self.respond(now, key, &response);
         self.referral(now, leg, 100);
         let Wanted { to, replaces } = wanted;
         self.tell(match replaces {

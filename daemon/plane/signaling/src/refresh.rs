@@ -238,7 +238,7 @@ impl Signaling {
                     .header(Name::MinSe, &rule.min.as_secs().to_string())
                     .header(Name::Server, PRODUCT)
                     .build();
-                self.transactions.respond(now, key, &response);
+                self.respond(now, key, &response);
                 true
             }
             Wish::Malformed => {

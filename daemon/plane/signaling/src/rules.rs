@@ -1,6 +1,8 @@
 //! What the configuration wants of the dialogs with one party.
 
-use postern_config::{Config, Refer, SessionTimer, SessionTimerMode, Trunk};
+use std::sync::Arc;
+
+use postern_config::{Config, HeaderRules, Refer, SessionTimer, SessionTimerMode, Trunk};
 use postern_types::{RealmName, TrunkName, UserName};
 
 use crate::headers::{ALLOW, ALLOW_REFER};
@@ -8,7 +10,7 @@ use crate::headers::{ALLOW, ALLOW_REFER};
 pub(crate) use postern_config::Rel100;
 
 /// Copied into each dialog when it begins: a new configuration holds for new calls.
-#[derive(Debug, Clone, Copy, Default)]
+#[derive(Debug, Clone, Default)]
 pub(crate) struct Rules {
     pub(crate) session_timer: SessionTimer,
     pub(crate) rel100: Rel100,
@@ -16,6 +18,8 @@ pub(crate) struct Rules {
     pub(crate) refer: Refer,
     /// It is told who calls, and believed.
     pub(crate) trusted: bool,
+    /// What is changed in the headers of its messages.
+    pub(crate) headers: Option<Arc<HeaderRules>>,
 }
 
 impl Rules {
@@ -23,7 +27,7 @@ impl Rules {
     pub(crate) fn of(config: &Config, trunk: Option<&TrunkName>, user: Option<&UserName>, realm: &RealmName) -> Self {
         if let Some(trunk) = trunk.and_then(|trunk| config.trunks.get(trunk)) {
             let Trunk { session_timer, rel100, refer, trusted, .. } = *trunk;
-            return Self { session_timer, rel100, refer, trusted };
+            return Self { session_timer, rel100, refer, trusted, headers: header_rules(config, trunk) };
         }
         let session_timer = config.realms.get(realm).map(|realm| realm.session_timer).unwrap_or_default();
         let refer = user.and_then(|user| config.users.get(user)).map(|user| user.refer).unwrap_or_default();
@@ -53,4 +57,9 @@ impl Rules {
             (true, true, true) => "timer, 100rel, replaces",
         }
     }
+}
+
+/// What is changed in the headers of a trunk's messages.
+pub(crate) fn header_rules(config: &Config, trunk: &Trunk) -> Option<Arc<HeaderRules>> {
+    trunk.headers.as_ref().and_then(|name| config.headers.get(name)).cloned()
 }

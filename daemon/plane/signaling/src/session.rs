@@ -115,17 +115,18 @@ impl Signaling {
     pub(crate) fn repeat_answer(&mut self, now: Instant, tag: Tag) {
         let Some(Side { state: State::Up(session), .. }) = self.sides.get_mut(&tag) else { return };
         let Some(unacked) = &mut session.unacked else { return };
-        match unacked.keeper.handle_timeout(now) {
-            Keep::Wait => {}
-            Keep::Repeat(response) => {
-                self.transactions.respond(now, unacked.key, response);
-            }
+        let again = match unacked.keeper.handle_timeout(now) {
+            Keep::Wait => None,
+            Keep::Repeat(response) => Some((unacked.key, response.clone())),
             Keep::GiveUp => {
                 session.unacked = None;
                 return self.give_up(now, tag, Cause::new(408, "our answer was never acknowledged"));
             }
-        }
+        };
         self.timers.set(unacked.keeper.next_deadline(), Timer::Answer(tag));
+        if let Some((key, response)) = again {
+            self.respond(now, key, &response);
+        }
     }
 
     // ---- BYE ----
@@ -259,7 +260,7 @@ impl Signaling {
             .header(Name::Supported, supported)
             .header(Name::Server, PRODUCT);
         let response = refresh::agree(wish, response).build();
-        self.transactions.respond(now, key, &response);
+        self.respond(now, key, &response);
         self.set_session_timer(tag, timer);
     }
 
@@ -293,7 +294,7 @@ impl Signaling {
             session.unacked = Some(Unacked { key, keeper, delayed: offer.is_none(), first: false });
         }
         self.servers.remove(&key);
-        self.transactions.respond(now, key, &response);
+        self.respond(now, key, &response);
         self.set_session_timer(tag, timer);
     }
 
@@ -413,8 +414,8 @@ impl Signaling {
         let (advertised, leg) = (side.advertised, side.leg);
         let State::Up(session) = &mut side.state else { return };
         if response.is_success() {
-            if let Some(ack) = session.dialog.ack_again(&response) {
-                return self.transactions.send(to, ack);
+            if let Some(ack) = session.dialog.ack_again(&response).cloned() {
+                return self.send_ack(to, ack);
             }
             self.timers.set(now + T1_64, Timer::Reinvited(key));
             let OfferAnswer::Ours { invite, refresh, .. } =
@@ -429,7 +430,7 @@ impl Signaling {
             let ack = session.dialog.ack(cseq, advertised, &branch, None);
             // The refreshed target is where the ACK goes.
             let to = side.next_hop();
-            self.transactions.send(to, &ack);
+            self.send_ack(to, ack);
             self.set_session_timer(tag, timer);
             if refresh {
                 return self.refreshed(tag, &response);

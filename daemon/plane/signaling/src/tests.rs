@@ -2,6 +2,7 @@
 
 mod dialing;
 mod early;
+mod editing;
 mod failover;
 mod hiding;
 mod identity;

@@ -91,6 +91,19 @@ impl Fields {
     }
 }
 
+impl Headers {
+    /// The same start line with these fields, name and value, in place of the ones that are there: for a policy that changes headers. At most
+    /// [`HEADERS_MAX`], what is beyond is left out; the caller keeps Content-Length among them.
+    pub fn replaced<'f>(&self, all: impl IntoIterator<Item = (&'f str, &'f str)>) -> Self {
+        let mut fields = Fields { text: String::with_capacity(self.text.len()), marks: Vec::with_capacity(self.len()) };
+        fields.text.push_str(self.start_line());
+        fields.text.push_str("\r\n");
+        all.into_iter().for_each(|(name, value)| fields.any(name, value));
+        fields.text.push_str("\r\n");
+        Self { text: fields.text.into(), marks: fields.marks.into() }
+    }
+}
+
 fn is_clean(value: &str) -> bool {
     memchr::memchr3(b'\r', b'\n', 0, value.as_bytes()).is_none()
 }

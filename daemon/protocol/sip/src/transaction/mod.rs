@@ -289,6 +289,11 @@ impl Transactions {
         true
     }
 
+    /// Where a request's responses go; none when its transaction has ended.
+    pub fn answers_over(&self, key: ServerKey) -> Option<Flow> {
+        self.servers.get(key.0).map(Server::flow)
+    }
+
     /// Forgets a request without answering it: what came from a stranger.
     pub fn discard(&mut self, key: ServerKey) {
         self.servers.remove(key.0);

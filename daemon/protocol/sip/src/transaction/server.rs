@@ -48,6 +48,11 @@ pub struct Server {
 }
 
 impl Server {
+    /// Where responses go.
+    pub fn flow(&self) -> Flow {
+        self.flow
+    }
+
     pub fn new(now: Instant, flow: Flow, request: &Request) -> Self {
         let is_invite = request.method == Method::Invite;
         Self {

@@ -93,6 +93,11 @@ impl<T: Timed> Table<T> {
         self.by_id.get(&id).map(|&index| Slot { index, generation: self.entries[index as usize].generation })
     }
 
+    pub fn get(&self, slot: Slot) -> Option<&T> {
+        let entry = self.entries.get(slot.index as usize).filter(|entry| entry.generation == slot.generation)?;
+        entry.life.as_ref().map(|(_, transaction)| transaction)
+    }
+
     pub fn of(&mut self, slot: Slot) -> Option<&mut T> {
         let entry = self.entries.get_mut(slot.index as usize).filter(|entry| entry.generation == slot.generation)?;
         entry.life.as_mut().map(|(_, transaction)| transaction)
