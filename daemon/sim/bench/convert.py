@@ -1,10 +1,8 @@
 """Packets that change on their way: SDES to plain, and codecs, in turn with rtpengine under the same load."""
 
-import base64
 import statistics
 
 from . import relay, rtpengine
-from .talk import LOAD_CPU, Program
 
 SRTP_LEGS = 2000
 # Each party sends a packet of speech every 20 ms.
@@ -17,64 +15,13 @@ WARM_S = 1.5
 
 class Ours(relay.Postern):
     def __init__(self, folder, binaries, legs, sides=("pcma", "pcma"), key=None):
+        self.sides, self.key = sides, key
         self.ports = (*relay.Postern.ports, "--sides", ",".join(sides), *(("--key", key.hex()) if key else ()))
-        self.key = key
         super().__init__(folder, binaries, legs)
 
-    def open(self, legs, peer, first):
-        aims = super().open()
-        return aims, [[self.key.hex()] * 2 if self.key and leg % 2 == 0 else None for leg in range(legs)]
-
-
-class Theirs(rtpengine.Rtpengine):
-    def __init__(self, folder, _binaries, _legs, sides=("pcma", "pcma"), key=None):
-        self.sides, self.key = sides, key
-        super().__init__(folder)
-
-    def open(self, legs, peer, first):
-        aims, keys = [], []
-        for call in range(legs // 2):
-            a, b = first + 4 * call, first + 4 * call + 2
-            common = {"call-id": f"call-{call}", "from-tag": "a", "ICE": "remove"}
-            how = {}
-            if self.key:
-                how["transport-protocol"] = "RTP/AVP"
-            if self.sides[0] != self.sides[1]:
-                how["codec"] = {"mask": [rtpengine.CODECS[self.sides[0]].split("/")[0]], "transcode": [rtpengine.CODECS[self.sides[1]]]}
-            offer = rtpengine.sdp(peer, a, self.sides[0], self.key and base64.b64encode(self.key).decode())
-            offered = self._good(self.command({"command": "offer", "sdp": offer, **common, **how}))
-            rtpengine.expect_number(offered["sdp"], self.sides[1])
-            answer = rtpengine.sdp(peer, b, self.sides[1])
-            answered = self._good(self.command({"command": "answer", "to-tag": "b", "sdp": answer, **common}))
-            aims += [f"{rtpengine.ADDRESS}:{rtpengine.port_of(answered['sdp'])}", f"{rtpengine.ADDRESS}:{rtpengine.port_of(offered['sdp'])}"]
-            keys += [[self.key.hex(), rtpengine.key_of(answered["sdp"]).hex()] if self.key else None, None]
-        return aims, keys
-
-    @staticmethod
-    def _good(answer):
-        if answer.get("result") != "ok":
-            raise RuntimeError(f"rtpengine refused a call: {answer}")
-        return answer
-
-
-class Bench:
-    """One system with its own load."""
-
-    def __init__(self, system, folder, binaries, legs, talks=None):
-        self.system, self.peer = system, relay.PEERS[system.name]
-        command = [binaries / "bench_rtp", "--legs", legs, "--address", self.peer, "--port", relay.FIRST, "--cpu", LOAD_CPU]
-        self.load = Program(f"load-{system.program.name}", command, folder)
-        self.load.read()
-        aims, keys = system.open(legs, self.peer, relay.FIRST)
-        self.load.ask({"aim": aims, "keys": keys, **({"sides": ",".join(talks)} if talks else {})})
-
-    def run(self, how, seconds, lead_in=WARM_S):
-        result = self.load.ask({**how, "pid": self.system.pid, "lead_in": lead_in, "seconds": seconds}, seconds + lead_in + 30)
-        return result
-
-    def stop(self):
-        self.load.stop()
-        self.system.stop()
+    def open(self, legs, *_):
+        keys = [[self.key.hex()] * 2 if leg % 2 == 0 else None for leg in range(legs)] if self.key else None
+        return rtpengine.aimed(super().open()["aim"], self.sides, keys)
 
 
 def measure(folder, binaries, plan, say):
@@ -90,8 +37,8 @@ def measure(folder, binaries, plan, say):
 
 
 def _in_turns(folder, binaries, legs, kind, loads, plan, say):
-    talks = kind.get("sides")
-    benches = [Bench(make(folder, binaries, legs, **kind), folder, binaries, legs, talks) for make in (Ours, Theirs)]
+    systems = (Ours(folder, binaries, legs, **kind), rtpengine.Rtpengine(folder, **kind))
+    benches = [relay.Bench(system, folder, binaries, legs) for system in systems]
     runs = {bench.system.name: {what: [] for what in loads} for bench in benches}
     try:
         for bench in benches:
@@ -100,7 +47,7 @@ def _in_turns(folder, binaries, legs, kind, loads, plan, say):
         for turn in range(plan.turns):
             for what, how in loads.items():
                 for bench in benches:
-                    result = bench.run(how, plan.seconds)
+                    result = bench.run(how, plan.seconds, WARM_S)
                     if result["cpu_ns_per_packet"] is None:
                         say(f"  {what:5} {turn + 1}/{plan.turns} {bench.system.name:9} no packet came back: the turn does not count")
                         continue

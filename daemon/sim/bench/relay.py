@@ -30,7 +30,7 @@ class Ours:
         self.program.read()
 
     def open(self, *_):
-        return [f"{self.address}:{port}" for port in self.program.ask("open")["ports"]]
+        return {"aim": [f"{self.address}:{port}" for port in self.program.ask("open")["ports"]]}
 
     def stop(self):
         self.program.stop()
@@ -73,7 +73,7 @@ class Bench:
         )
         self.load.read()
         self.empty = Memory(system.pid)
-        self.load.ask({"aim": system.open(legs, self.peer, FIRST)})
+        self.load.ask(system.open(legs, self.peer, FIRST))
         self.opened = Memory(system.pid)
 
     def begin(self, how, seconds, lead_in=LEAD_IN_S):
@@ -86,8 +86,8 @@ class Bench:
             self.system.program.sleep()
         return result
 
-    def run(self, how, seconds):
-        self.begin(how, seconds)
+    def run(self, how, seconds, lead_in=LEAD_IN_S):
+        self.begin(how, seconds, lead_in)
         return self.end()
 
     def stop(self):

@@ -21,7 +21,8 @@ class Rtpengine:
     # Stopped for as long as the others take, it forwards little or nothing when it goes on. Idle it takes next to no time.
     can_stop = False
 
-    def __init__(self, folder):
+    def __init__(self, folder, sides=("pcma", "pcma"), key=None):
+        self.sides, self.key = sides, key
         # --table=-1: no kernel module, packets are forwarded in user space. Its other threads only keep time.
         self.program = Program(
             self.name,
@@ -57,19 +58,31 @@ class Rtpengine:
                 return decode(answer)
 
     def open(self, legs, peer, first):
-        """Calls between pairs of legs, the peer of leg n at port first + 2n. Where each leg is to send."""
-        aims = []
+        """Calls between pairs of legs, the peer of leg n at port first + 2n; the first of a pair has the key, if there is one.
+        What the load is to be told: where each leg sends, with what key and codec."""
+        aims, keys, how = [], [], {}
+        if self.key:
+            how["transport-protocol"] = "RTP/AVP"
+        if self.sides[0] != self.sides[1]:
+            how["codec"] = {"mask": [CODECS[self.sides[0]].split("/")[0]], "transcode": [CODECS[self.sides[1]]]}
         for call in range(legs // 2):
-            a, b = first + 4 * call, first + 4 * call + 2
             common = {"call-id": f"call-{call}", "from-tag": "a", "ICE": "remove"}
-            offered = self.command({"command": "offer", "sdp": sdp(peer, a), **common})
-            answered = self.command({"command": "answer", "to-tag": "b", "sdp": sdp(peer, b), **common})
-            for answer in (offered, answered):
-                if answer.get("result") != "ok":
-                    raise RuntimeError(f"rtpengine refused call {call}: {answer}")
-            # The answer's description goes to a: it is where a sends; that of the offer is where b sends.
-            aims += [f"{ADDRESS}:{port_of(answered['sdp'])}", f"{ADDRESS}:{port_of(offered['sdp'])}"]
-        return aims
+            offer = sdp(peer, first + 4 * call, self.sides[0], self.key and base64.b64encode(self.key).decode())
+            offered = self._ask({"command": "offer", "sdp": offer, **common, **how})
+            expect_number(offered, self.sides[1])
+            answer = sdp(peer, first + 4 * call + 2, self.sides[1])
+            answered = self._ask({"command": "answer", "to-tag": "b", "sdp": answer, **common})
+            # The answer's description goes to the first: it is where that one sends; that of the offer is where the other does.
+            aims += [f"{ADDRESS}:{port_of(answered)}", f"{ADDRESS}:{port_of(offered)}"]
+            keys += [[self.key.hex(), key_of(answered).hex()] if self.key else None, None]
+        return aimed(aims, self.sides, keys if self.key else None)
+
+    def _ask(self, said):
+        """A request that is answered by a description."""
+        answer = self.command(said)
+        if answer.get("result") != "ok":
+            raise RuntimeError(f"rtpengine refused {said['call-id']}: {answer}")
+        return answer["sdp"]
 
     def stop(self):
         self.control.close()
@@ -79,6 +92,11 @@ class Rtpengine:
 # As an rtpmap has them; numbers of those that have one of their own.
 CODECS = {"pcma": "PCMA/8000", "pcmu": "PCMU/8000", "g722": "G722/8000", "opus": "opus/48000/2"}
 NUMBERS = {"pcma": 8, "pcmu": 0, "g722": 9, "opus": 96}
+
+
+def aimed(aims, sides, keys):
+    """What the load is told. Parties of two codecs speak; others send packets of nothing."""
+    return {"aim": aims, **({"keys": keys} if keys else {}), **({"sides": ",".join(sides)} if sides[0] != sides[1] else {})}
 
 
 def sdp(address, port, codec="pcma", key=None):

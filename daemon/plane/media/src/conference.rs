@@ -35,12 +35,10 @@ use crate::{
     leg::Leg,
     play::{OwnStream, SAMPLE_RATE},
     relay::{Port, Relay, Verdict, leg as leg_at, tell},
-    transcode::TICK,
+    transcode::{TICK, moment_of},
     voice::{PACKET_MAX, Voice},
 };
 
-/// Later than this a room's clock is set anew, rather than sending a burst.
-const LATE_MAX: Duration = Duration::from_millis(200);
 /// Without a packet of anybody for so long the clock stops.
 const GONE_AFTER: Duration = Duration::from_millis(500);
 /// The packet time that encodings are shared for: what nearly all have. Others are encoded for alone.
@@ -445,7 +443,8 @@ impl Relay {
             room.tick = None;
             return;
         }
-        let next = if now.saturating_duration_since(tick) > LATE_MAX { now + TICK } else { tick + TICK };
+        let moment = moment_of(tick, now);
+        let next = moment + TICK;
         room.tick = Some(next);
         ticks.push(Reverse((next, at)));
         for &slot in &room.slots {
@@ -454,7 +453,7 @@ impl Relay {
             let id = seat.id;
             let Some(ear) = &mut seat.ear else { continue };
             let frame = &mut frame[..ear.frame()];
-            let heard = ear.listen(now, frame);
+            let heard = ear.listen(moment, frame);
             let told = leg.hear_tones(heard, frame, true);
             told.into_iter().for_each(|event| tell(events, counts, event));
             if heard != Heard::Nothing {

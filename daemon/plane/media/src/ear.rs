@@ -39,6 +39,12 @@ const SURPLUS_MAX_US: i64 = 15_000;
 const SHORTAGE_MAX_US: i64 = 5_000;
 /// Packets between two such changes, so that speech does not waver.
 const STRETCH_EVERY: u32 = 4;
+/// A surplus up to this waits for a quiet moment, where nobody hears that a piece is left out, but for so many packets at most.
+const PATIENT_MAX_US: i64 = 60_000;
+const PATIENCE: u32 = 200;
+/// A packet is quiet when it is so much less than the loudest lately, or next to nothing (mean of the samples' size).
+const QUIET_SHARE: u32 = 8;
+const QUIET: u32 = 32;
 /// Steps to fill a frame at most: a payload has 10 ms at least, and what is lost or paused may be shorter.
 const STEPS_MAX: usize = 64;
 
@@ -70,6 +76,8 @@ pub struct Ear {
     latest: Option<Instant>,
     made_up: u32,
     since_stretch: u32,
+    /// How loud the loudest packet lately was, mean of the samples' size.
+    loudest: u32,
     /// Payloads that no codec took.
     bad: u64,
 }
@@ -96,6 +104,7 @@ impl Ear {
             latest: None,
             made_up: 0,
             since_stretch: 0,
+            loudest: 0,
             bad: 0,
         })
     }
@@ -257,8 +266,13 @@ impl Ear {
     /// Shortens or lengthens what was just decoded when the delay is to change; says how many samples it is.
     fn stretch(&mut self, now: Instant, ahead: Duration, samples: usize, rate: u32) -> usize {
         self.since_stretch = self.since_stretch.saturating_add(1);
+        let is_quiet = self.is_quiet(samples);
         let surplus = self.jitter.surplus(now, ahead);
         if self.since_stretch < STRETCH_EVERY || (-SHORTAGE_MAX_US..=SURPLUS_MAX_US).contains(&surplus) {
+            return samples;
+        }
+        let can_wait = (0..PATIENT_MAX_US).contains(&surplus) && self.since_stretch < PATIENCE;
+        if can_wait && !is_quiet {
             return samples;
         }
         self.since_stretch = 0;
@@ -267,6 +281,16 @@ impl Ear {
             true => stretch::shorten(&mut speech[..samples], rate),
             false => stretch::lengthen(speech, samples, rate),
         }
+    }
+
+    /// Whether what was just decoded is a pause in the speech.
+    fn is_quiet(&mut self, samples: usize) -> bool {
+        let speech = &self.pcm[self.fill..self.fill + samples];
+        let sum: u32 = speech.iter().map(|sample| u32::from(sample.unsigned_abs())).sum();
+        let loudness = sum / samples.max(1) as u32;
+        // It is forgotten within a few seconds.
+        self.loudest = loudness.max(self.loudest - self.loudest / 64);
+        loudness < QUIET || loudness < self.loudest / QUIET_SHARE
     }
 }
 

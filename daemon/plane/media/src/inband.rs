@@ -23,7 +23,7 @@ use crate::{
     leg::Leg,
     press::Pressing,
     relay::{Relay, leg as leg_at, tell},
-    transcode::{LATE_MAX, TICK},
+    transcode::{TICK, moment_of},
     voice::Voice,
 };
 
@@ -158,8 +158,9 @@ impl Relay {
         let Some(ear) = &mut inband.alone else { return };
         ear.take(now, header, payload);
         if inband.tick.is_none() {
-            inband.tick = Some(now + TICK);
-            transcoding.ticks.push(Reverse((now + TICK, slot)));
+            let at = transcoding.first_tick(now);
+            inband.tick = Some(at);
+            transcoding.ticks.push(Reverse((at, slot)));
         }
     }
 
@@ -176,9 +177,10 @@ impl Relay {
         }
         let Some(ear) = &mut inband.alone else { return };
         let frame = &mut transcoding.frame[..frame_of(RATE)];
-        let heard = ear.listen(now, frame);
+        let moment = moment_of(at, now);
+        let heard = ear.listen(moment, frame);
         if heard != Heard::Nothing {
-            let next = if now.saturating_duration_since(at) > LATE_MAX { now + TICK } else { at + TICK };
+            let next = moment + TICK;
             inband.tick = Some(next);
             transcoding.ticks.push(Reverse((next, slot)));
         }

@@ -26,8 +26,10 @@ use crate::{
 
 /// The grid of everything that is samples.
 pub(crate) const TICK: Duration = Duration::from_millis(20);
+/// Clocks begin on a finer grid: those of many legs are then one wake-up of their worker, and no long stretch of work.
+const GRID: Duration = Duration::from_micros(2_500);
 /// Later than this a clock is set anew, rather than sending a burst.
-pub(crate) const LATE_MAX: Duration = Duration::from_millis(200);
+const LATE_MAX: Duration = Duration::from_millis(200);
 /// An event without a further packet is over (RFC 4733 2.5.1.2 has one each 50 ms at the slowest).
 const EVENT_OVER: Duration = Duration::from_millis(120);
 /// Its end is sent three times, a packet time apart.
@@ -37,6 +39,8 @@ const REPEAT: Duration = Duration::from_millis(45);
 pub(crate) struct Transcoding {
     /// When which leg's clock ticks; an entry whose time is not its leg's is stale.
     pub(crate) ticks: BinaryHeap<Reverse<(Instant, u32)>>,
+    /// Where the grid begins: with the first tick.
+    epoch: Option<Instant>,
     /// A leg that may have a further packet of its tick.
     pub(crate) going_on: Option<u32>,
     pub(crate) frame: Box<Frame>,
@@ -68,6 +72,7 @@ impl Transcoding {
     pub fn new(slots: usize) -> Self {
         Self {
             ticks: BinaryHeap::with_capacity(2 * slots),
+            epoch: None,
             going_on: None,
             frame: Box::new([0; postern_audio::rate::FRAME_MAX]),
             frames: 0,
@@ -78,9 +83,23 @@ impl Transcoding {
         self.ticks.peek().map(|Reverse((at, _))| *at)
     }
 
+    /// When a clock ticks that begins now.
+    pub fn first_tick(&mut self, now: Instant) -> Instant {
+        let earliest = now + TICK;
+        let epoch = *self.epoch.get_or_insert(earliest);
+        let since = earliest.saturating_duration_since(epoch).as_nanos();
+        let steps = since.div_ceil(GRID.as_nanos());
+        epoch + Duration::from_nanos((steps * GRID.as_nanos()) as u64)
+    }
+
     pub fn is_due(&self, now: Instant) -> bool {
         self.going_on.is_some() || self.next_deadline().is_some_and(|at| at <= now)
     }
+}
+
+/// The moment whose sound a tick is: its own, however late the worker comes to it, so that a late worker does not look like a late network.
+pub(crate) fn moment_of(tick: Instant, now: Instant) -> Instant {
+    if now.saturating_duration_since(tick) > LATE_MAX { now } else { tick }
 }
 
 impl Leg {
@@ -174,7 +193,7 @@ impl Relay {
         let other = leg_at(&mut self.legs, to)?;
         let ways = other.ways.as_mut()?;
         if ways.tick.is_none() {
-            let at = now + TICK;
+            let at = self.transcoding.first_tick(now);
             ways.tick = Some(at);
             other.mark_next = true;
             self.transcoding.ticks.push(Reverse((at, to)));
@@ -241,6 +260,7 @@ impl Relay {
 
     /// A leg's clock ticks: 20 ms of the other are heard and spoken.
     fn tick(&mut self, now: Instant, at: Instant, slot: u32) {
+        let moment = moment_of(at, now);
         let Self { legs, transcoding, events, counts, .. } = self;
         let Some((partner, cuts)) = leg_at(legs, slot)
             .filter(|leg| leg.ways.as_ref().is_some_and(|ways| ways.tick == Some(at)))
@@ -251,7 +271,7 @@ impl Relay {
         let heard = leg_at(legs, partner).and_then(|other| {
             let ways = other.ways.as_mut()?;
             let frame = &mut transcoding.frame[..ways.ear.frame()];
-            let heard = ways.ear.listen(now, frame);
+            let heard = ways.ear.listen(moment, frame);
             let told = other.hear_tones(heard, frame, cuts);
             told.into_iter().for_each(|event| tell(events, counts, event));
             Some((heard, frame.len()))
@@ -266,7 +286,7 @@ impl Relay {
             return;
         };
         transcoding.frames += 1;
-        let next = if now.saturating_duration_since(at) > LATE_MAX { now + TICK } else { at + TICK };
+        let next = moment + TICK;
         ways.tick = Some(next);
         transcoding.ticks.push(Reverse((next, slot)));
         let in_event = ways.event.is_some_and(|event| now < event.until);

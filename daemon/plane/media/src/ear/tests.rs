@@ -112,6 +112,30 @@ fn the_delay_that_a_burst_of_jitter_made_goes_away_again() {
 }
 
 #[test]
+fn a_delay_that_is_too_long_goes_in_a_pause_of_the_speech() {
+    let begin = start();
+    let mut ear = Ear::new(begin, &setup(vec![Format::pcma()]), 8000).unwrap();
+    let mut frame = [0; 160];
+    let mut surpluses = Vec::new();
+    let mut n = 0;
+    for tick in 0..150u64 {
+        // The way becomes 20 ms shorter. Speech for two seconds, then a second of next to nothing.
+        let sent = if tick < 60 { tick } else { tick + 1 };
+        let payload = if tick < 100 { LOUD } else { [0xd5; 160] };
+        while n < sent {
+            ear.take(at(begin, tick), &header(8, n as u16, n as u32 * 160), &payload);
+            n += 1;
+        }
+        ear.listen(at(begin, tick), &mut frame);
+        let ahead = Duration::from_micros(ear.fill as u64 * 125);
+        // Of what was played last, not of what comes next.
+        surpluses.push(ear.jitter.surplus(at(begin, tick), ahead) + 20_000);
+    }
+    assert!((60..100).all(|tick| surpluses[tick] == surpluses[60]), "{:?}", &surpluses[60..100]);
+    assert!(surpluses[99] > SURPLUS_MAX_US && surpluses[149] <= SURPLUS_MAX_US, "{} {}", surpluses[99], surpluses[149]);
+}
+
+#[test]
 fn a_setup_without_a_codec_of_ours_has_no_ear() {
     let begin = start();
     let other = format(98, Codec::Other("iLBC".into()));
