@@ -21,6 +21,7 @@ use crate::{
     cookies::Jar,
     dial::{Dialing, own_number},
     digits::{Digits, Via},
+    fork::Fork,
     leg::{End, Leg, Origin, Stream},
     recording::Recording,
     reoffer::Reoffer,
@@ -66,6 +67,8 @@ pub struct Call {
     pub callbacks: Callbacks,
     /// Those that are made of it.
     pub recordings: Vec<Recording>,
+    /// Where its audio is sent beside.
+    pub forks: Vec<Fork>,
     pub jar: Jar,
     /// `X-` headers of the first INVITE, for the application.
     pub headers: Vec<(Box<str>, Box<str>)>,
@@ -130,6 +133,7 @@ impl Call {
             converted: None,
             callbacks: Callbacks::default(),
             recordings: Vec::new(),
+            forks: Vec::new(),
             jar: Jar::default(),
             headers: Vec::new(),
             identity: CallerIdentity::default(),
@@ -333,6 +337,7 @@ impl Call {
         self.session_timeout(cx, now);
         self.callback_timeout(cx, now);
         self.recording_timeout(cx, now);
+        self.fork_timeout(cx, now);
     }
 
     /// When something is due next.
@@ -349,6 +354,7 @@ impl Call {
             self.session.as_ref().and_then(|session| session.deadline()),
             self.callbacks.next_deadline(),
             self.recording_deadline(),
+            self.fork_deadline(),
             self.digits.next_deadline(),
         ];
         legs.chain(plans).flatten().min()
@@ -374,7 +380,7 @@ impl Call {
             let total_ms = now.wall.since(self.created.wall).as_millis() as u64;
             self.tell(cx, self.sid, facts::CallEnded { by, cause, total_ms, legs: self.legs_total });
         }
-        self.ended && self.callbacks.is_idle() && self.recordings.is_empty()
+        self.ended && self.callbacks.is_idle() && self.recordings.is_empty() && self.forks.is_empty()
     }
 
     /// Ends the whole call. The first cause stands.
@@ -434,6 +440,7 @@ impl Call {
         let (party, bound) = (leg.party.clone(), leg.origin.bound());
         cx.leg_ended(&party, bound);
         self.stop_recordings_of(cx, now, sid);
+        self.stop_forks_of(cx, now, sid);
         conference::leave(cx, now, sid, conference::Why::Left);
         let fact = facts::LegEnded { by, cause: cause.clone(), status: status.to_owned(), duration_ms };
         self.tell(cx, sid, fact);

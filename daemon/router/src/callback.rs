@@ -8,7 +8,7 @@ use std::{
 
 use postern_config::{CallbackEvent, HttpMethod};
 use postern_facts as facts;
-use postern_types::{AccountSid, CallSid, ConferenceSid, Now, RecordingSid, RequestId, UnixMicros};
+use postern_types::{AccountSid, CallSid, ConferenceSid, Now, RecordingSid, RequestId, StreamSid, UnixMicros};
 use url::Url;
 
 use crate::{
@@ -43,6 +43,7 @@ pub struct Subscription {
 pub enum Of {
     Leg(CallSid),
     Recording(RecordingSid),
+    Fork(StreamSid),
     Conference(ConferenceSid),
 }
 
@@ -54,13 +55,13 @@ pub struct Owner<'a> {
     pub jar: &'a mut Jar,
 }
 
-/// The callbacks of a call: those of all its legs and recordings.
+/// The callbacks of a call: those of all its legs, recordings and forks.
 #[derive(Debug, Default)]
 pub struct Callbacks {
     feeds: Vec<Feed>,
 }
 
-/// Those of one leg or recording.
+/// Those of one of them.
 #[derive(Debug)]
 struct Feed {
     of: Of,
@@ -184,7 +185,7 @@ impl Callbacks {
         let (event, sequence, tries) = (note.event.to_owned(), note.sequence, feed.tries);
         let leg = match of {
             Of::Leg(leg) => Some(leg),
-            Of::Recording(_) | Of::Conference(_) => None,
+            Of::Recording(_) | Of::Fork(_) | Of::Conference(_) => None,
         };
         let call = match owner.asker {
             Asker::Call(call) => Some(call),

@@ -49,7 +49,7 @@ pub struct Context {
     pub requests: HashMap<RequestId, Asker>,
     /// Who waits for audio.
     pub prompts: HashMap<PromptKey, CallSid>,
-    /// Whose recordings the recorder makes.
+    /// Whose audio is recorded or forked.
     pub taps: HashMap<TapId, CallSid>,
     /// Legs of each trunk that did not end.
     pub trunks: HashMap<TrunkName, u32>,

@@ -96,6 +96,7 @@ impl Call {
         let press = Press { leg: sid, digit, duration_ms, via, at: now.instant };
         self.digits.last = Some(press);
         self.tell(cx, sid, facts::DigitReceived { via: via.name().into(), duration_ms });
+        self.fork_digit(cx, sid, digit);
         let told_by = self.bridged_with(sid).and_then(|other| self.leg(other)).map(|other| other.policy.dtmf);
         let setup = self.leg(sid).and_then(Leg::setup);
         // Whether what this party's audio has of digits passes to the other by itself.

@@ -188,8 +188,8 @@ fn is_telephony(format: &Format) -> bool {
     matches!(format.codec, Codec::Pcmu | Codec::Pcma)
 }
 
-/// Whether a leg in this format can be recorded: G.711, which a tap copies as it is.
-pub fn is_recordable(format: &Format) -> bool {
+/// Whether a leg in this format can be recorded or forked: G.711, which a tap copies as it is.
+pub fn is_tappable(format: &Format) -> bool {
     matches!(format.codec, Codec::Pcmu | Codec::Pcma) && format.clock_hz == 8000 && format.channels == 1
 }
 

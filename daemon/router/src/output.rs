@@ -4,7 +4,7 @@ use std::{path::PathBuf, sync::Arc, time::Duration};
 
 use postern_config::HttpMethod;
 use postern_facts::{CallRecord, Happened, RecordingRecord};
-use postern_types::{RequestId, leg::LegCommand, media::MediaCommand, recording::RecorderCommand};
+use postern_types::{RequestId, fork::ForkCommand, leg::LegCommand, media::MediaCommand, recording::RecorderCommand};
 
 /// Drained by [`crate::Router::poll_output`] until none is left, after each input.
 #[derive(Debug, Clone, PartialEq)]
@@ -24,6 +24,8 @@ pub enum Output {
     },
     /// For the recorder; its answers come by [`crate::Router::handle_recorder`].
     Recorder(RecorderCommand),
+    /// For the driver of forks; its answers come by [`crate::Router::handle_fork`].
+    Fork(ForkCommand),
     /// A recording began, changed or is over: for the store.
     Recording(Box<RecordingRecord>),
     /// Something happened.

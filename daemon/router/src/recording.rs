@@ -10,7 +10,7 @@ use postern_facts::{self as facts, RecordingRecord};
 use postern_types::{
     CallSid, Now, RecordingSid, Sid,
     media::MediaCommand,
-    recording::{RecorderCommand, RecorderEvent, RecordingEnd, RecordingSetup, TapId},
+    recording::{Listener, RecorderCommand, RecorderEvent, RecordingEnd, RecordingSetup, TapId},
 };
 
 use crate::{
@@ -70,11 +70,7 @@ impl Call {
         leg: CallSid,
         wanted: Wanted,
     ) -> Result<RecordingSid, &'static str> {
-        let open = |leg: &&Leg| leg.is_live() && leg.answered.is_some() && matches!(leg.stream, Stream::Open { .. });
-        let Some(of) = self.leg(leg).filter(open) else { return Err("the call is not in progress") };
-        if !of.agreed.first().is_some_and(negotiate::is_recordable) {
-            return Err("the call's codec cannot be recorded");
-        }
+        let of = self.tappable(leg)?;
         if self.recordings.len() >= RECORDINGS_MAX {
             return Err("too many recordings of this call");
         }
@@ -104,7 +100,7 @@ impl Call {
         let setup = RecordingSetup { recording: sid, inbound, outbound, stereo, trim, seconds_max, silence };
         // The recorder first: a copy must find its tape.
         cx.out.push_back(Output::Recorder(RecorderCommand::Start(tap, setup)));
-        cx.media(MediaCommand::Tap { leg, tap, inbound, outbound });
+        cx.media(MediaCommand::Tap { leg, tap, to: Listener::Recorder, inbound, outbound });
         cx.out.push_back(Output::Recording(Box::new(record.clone())));
         let (recording, source) = (sid.to_string(), wanted.source.to_owned());
         let channels = record.channels;
@@ -119,6 +115,16 @@ impl Call {
         self.recordings.push(Recording { record, tap, events, until: None });
         self.tell_subscriber(cx, now, sid, RecordingEvent::InProgress);
         Ok(sid)
+    }
+
+    /// A leg whose audio can be copied. Refused: why, in words.
+    pub fn tappable(&self, leg: CallSid) -> Result<&Leg, &'static str> {
+        let open = |leg: &&Leg| leg.is_live() && leg.answered.is_some() && matches!(leg.stream, Stream::Open { .. });
+        let of = self.leg(leg).filter(open).ok_or("the call is not in progress")?;
+        match of.agreed.first() {
+            Some(format) if negotiate::is_tappable(format) => Ok(of),
+            _ => Err("the call's codec cannot be copied: G.711 can"),
+        }
     }
 
     /// Ends one; its file is whole when the recorder says so.

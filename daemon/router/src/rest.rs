@@ -4,7 +4,8 @@ use std::time::Duration;
 
 use postern_config::{CallbackEvent, HttpMethod, RecordingEvent};
 use postern_document::ConferenceNoun;
-use postern_types::{AccountSid, CallSid, ConferenceSid, UnixMicros};
+pub use postern_document::StreamNoun;
+use postern_types::{AccountSid, CallSid, ConferenceSid, StreamSid, UnixMicros};
 use serde::Serialize;
 
 use crate::output::PromptSource;
@@ -93,6 +94,21 @@ pub enum UpdateRecording {
     Resume,
     /// End it.
     Stop,
+}
+
+/// A fork of a call, as the stream resource shows it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct StreamRecord {
+    /// Its name for machines.
+    pub sid: StreamSid,
+    /// Of which leg.
+    pub call: CallSid,
+    /// What the document or the request calls it.
+    pub name: Option<String>,
+    /// `in-progress` or `stopped`.
+    pub status: &'static str,
+    /// Last change.
+    pub updated: UnixMicros,
 }
 
 /// `POST Conferences/{sid or name}/Participants.json`: who is dialed, and how it takes part.

@@ -7,11 +7,12 @@ use std::{
 };
 
 use postern_config::Config;
-use postern_document::Wait;
+use postern_document::{StreamNoun, Wait};
 use postern_facts::{self as facts, CallRecord, RecordingRecord};
 use postern_presence::Presence;
 use postern_types::{
     AccountSid, CallSid, Cause, ConferenceSid, EndedBy, Now, RecordingSid, RequestId, TrunkName, UserName,
+    fork::ForkEvent,
     leg::{LegCommand, LegEvent, Offered, Party},
     media::{MediaCommand, MediaEvent, Prompt},
     recording::RecorderEvent,
@@ -28,7 +29,7 @@ use crate::{
     output::{Counters, HttpFailure, HttpResponse, Output, PromptKey},
     rest::{
         ConferenceAnswer, ConferenceOrder, CreateCall, CreateParticipant, CreateRecording, Instructions,
-        ParticipantOrder, RestError, UpdateCall, UpdateRecording,
+        ParticipantOrder, RestError, StreamRecord, UpdateCall, UpdateRecording,
     },
     table::{self, Asked, Caller, Resolved},
     ways::Ways,
@@ -122,6 +123,12 @@ impl Router {
     pub fn handle_recorder(&mut self, now: Now, event: RecorderEvent) {
         let Some(call) = self.cx.taps.remove(&event.tap()) else { return };
         self.with_call(now, call, |call, cx| call.on_recorder(cx, now, event));
+    }
+
+    /// The driver of forks tells.
+    pub fn handle_fork(&mut self, now: Now, event: ForkEvent) {
+        let Some(call) = self.cx.taps.get(&event.tap()).copied() else { return };
+        self.with_call(now, call, |call, cx| call.on_fork(cx, now, event));
     }
 
     /// How many devices of a user are registered now.
@@ -224,6 +231,34 @@ impl Router {
         self.with_leg(now, sid, |call, cx| {
             if call.leg(sid).is_some_and(|leg| leg.account == Some(account)) {
                 done = call.update_recording(cx, now, sid, recording, update);
+            }
+        });
+        done
+    }
+
+    /// `POST Calls/{sid}/Streams`: the fork that began, or none when that account has no such live call.
+    pub fn create_stream(
+        &mut self,
+        now: Now,
+        account: AccountSid,
+        sid: CallSid,
+        wanted: StreamNoun,
+    ) -> Result<Option<StreamRecord>, RestError> {
+        let mut done = Ok(None);
+        self.with_leg(now, sid, |call, cx| {
+            if call.leg(sid).is_some_and(|leg| leg.account == Some(account)) {
+                done = call.create_stream(cx, now, sid, wanted).map(Some);
+            }
+        });
+        done
+    }
+
+    /// `POST Calls/{sid}/Streams/{sid or name}` with `Status=stopped`; none when it is over or unknown.
+    pub fn stop_stream(&mut self, now: Now, account: AccountSid, sid: CallSid, which: &str) -> Option<StreamRecord> {
+        let mut done = None;
+        self.with_leg(now, sid, |call, cx| {
+            if call.leg(sid).is_some_and(|leg| leg.account == Some(account)) {
+                done = call.stop_stream(cx, now, sid, which);
             }
         });
         done

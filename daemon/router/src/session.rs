@@ -126,6 +126,11 @@ impl Session {
         Self { start: Some(start), ..Self::new(None) }
     }
 
+    /// The document that runs, for relative references.
+    pub fn base(&self) -> Option<&Url> {
+        self.base.as_ref()
+    }
+
     pub fn deadline(&self) -> Option<Instant> {
         match &self.state {
             State::Idle | State::Ready | State::Audio | State::Dialing(_) => None,
@@ -290,8 +295,8 @@ impl Call {
                 Verb::Dial(dial) if confer::noun(dial).is_some() => true,
                 // A caller to whom no tone can be made goes on hearing its own ringing.
                 Verb::Dial(_) => !bridges && self.can_hear(),
-                Verb::Play(_) | Verb::Gather(_) | Verb::Record(_) => true,
-                Verb::Pause(_) | Verb::Redirect(_) | Verb::Reject(_) | Verb::Hangup => false,
+                Verb::Play(_) | Verb::Gather(_) | Verb::Record(_) | Verb::Start(_) => true,
+                Verb::Stop(_) | Verb::Pause(_) | Verb::Redirect(_) | Verb::Reject(_) | Verb::Hangup => false,
             };
             if wants_audio {
                 match self.ensure_audio(cx, now) {
@@ -333,6 +338,8 @@ impl Call {
                 session.state = State::Recording(Box::new(Take::new(*record)));
                 self.take_up(cx, now);
             }
+            Verb::Start(stream) => self.start_fork(cx, now, *stream),
+            Verb::Stop(name) => self.stop_fork_named(cx, now, &name),
             Verb::Pause(pause) => {
                 if !pause.length.is_zero() {
                     session.hops = 0;

@@ -5,6 +5,7 @@ mod callbacks;
 mod conferences;
 mod dialing;
 mod documents;
+mod forks;
 mod groups;
 mod harness;
 mod property;

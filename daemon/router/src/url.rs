@@ -35,6 +35,21 @@ pub fn resolve(base: Option<&Url>, reference: &str) -> Result<Url, String> {
     }
 }
 
+/// Where a WebSocket leads. User information is refused: nothing would send it.
+pub fn web_socket(text: &str) -> Result<Url, String> {
+    if text.len() > URL_MAX {
+        return Err(format!("longer than {URL_MAX} bytes"));
+    }
+    let url = Url::parse(text.trim()).map_err(|why| format!("not a URL: {why}"))?;
+    match url.scheme() {
+        "ws" | "wss" if !url.username().is_empty() || url.password().is_some() => {
+            Err("a user or password before the host is not sent: use a parameter".into())
+        }
+        "ws" | "wss" => Ok(url),
+        other => Err(format!("want wss or ws, not {other}")),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -52,6 +67,16 @@ mod tests {
         }
         assert!(resolve(None, "next").is_err());
         assert!(resolve(Some(&base), "ftp://example.net/").is_err());
+    }
+
+    #[test]
+    fn web_sockets_have_a_scheme_and_a_host_and_no_user() {
+        assert_eq!(web_socket(" wss://h.example.net/a?b=1 ").unwrap().as_str(), "wss://h.example.net/a?b=1");
+        for bad in ["https://h.example.net/", "wss:", "wss://u:p@h.example.net/", "next", "wss:// /"] {
+            let why = web_socket(bad).unwrap_err();
+            assert!(!why.contains("u:p"), "{bad}: {why}");
+        }
+        assert!(web_socket(&format!("ws://h/{}", "a".repeat(URL_MAX))).is_err());
     }
 
     #[test]

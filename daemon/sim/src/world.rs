@@ -333,7 +333,7 @@ impl World {
                 let event = RecorderEvent::Ended { tap, why, length, bytes: 16_044, lost: 0 };
                 self.switch.handle_input(self.now, Input::Recorder(event));
             }
-            Output::Recorder(_) | Output::Recording(_) => {}
+            Output::Recorder(_) | Output::Recording(_) | Output::Fork(_) => {}
             Output::LoadPrompt(key, _) => {
                 // A second of silence stands for any audio: what it sounds like is the media plane's business.
                 let prompt = Arc::new(Prompt { samples: vec![0; 8000].into() });

@@ -17,6 +17,7 @@ use crate::{App, auth, error::Refusal, form::Parameters, instance, order, page::
 mod conferences;
 mod counted;
 mod recordings;
+mod streams;
 
 /// The routes, each with and without `.json`.
 pub(crate) fn routes() -> Router<App> {
@@ -27,6 +28,7 @@ pub(crate) fn routes() -> Router<App> {
         .route("/2010-04-01/Accounts/{account}/Calls/{call}", get(fetch).post(update).delete(delete))
         .merge(conferences::routes())
         .merge(recordings::routes())
+        .merge(streams::routes())
 }
 
 async fn fetch_account(State(app): State<App>, Path(account): Path<String>, headers: HeaderMap) -> Answer {

@@ -37,6 +37,7 @@ use crate::{
         archive::Archive,
         devices::Devices,
         files::Files,
+        forks::Forks,
         http::Http,
         journal::Journal,
         prompts::Prompts,
@@ -138,7 +139,7 @@ async fn serve(
     };
     let (max_mb, days) = (config.recordings.max_mb, config.recordings.days);
     let trim = Trim::new(folder.clone(), max_mb, days, forget, report.clone());
-    let recorder = Recorder::start(folder, running.tapped, trim, report.clone())
+    let recorder = Recorder::start(folder, running.tapped.recorder, trim, report.clone())
         .map_err(|e| said("the recorder's thread cannot be started")(&e))?;
     let record_files = match (&config.records, config.records_folder()) {
         (Some(settings), Some(folder)) => {
@@ -155,6 +156,7 @@ async fn serve(
         http: http.clone(),
         prompts: Prompts::start(files, config.media.prompt_folders.clone(), http, report.clone()),
         recorder: recorder.clone(),
+        forks: Forks::start(running.tapped.forks, report.clone()),
         archive: archive.clone(),
         devices: devices.clone(),
         resolver: Resolver::start(&config.dns, report.clone()),

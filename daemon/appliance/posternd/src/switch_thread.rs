@@ -19,9 +19,9 @@ use std::{
 use postern_api::Asked;
 use postern_config::Config;
 use postern_facts::{Happened, MediaFastPath, MediaWorkerFailed, Subject};
-use postern_media::{KernelPart, MediaPlane};
+use postern_media::{Copies, KernelPart, MediaPlane};
 use postern_switch::{Input, Output, Reply, Switch, Token, request::MediaStatus};
-use postern_types::{Now, UnixMicros, recording::Tapped};
+use postern_types::{Now, UnixMicros};
 use postern_uring::{Event, SocketId, SwitchRing};
 use tokio::sync::{mpsc, oneshot};
 
@@ -52,8 +52,8 @@ pub struct Start {
 pub struct Running {
     /// Where letters go.
     pub mailbox: Mailbox,
-    /// Copies of packets, for the recorder.
-    pub tapped: Receiver<Tapped>,
+    /// Copies of packets, for the recorder and the forks.
+    pub tapped: Copies,
     /// What this kernel cannot do, in words for a person.
     pub notices: Vec<&'static str>,
     /// Hand the drivers and the questions over: the thread serves from then on.
@@ -103,7 +103,7 @@ struct Thread {
     load: LoadMeter,
 }
 
-type Ready = SyncSender<io::Result<(Mailbox, Vec<&'static str>, Receiver<Tapped>)>>;
+type Ready = SyncSender<io::Result<(Mailbox, Vec<&'static str>, Copies)>>;
 
 impl Thread {
     fn prepare(start: Start, ready: &Ready) -> io::Result<(Self, Receiver<Input<'static>>)> {
@@ -258,6 +258,7 @@ impl Thread {
                 Output::Http(request) => drivers.http.request(*request),
                 Output::LoadPrompt(key, source) => drivers.prompts.load(key, source),
                 Output::Recorder(command) => drivers.recorder.command(command),
+                Output::Fork(command) => drivers.forks.command(command),
                 Output::Recording(record) => drivers.archive.put(*record),
                 Output::Device(change) => drivers.devices.put(change),
                 Output::Ask(question) => drivers.resolver.ask(question),

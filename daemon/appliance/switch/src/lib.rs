@@ -31,6 +31,7 @@ use postern_signaling::{ConnectionCommand, ConnectionEvent, Load, Signaling};
 use postern_types::{
     Cause, ConnectionId, EndedBy, Now, RequestId,
     device::{Device, DeviceChange},
+    fork::{ForkCommand, ForkEvent},
     media::{MediaCommand, MediaEvent, Prompt},
     recording::{RecorderCommand, RecorderEvent},
 };
@@ -64,6 +65,8 @@ pub enum Input<'a> {
     Prompt(PromptKey, Result<Arc<Prompt>, String>),
     /// The recorder tells.
     Recorder(RecorderEvent),
+    /// The driver of forks tells.
+    Fork(ForkEvent),
     /// What DNS says to a question.
     Answered(Question, Answer),
     /// Devices that registered before a restart, before anything else comes in.
@@ -117,6 +120,8 @@ pub enum Output {
     LoadPrompt(PromptKey, PromptSource),
     /// For the recorder; answered by [`Input::Recorder`].
     Recorder(RecorderCommand),
+    /// For the driver of forks; answered by [`Input::Fork`].
+    Fork(ForkCommand),
     /// A recording as it is now, for the store.
     Recording(Box<RecordingRecord>),
     /// What became of a registered device, to be given back by [`Input::Restore`].
@@ -176,6 +181,7 @@ impl Switch {
             Input::Http(id, result) => self.router.handle_http(now, id, result),
             Input::Prompt(key, result) => self.router.handle_prompt(now, key, result),
             Input::Recorder(event) => self.router.handle_recorder(now, event),
+            Input::Fork(event) => self.router.handle_fork(now, event),
             Input::Answered(question, answer) => self.signaling.handle_answer(now, &question, answer),
             Input::Restore(devices) => self.signaling.restore(now, devices),
             Input::Request(token, request) => {
@@ -306,6 +312,7 @@ impl Switch {
             From::Http(request) => self.outputs.push_back(Output::Http(request)),
             From::LoadPrompt { key, source } => self.outputs.push_back(Output::LoadPrompt(key, source)),
             From::Recorder(command) => self.outputs.push_back(Output::Recorder(command)),
+            From::Fork(command) => self.outputs.push_back(Output::Fork(command)),
             From::Recording(record) => self.outputs.push_back(Output::Recording(record)),
             From::Fact(happened) => self.tell(now, happened),
             From::Ended(record) => self.outputs.push_back(Output::Record(record)),
@@ -336,6 +343,16 @@ impl Switch {
             }
             Request::UpdateRecording { account, call, recording: sid, update } => {
                 recording(self.router.update_recording(now, account, call, sid, update))
+            }
+            Request::CreateStream { account, call, wanted } => {
+                match self.router.create_stream(now, account, call, *wanted) {
+                    Ok(Some(record)) => Reply::Stream(record),
+                    Ok(None) => Reply::NotLive,
+                    Err(refused) => Reply::Refused(refused),
+                }
+            }
+            Request::StopStream { account, call, stream } => {
+                self.router.stop_stream(now, account, call, &stream).map_or(Reply::NotLive, Reply::Stream)
             }
             Request::Conference { account, order } => match self.router.conference(now, account, *order) {
                 Ok(Some(answer)) => Reply::Conference(Box::new(answer)),

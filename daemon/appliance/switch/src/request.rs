@@ -5,7 +5,8 @@ use std::net::{IpAddr, SocketAddr};
 use postern_events::Way;
 use postern_facts::{CallRecord, RecordingRecord};
 use postern_router::rest::{
-    ConferenceAnswer, ConferenceOrder, CreateCall, CreateRecording, RestError, UpdateCall, UpdateRecording,
+    ConferenceAnswer, ConferenceOrder, CreateCall, CreateRecording, RestError, StreamNoun, StreamRecord, UpdateCall,
+    UpdateRecording,
 };
 use postern_router::{Trial, TrialOf};
 use postern_types::{AccountSid, CallSid, RecordingSid, Transport, UnixMicros};
@@ -49,6 +50,24 @@ pub enum Request {
         recording: Option<RecordingSid>,
         /// What.
         update: UpdateRecording,
+    },
+    /// Send a live leg's audio to a server. Answered by `Stream`; `NotLive` when the leg is over or unknown.
+    CreateStream {
+        /// Whose it must be.
+        account: AccountSid,
+        /// Which leg.
+        call: CallSid,
+        /// Where to, and what.
+        wanted: Box<StreamNoun>,
+    },
+    /// End that. Answered by `Stream`; `NotLive` when it is over or unknown.
+    StopStream {
+        /// Whose it must be.
+        account: AccountSid,
+        /// Of which leg.
+        call: CallSid,
+        /// Its sid or name.
+        stream: String,
     },
     /// The live legs, of one account or of all (none). Answered by `Calls`.
     LiveCalls {
@@ -114,6 +133,8 @@ pub enum Reply {
     Calls(Vec<CallRecord>),
     /// A recording.
     Recording(Box<RecordingRecord>),
+    /// A fork of a leg's audio.
+    Stream(StreamRecord),
     /// Conferences, or who is in one.
     Conference(Box<ConferenceAnswer>),
     /// It was done.

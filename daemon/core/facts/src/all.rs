@@ -461,6 +461,45 @@ facts! {
         bytes: u64,
     }
 
+    // ---- forks ----
+
+    /// A server takes a copy of a leg's audio (`<Stream>`).
+    ForkStarted = "fork.started", "15cefe44888e211c375299c8ece78863", Info {
+        /// Its sid, `MZ…`.
+        stream: String,
+        /// The server's URL, without its query.
+        server: String,
+        /// What is sent: `inbound_track`, `outbound_track` or `both_tracks`.
+        track: String,
+    }
+    /// It is over.
+    ForkEnded = "fork.ended", "aa0d44a08f6afec7b357be6b65dd96bc", Info {
+        /// Its sid.
+        stream: String,
+        /// `stopped`, or `closed` by the server.
+        why: String,
+        /// How long it lasted, milliseconds.
+        duration_ms: u64,
+        /// Packets whose audio was sent.
+        sent: u64,
+        /// Packets that should have been sent and were not, because the server did not keep up or their codec cannot be copied.
+        lost: u64,
+    }
+    /// The server could not be reached, or did not take what was sent. The call goes on.
+    ForkFailed = "fork.failed", "1b610f5c937f796f3e28432e0345fed7", Warning,
+        advice "Look whether the server takes WebSockets at this URL, whether its certificate is one that this machine trusts, and whether it reads as fast as a call speaks: 50 messages a second for each track." {
+        /// Its sid; empty when it did not begin.
+        stream: String,
+        /// The server's URL, without its query.
+        server: String,
+        /// Why.
+        why: String,
+        /// Packets whose audio was sent.
+        sent: u64,
+        /// Packets that should have been sent and were not.
+        lost: u64,
+    }
+
     // ---- conferences ----
 
     /// The first participant of a conference came, or was dialed for it. It starts with the second.

@@ -145,6 +145,11 @@ fn worded(fact: &Fact) -> String {
             format!("recording {} failed after {}: {}", f.recording, took(f.duration_ms), f.why)
         }
         Fact::RecordingsTrimmed(f) => format!("{} deleted, {} bytes", count(f.recordings, "old recording"), f.bytes),
+        Fact::ForkStarted(f) => format!("{} hears {} of the call", f.server, f.track),
+        Fact::ForkEnded(f) => {
+            format!("stream {} after {}: {} packets sent, {} lost", f.why, took(f.duration_ms), f.sent, f.lost)
+        }
+        Fact::ForkFailed(f) => format!("stream to {} failed: {}", f.server, f.why),
         Fact::ConferenceCreated(f) => format!("conference {} ({}) opened", f.name, f.conference),
         Fact::ConferenceStarted(f) => format!(
             "conference {} starts with {}, after {}",

@@ -124,6 +124,12 @@ sid!(
 );
 
 sid!(
+    /// A fork of a leg's audio, `MZ…`: the stream resource of the REST API.
+    StreamSid,
+    "MZ"
+);
+
+sid!(
     /// A conference, `CF…`.
     ConferenceSid,
     "CF"

@@ -1,12 +1,13 @@
 //! Nouns of the house, and the language that floors speak with each other.
 //!
 //! Everything here is plain data: no socket, no clock, no async. A plane and the router never import each
-//! other; they meet in [`leg`] (signaling and router), [`media`] (media and router) and [`recording`].
+//! other; they meet in [`leg`] (signaling and router), [`media`] (media and router), [`recording`] and [`fork`].
 
 #![forbid(unsafe_code)]
 
 pub mod cause;
 pub mod device;
+pub mod fork;
 pub mod id;
 pub mod leg;
 pub mod media;
@@ -22,7 +23,7 @@ pub mod trust;
 pub use cause::{Cause, EndedBy};
 pub use id::{
     AccountSid, AppName, CallSid, ConferenceSid, GroupName, RealmName, RecordingSid, RequestId, ScheduleName, Sid,
-    TableName, TrunkName, UserName,
+    StreamSid, TableName, TrunkName, UserName,
 };
 pub use number::E164;
 pub use queue::BoundedQueue;

@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     id::{CallSid, ConferenceSid, RealmName},
-    recording::TapId,
+    recording::{Listener, TapId},
     stream::{Direction, Fingerprint, Format, Ice, SdesKey, SrtpSuite},
 };
 
@@ -235,6 +235,8 @@ pub enum MediaCommand {
         leg: CallSid,
         /// Its name.
         tap: TapId,
+        /// Who listens.
+        to: Listener,
         /// What it says.
         inbound: bool,
         /// What it hears.

@@ -1,7 +1,8 @@
 //! The language between the router, the media plane and the recorder: copies of what a leg says and hears.
 //!
 //! A tap is put on a leg ([`MediaCommand::Tap`](crate::media::MediaCommand)); the media worker copies packets to whoever listens,
-//! by a bounded queue, and never waits for it. The recorder makes a file of the copies.
+//! by a bounded queue of its own, and never waits for it. The recorder makes a file of the copies; a fork
+//! ([`crate::fork`]) sends them on.
 
 use std::time::{Duration, Instant};
 
@@ -13,6 +14,15 @@ pub struct TapId(pub u64);
 
 /// Bytes of a copied payload at most: 80 ms of G.711. A larger one is counted as lost.
 pub const TAPPED_MAX: usize = 640;
+
+/// Who listens to a tap.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Listener {
+    /// A file is made of it.
+    Recorder,
+    /// It goes to a server.
+    Fork,
+}
 
 /// Whose voice a copy is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -35,6 +45,8 @@ pub enum Coding {
 /// A copied packet.
 #[derive(Clone)]
 pub struct Tapped {
+    /// Who listens.
+    pub to: Listener,
     /// For whom.
     pub tap: TapId,
     /// When it came or left.

@@ -43,3 +43,4 @@ mod worker;
 
 pub use plane::{KernelPart, MediaPlane, Status};
 pub use relay::{Port, Relay, Verdict};
+pub use tap::Copies;

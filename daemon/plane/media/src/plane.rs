@@ -4,11 +4,7 @@ use std::{
     collections::{HashMap, VecDeque},
     io,
     net::{IpAddr, SocketAddr},
-    sync::{
-        Arc,
-        atomic::Ordering,
-        mpsc::{Receiver, SyncSender, sync_channel},
-    },
+    sync::{Arc, atomic::Ordering},
     thread,
     time::{Duration, Instant},
 };
@@ -19,14 +15,13 @@ use postern_srtp::dtls::Identity;
 use postern_types::{
     CallSid, Now, RealmName,
     media::{MediaCommand, MediaEvent, StreamReport},
-    recording::Tapped,
 };
 use postern_uring::{Bell, SocketOptions, bind};
 
 use crate::{
     ports::Ports,
     relay::Limits,
-    tap,
+    tap::{self, Copies, Spouts},
     worker::{Command, Sockets, Up},
 };
 
@@ -95,8 +90,8 @@ pub struct MediaPlane {
     /// Configurations taken since the start.
     reloads: u32,
     /// Where workers put copies, and the end for who reads them.
-    taps: SyncSender<Tapped>,
-    tapped: Option<Receiver<Tapped>>,
+    taps: Spouts,
+    tapped: Option<Copies>,
 }
 
 /// A port table: a realm's, for IPv6 or not.
@@ -150,7 +145,7 @@ impl MediaPlane {
         let limits = limits(config);
         let mut kernel = Kernel::default();
         kernel.follow(config).map_err(|why| io::Error::other(format!("media.fast_path is required: {why}")))?;
-        let (taps, tapped) = sync_channel(tap::UNDER_WAY_MAX);
+        let (taps, tapped) = tap::queues();
         let workers = cpus.iter().map(|&cpu| {
             let handle = start_worker(cpu, limits, &identity, kernel.table(), &wake, &taps)?;
             let started = handle.began;
@@ -186,8 +181,8 @@ impl MediaPlane {
         Ok(plane)
     }
 
-    /// The copies of all taps, for the one who records; once.
-    pub fn take_tapped(&mut self) -> Option<Receiver<Tapped>> {
+    /// The copies of all taps, for those who listen; once.
+    pub fn take_tapped(&mut self) -> Option<Copies> {
         self.tapped.take()
     }
 
@@ -278,8 +273,8 @@ impl MediaPlane {
                     self.say(leg, |slot| Command::Press { slot, code, duration_ms });
                 }
             }
-            MediaCommand::Tap { leg, tap, inbound, outbound } => {
-                self.say(leg, |slot| Command::Tap { slot, tap, inbound, outbound });
+            MediaCommand::Tap { leg, tap, to, inbound, outbound } => {
+                self.say(leg, |slot| Command::Tap { slot, tap, to, inbound, outbound });
             }
             MediaCommand::Untap { leg, tap } => self.say(leg, |slot| Command::Untap { slot, tap }),
             MediaCommand::Close { leg } => {

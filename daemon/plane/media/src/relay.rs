@@ -17,7 +17,7 @@ use postern_srtp::dtls::Identity;
 use postern_types::{
     CallSid,
     media::{MediaEvent, PlayId, Prompt, StreamSetup},
-    recording::{TapId, Tapped, Track},
+    recording::{Listener, TapId, Tapped, Track},
 };
 use postern_uring::prefetch;
 
@@ -327,10 +327,10 @@ impl Relay {
     }
 
     /// Copies what a leg says and hears, from now on; see [`Relay::poll_tapped`].
-    pub fn tap(&mut self, slot: u32, tap: TapId, inbound: bool, outbound: bool) {
+    pub fn tap(&mut self, slot: u32, tap: TapId, to: Listener, inbound: bool, outbound: bool) {
         self.lift(slot);
         if let Some(leg) = leg(&mut self.legs, slot) {
-            leg.taps.get_or_insert_default().add(tap, inbound, outbound);
+            leg.taps.get_or_insert_default().add(tap, to, inbound, outbound);
         }
     }
 
@@ -343,12 +343,12 @@ impl Relay {
         leg.taps.take_if(|taps| taps.is_empty());
     }
 
-    /// The next copy for a recorder, and whose it is.
+    /// The next copy for a listener, and whose it is.
     pub fn poll_tapped(&mut self) -> Option<(u32, Tapped)> {
         self.tapped.pop_front()
     }
 
-    /// The recorder had no room for a copy.
+    /// Its listener had no room for a copy.
     pub fn tap_lost(&mut self, slot: u32, tap: TapId) {
         if let Some(taps) = leg(&mut self.legs, slot).and_then(|leg| leg.taps.as_mut()) {
             taps.lose(tap);

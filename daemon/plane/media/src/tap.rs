@@ -1,22 +1,60 @@
-//! Taps: copies of a leg's packets for whoever records it. A tap never changes what becomes of a packet, and never waits.
+//! Taps: copies of a leg's packets for whoever records it or sends it on. A tap never changes what becomes of a packet, and never waits.
 //!
 //! A copied packet costs a header's reading and 700 bytes moved; a leg without taps one comparison.
 
-use std::{collections::VecDeque, time::Instant};
+use std::{
+    collections::VecDeque,
+    sync::mpsc::{Receiver, SyncSender, sync_channel},
+    time::Instant,
+};
 
 use postern_rtp::Header;
 use postern_types::{
     media::StreamSetup,
-    recording::{Coding, TAPPED_MAX, TapId, Tapped, Track},
+    recording::{Coding, Listener, TAPPED_MAX, TapId, Tapped, Track},
     stream::Codec,
 };
 
-/// Taps of one leg at most: a document's recording, one by REST, and as many again.
-pub const TAPS_MAX: usize = 4;
+/// Taps of one leg at most: the router allows four recordings of a call, and four forks.
+pub const TAPS_MAX: usize = 8;
 /// Copies that wait in one worker for its next turn. Beyond it they are lost and counted.
 pub(crate) const WAITING_MAX: usize = 2048;
-/// Copies under way to the recorder at once, of all workers: 200 ms of 400 recorded legs, and 3 MB.
+/// Copies under way to a listener at once, of all workers: 200 ms of 400 legs, and 3 MB.
 pub const UNDER_WAY_MAX: usize = 4096;
+
+/// Where workers put copies: a queue for each listener, so that one who hangs costs the other nothing.
+#[derive(Debug, Clone)]
+pub(crate) struct Spouts {
+    recorder: SyncSender<Tapped>,
+    forks: SyncSender<Tapped>,
+}
+
+/// Where the listeners find them.
+#[derive(Debug)]
+pub struct Copies {
+    /// For the recorder.
+    pub recorder: Receiver<Tapped>,
+    /// For the driver of forks.
+    pub forks: Receiver<Tapped>,
+}
+
+/// The queues of all workers.
+pub(crate) fn queues() -> (Spouts, Copies) {
+    let (to_recorder, recorder) = sync_channel(UNDER_WAY_MAX);
+    let (to_forks, forks) = sync_channel(UNDER_WAY_MAX);
+    (Spouts { recorder: to_recorder, forks: to_forks }, Copies { recorder, forks })
+}
+
+impl Spouts {
+    /// Hands a copy over; false: there was no room.
+    pub fn put(&self, copy: Tapped) -> bool {
+        let to = match copy.to {
+            Listener::Recorder => &self.recorder,
+            Listener::Fork => &self.forks,
+        };
+        to.try_send(copy).is_ok()
+    }
+}
 
 /// The taps of a leg.
 #[derive(Debug, Default)]
@@ -25,6 +63,7 @@ pub(crate) struct Taps(Vec<Tap>);
 #[derive(Debug)]
 struct Tap {
     id: TapId,
+    to: Listener,
     inbound: bool,
     outbound: bool,
     lost: u64,
@@ -32,10 +71,10 @@ struct Tap {
 
 impl Taps {
     /// One more; false: there are too many.
-    pub fn add(&mut self, id: TapId, inbound: bool, outbound: bool) -> bool {
+    pub fn add(&mut self, id: TapId, to: Listener, inbound: bool, outbound: bool) -> bool {
         let has_room = self.0.len() < TAPS_MAX;
         if has_room {
-            self.0.push(Tap { id, inbound, outbound, lost: 0 });
+            self.0.push(Tap { id, to, inbound, outbound, lost: 0 });
         }
         has_room
     }
@@ -88,6 +127,7 @@ impl Taps {
             let mut room = [0; TAPPED_MAX];
             room[..payload.len()].copy_from_slice(payload);
             let copy = Tapped {
+                to: tap.to,
                 tap: tap.id,
                 at: now,
                 track,

@@ -26,7 +26,7 @@ use postern_srtp::dtls::Identity;
 use postern_types::{
     CallSid, ConferenceSid, UnixMicros,
     media::{MediaEvent, PlayId, Prompt, RoomSound, StreamSetup},
-    recording::{TapId, Tapped},
+    recording::{Listener, TapId},
 };
 use postern_uring::{Bell, Buffer, Completion, Gather, Gathering, Options, Ring, SocketId};
 
@@ -34,6 +34,7 @@ use crate::{
     conference::RoomSeat,
     leg::Leg,
     relay::{Limits, PARTS, Port, Relay, Verdict},
+    tap::Spouts,
 };
 
 /// Commands under way to a worker at once; beyond it they wait on the switch's side.
@@ -100,6 +101,7 @@ pub(crate) enum Command {
     Tap {
         slot: u32,
         tap: TapId,
+        to: Listener,
         inbound: bool,
         outbound: bool,
     },
@@ -205,8 +207,8 @@ pub(crate) struct Start {
     pub identity: Arc<Identity>,
     pub flows: Option<Box<dyn Flows>>,
     pub wake: Bell,
-    /// Where copies for the recorder go.
-    pub taps: SyncSender<Tapped>,
+    /// Where copies go.
+    pub taps: Spouts,
 }
 
 /// Starts a worker and waits until its ring stands, so that an unfit kernel is an error of the start.
@@ -316,7 +318,7 @@ struct Worker {
     /// Its CPU time at the last turn of a second, and when that was.
     cpu_before: (Instant, Duration),
     gather: Gather,
-    taps: SyncSender<Tapped>,
+    taps: Spouts,
 }
 
 impl Worker {
@@ -395,9 +397,9 @@ impl Worker {
                 self.bind(slot, peer);
             }
             while let Some((slot, copy)) = self.relay.poll_tapped() {
-                // The recorder looks every few milliseconds; one that hangs costs its recordings, and no call.
+                // Listeners look every few milliseconds; one that hangs costs its copies, and no call.
                 let tap = copy.tap;
-                if self.taps.try_send(copy).is_err() {
+                if !self.taps.put(copy) {
                     self.relay.tap_lost(slot, tap);
                 }
             }
@@ -505,7 +507,7 @@ impl Worker {
             Command::Play { slot, play, prompt, times } => self.relay.play(now, slot, play, prompt, times),
             Command::StopPlay { slot } => self.relay.stop_play(slot),
             Command::Press { slot, code, duration_ms } => self.relay.press(now, slot, code, duration_ms),
-            Command::Tap { slot, tap, inbound, outbound } => self.relay.tap(slot, tap, inbound, outbound),
+            Command::Tap { slot, tap, to, inbound, outbound } => self.relay.tap(slot, tap, to, inbound, outbound),
             Command::Untap { slot, tap } => self.relay.untap(slot, tap),
             Command::Reopen { slot, leg } => {
                 // Still connected to the peer of the leg before.

@@ -4,6 +4,10 @@ use std::time::Duration;
 
 use postern_config::{CallbackEvent, HttpMethod, RecordingEvent};
 
+mod fork;
+
+pub use fork::*;
+
 /// A whole document.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Program {
@@ -24,6 +28,10 @@ pub enum Verb {
     Gather(Box<Gather>),
     /// Record the caller.
     Record(Box<Record>),
+    /// Send the call's audio to a server too, from now on.
+    Start(Box<StreamNoun>),
+    /// End what `<Start>` began, by its name.
+    Stop(String),
     /// Wait.
     Pause(Pause),
     /// Go on with another document.
@@ -42,6 +50,8 @@ impl Verb {
             Self::Play(_) => "Play",
             Self::Gather(_) => "Gather",
             Self::Record(_) => "Record",
+            Self::Start(_) => "Start",
+            Self::Stop(_) => "Stop",
             Self::Pause(_) => "Pause",
             Self::Redirect(_) => "Redirect",
             Self::Reject(_) => "Reject",

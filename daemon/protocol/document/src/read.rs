@@ -6,6 +6,7 @@ use postern_config::{CallbackEvent, HttpMethod, RecordingEvent};
 use postern_types::Secret;
 
 mod conference;
+mod fork;
 
 use crate::{
     DocumentError, NOT_VALID,
@@ -20,9 +21,9 @@ const WARNINGS_MAX: usize = 32;
 /// Seconds of a `<Pause>` at most: one hour.
 const PAUSE_MAX: u32 = 3600;
 /// Verbs of the platform that are not built yet: told apart from a typing mistake.
-const NOT_BUILT: [&str; 15] = [
-    "Say", "Enqueue", "Leave", "Refer", "Connect", "Start", "Stop", "Echo", "Queue", "Sms", "Pay", "Prompt", "Siprec",
-    "Stream", "Message",
+const NOT_BUILT: [&str; 13] = [
+    "Say", "Enqueue", "Leave", "Refer", "Connect", "Echo", "Queue", "Sms", "Pay", "Prompt", "Siprec", "Stream",
+    "Message",
 ];
 /// The same for what stands in `<Dial>`.
 const NOUNS_NOT_BUILT: [&str; 4] = ["Queue", "Application", "Sim", "WhatsApp"];
@@ -61,6 +62,8 @@ impl Reader<'_> {
             "Play" => self.play(element).map(Verb::Play),
             "Gather" => self.gather(element).map(|gather| Verb::Gather(Box::new(gather))),
             "Record" => self.record(element).map(|record| Verb::Record(Box::new(record))),
+            "Start" => self.start(element).map(|stream| Verb::Start(Box::new(stream))),
+            "Stop" => self.stop(element).map(Verb::Stop),
             "Pause" => self.pause(element).map(Verb::Pause),
             "Redirect" => {
                 self.known(element, &["method"]);

@@ -72,6 +72,43 @@ fn gather_with_everything() {
 }
 
 #[test]
+fn streams_start_with_everything_and_stop_by_name() {
+    let program = parse(
+        r#"<Start><Stream url=" wss://ai.example.net/in?key=k1 " name="copy" track="both_tracks" statusCallback="/told"
+             statusCallbackMethod="GET"><Parameter name="lang" value="de &amp; fr"/></Stream></Start>
+           <Start><Stream url="ws://10.0.0.1:9000/"/></Start><Stop><Stream name="copy"/></Stop>"#,
+    );
+    let [Verb::Start(all), Verb::Start(plain), Verb::Stop(name)] = program.verbs.as_slice() else { panic!() };
+    assert_eq!((&*all.url, all.name.as_deref()), ("wss://ai.example.net/in?key=k1", Some("copy")));
+    assert!(all.inbound && all.outbound && plain.inbound && !plain.outbound && plain.parameters.is_empty());
+    assert_eq!(all.parameters, [("lang".to_owned(), "de & fr".to_owned())]);
+    assert_eq!(all.callback, Some(Target { url: "/told".into(), method: HttpMethod::Get }));
+    assert_eq!((&**name, program.warnings.len()), ("copy", 0));
+    assert!(!format!("{all:?}").contains("k1") && !format!("{all:?}").contains("fr"), "a secret in a debug print");
+}
+
+#[test]
+fn streams_that_are_refused_say_why() {
+    let long = "x".repeat(501);
+    for (verbs, why) in [
+        ("<Start/>", "wants one <Stream>"),
+        ("<Start><Siprec/></Start>", "not built"),
+        ("<Start><Stream/><Stream/></Start>", "wants one <Stream>"),
+        ("<Start><Stream url='https://u:p@h/'/></Start>", "wss://"),
+        ("<Start><Stream url='wss://h/' track='left'/></Start>", "inbound_track"),
+        ("<Start><Stream url='wss://h/'>text</Stream></Start>", "cannot hold text"),
+        ("<Start><Stream url='wss://h/'><Say/></Stream></Start>", "cannot stand in <Stream>"),
+        (&format!("<Start><Stream url='wss://h/'><Parameter name='a' value='{long}'/></Stream></Start>"), "500 bytes"),
+        (&format!("<Start><Stream url='wss://h/'>{}</Stream></Start>", "<Parameter name='a'/>".repeat(100)), "99"),
+        (&format!("<Start><Stream url='wss://h/' name='{long}'/></Start>"), "128"),
+        ("<Stop><Stream/></Stop>", "wants the name"),
+    ] {
+        let (.., message) = refused(&format!("<Response>{verbs}</Response>"));
+        assert!(message.contains(why) && !message.contains("u:p"), "{verbs}: {message}");
+    }
+}
+
+#[test]
 fn a_conference_with_nothing_and_with_everything() {
     let plain = parse("<Dial><Conference> support room </Conference></Dial>");
     let Verb::Dial(dial) = &plain.verbs[0] else { panic!() };

@@ -165,6 +165,8 @@ pub fn detail(verb: &Verb) -> String {
         Verb::Play(play) => crate::url::shown(&play.url),
         Verb::Record(record) => format!("{} s at most", record.max_length.as_secs()),
         Verb::Gather(gather) => format!("{} prompts, {} s", gather.prompts.len(), gather.timeout.as_secs()),
+        Verb::Start(stream) => crate::url::shown(&stream.url),
+        Verb::Stop(name) => name.clone(),
         Verb::Pause(pause) => format!("{} s", pause.length.as_secs()),
         Verb::Redirect(redirect) => crate::url::shown(&redirect.target.url),
         Verb::Reject(reject) => format!("{:?}", reject.reason).to_lowercase(),

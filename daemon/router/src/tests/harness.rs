@@ -13,6 +13,7 @@ use postern_facts::{CallRecord, Fact, Happened, RecordingRecord};
 use postern_types::{
     AccountSid, AppName, CallSid, Cause, EndedBy, Now, RealmName, RecordingSid, Secret, TrunkName, UnixMicros,
     UserName,
+    fork::ForkCommand,
     leg::{CallerIdentity, Dial, Diversion, LegCommand, LegEvent, Offered, Party},
     media::{MediaCommand, MediaEvent, Prompt, StreamReport},
     recording::{RecorderCommand, RecorderEvent, RecordingEnd, TapId},
@@ -36,6 +37,7 @@ pub struct World {
     pub facts: Vec<Happened>,
     pub records: Vec<CallRecord>,
     pub recorder: Vec<RecorderCommand>,
+    pub forks: Vec<ForkCommand>,
     /// Each recording as it was stored last.
     pub recordings: BTreeMap<RecordingSid, RecordingRecord>,
     /// Streams fail to open.
@@ -210,6 +212,7 @@ impl World {
             facts: Vec::new(),
             records: Vec::new(),
             recorder: Vec::new(),
+            forks: Vec::new(),
             recordings: BTreeMap::new(),
             no_ports: false,
             is_busy: false,
@@ -237,6 +240,7 @@ impl World {
                 }
                 Output::Fact(fact) => self.facts.push(fact),
                 Output::Recorder(command) => self.recorder.push(command),
+                Output::Fork(command) => self.forks.push(command),
                 Output::Recording(record) => drop(self.recordings.insert(record.sid, *record)),
                 Output::Ended(record) => self.records.push(*record),
             }

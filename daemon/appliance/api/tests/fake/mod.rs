@@ -182,8 +182,8 @@ impl World {
                 self.finished.push(over.clone());
                 Reply::Call(Box::new(over))
             }
-            // The real-peer tests have conferences that are real.
-            Request::Conference { .. } => Reply::NotLive,
+            // The real-peer tests have conferences and streams that are real.
+            Request::Conference { .. } | Request::CreateStream { .. } | Request::StopStream { .. } => Reply::NotLive,
             Request::CreateRecording { account, call, wanted } => {
                 if !self.live.iter().any(|r| r.sid == call && r.account == Some(account)) {
                     return Reply::NotLive;

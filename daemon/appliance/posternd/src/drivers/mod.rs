@@ -7,6 +7,7 @@ pub mod archive;
 mod database;
 pub mod devices;
 pub mod files;
+pub mod forks;
 pub mod http;
 pub mod journal;
 pub mod nats;
@@ -26,7 +27,7 @@ use postern_facts::{
 use postern_locate::{Answer, Question};
 use postern_router::{HttpFailure, HttpResponse, PromptKey};
 use postern_switch::Input;
-use postern_types::{RequestId, media::Prompt, recording::RecorderEvent};
+use postern_types::{RequestId, fork::ForkEvent, media::Prompt, recording::RecorderEvent};
 
 /// Takes what drivers have to say to the switch, from any thread, without blocking.
 pub type Report = Arc<dyn Fn(DriverInput) + Send + Sync>;
@@ -50,6 +51,8 @@ pub enum DriverInput {
     },
     /// A recording is over.
     Recorder(RecorderEvent),
+    /// A fork began or is over.
+    Fork(ForkEvent),
     /// Old recordings were deleted.
     RecordingsTrimmed {
         /// How many.
@@ -108,6 +111,7 @@ impl DriverInput {
             Self::HttpDone { id, result } => return Input::Http(id, result),
             Self::PromptDone { key, result } => return Input::Prompt(key, result),
             Self::Recorder(event) => return Input::Recorder(event),
+            Self::Fork(event) => return Input::Fork(event),
             Self::RecordingsTrimmed { recordings, bytes } => RecordingsTrimmed { recordings, bytes }.into(),
             Self::Answered { question, answer } => return Input::Answered(question, answer),
             Self::StoreFailed { file, why } => StoreFailed { file, why }.into(),
@@ -136,7 +140,9 @@ pub struct Drivers {
     pub records: Option<records::RecordFiles>,
     /// Recordings.
     pub recorder: recorder::Recorder,
-    /// What is known of them.
+    /// Audio sent to servers.
+    pub forks: forks::Forks,
+    /// What is known of recordings.
     pub archive: archive::Archive,
     /// Registered devices.
     pub devices: devices::Devices,

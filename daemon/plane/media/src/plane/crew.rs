@@ -4,22 +4,18 @@ use std::{
     collections::{HashMap, VecDeque},
     hash::{BuildHasher, RandomState},
     io,
-    sync::{
-        Arc,
-        atomic::Ordering,
-        mpsc::{SyncSender, TrySendError},
-    },
+    sync::{Arc, atomic::Ordering, mpsc::TrySendError},
     time::Instant,
 };
 
 use postern_fastpath::Flows;
 use postern_srtp::dtls::Identity;
-use postern_types::recording::Tapped;
 use postern_uring::Bell;
 
 use super::{LEGS_MAX, PortsKey};
 use crate::{
     relay::Limits,
+    tap::Spouts,
     worker::{self, Command, Handle, Start},
 };
 
@@ -82,7 +78,7 @@ pub(super) fn start_worker(
     identity: &Arc<Identity>,
     flows: Option<Box<dyn Flows>>,
     wake: &Bell,
-    taps: &SyncSender<Tapped>,
+    taps: &Spouts,
 ) -> io::Result<Handle> {
     let seed = RandomState::new().hash_one(cpu);
     let (identity, wake, taps) = (identity.clone(), wake.try_clone()?, taps.clone());

@@ -51,8 +51,8 @@ fn copies(relay: &mut Relay) -> Vec<(u64, Track, Coding, u32, Vec<u8>)> {
 fn both_directions_are_copied_with_their_codecs_and_digits_are_not() {
     let now = start();
     let mut relay = relay(now, |_, _| ());
-    relay.tap(0, TapId(1), true, true);
-    relay.tap(0, TapId(2), true, false);
+    relay.tap(0, TapId(1), Listener::Recorder, true, true);
+    relay.tap(0, TapId(2), Listener::Recorder, true, false);
     for (slot, payload_type) in [(0, 8), (1, 97), (1, 0), (0, DIGITS)] {
         assert!(matches!(say(&mut relay, now, slot, payload_type, 7), Verdict::Send { .. }), "{slot} {payload_type}");
     }
@@ -86,7 +86,7 @@ fn what_is_encrypted_is_copied_in_the_clear_and_sent_encrypted() {
             setup.srtp_in = Some(Box::new(key.clone()));
         }
     });
-    relay.tap(1, TapId(1), true, true);
+    relay.tap(1, TapId(1), Listener::Recorder, true, true);
     let Verdict::Send { len, .. } = say(&mut relay, now, 0, 8, 7) else { panic!("not relayed") };
     assert_eq!(len, 16 + 10, "with its authentication");
     assert_eq!(copies(&mut relay), [(1, Track::Outbound, Coding::Alaw, 1, vec![7; 4])]);
@@ -97,7 +97,7 @@ fn a_prompt_is_heard_on_the_tap_and_a_party_alone_too() {
     let now = start();
     let mut relay = relay(now, |_, _| ());
     relay.unbridge(0);
-    relay.tap(0, TapId(1), true, true);
+    relay.tap(0, TapId(1), Listener::Recorder, true, true);
     say(&mut relay, now, 0, 8, 7);
     relay.play(now, 0, PlayId(1), Arc::new(Prompt { samples: vec![0; 160].into() }), 1);
     let mut room = [0; 400];
@@ -107,10 +107,31 @@ fn a_prompt_is_heard_on_the_tap_and_a_party_alone_too() {
 }
 
 #[test]
+fn each_listener_has_a_queue_of_its_own() {
+    let now = start();
+    let mut relay = relay(now, |_, _| ());
+    relay.tap(0, TapId(1), Listener::Recorder, true, false);
+    relay.tap(0, TapId(2), Listener::Fork, true, false);
+    let (spouts, copies) = queues();
+    let mut fits = Vec::new();
+    for n in 0..UNDER_WAY_MAX + 1 {
+        say(&mut relay, now, 0, 8, n as u8);
+        while let Some((_, copy)) = relay.poll_tapped() {
+            fits.push((copy.to, spouts.put(copy)));
+        }
+        // One listener reads, the other hangs.
+        copies.recorder.try_recv().unwrap();
+    }
+    assert!(fits.iter().all(|(to, fits)| *fits || *to == Listener::Fork));
+    assert_eq!(fits.iter().filter(|(_, fits)| !fits).count(), 1);
+    assert_eq!(copies.forks.try_iter().map(|copy| copy.tap).filter(|tap| *tap == TapId(2)).count(), UNDER_WAY_MAX);
+}
+
+#[test]
 fn a_party_on_hold_is_not_copied() {
     let now = start();
     let mut relay = relay(now, |_, setup| setup.direction = Direction::RecvOnly);
-    relay.tap(0, TapId(1), true, true);
+    relay.tap(0, TapId(1), Listener::Recorder, true, true);
     say(&mut relay, now, 0, 8, 7);
     assert_eq!(copies(&mut relay), []);
 }
@@ -119,9 +140,9 @@ fn a_party_on_hold_is_not_copied() {
 fn what_nobody_fetches_and_what_nobody_can_read_is_counted() {
     let now = start();
     let mut relay = relay(now, |_, setup| setup.formats.push(g722()));
-    relay.tap(0, TapId(1), true, false);
+    relay.tap(0, TapId(1), Listener::Recorder, true, false);
     for tap in 2..10 {
-        relay.tap(0, TapId(tap), false, true);
+        relay.tap(0, TapId(tap), Listener::Recorder, false, true);
     }
     say(&mut relay, now, 0, 9, 1);
     for n in 0..WAITING_MAX + 5 {
@@ -133,7 +154,7 @@ fn what_nobody_fetches_and_what_nobody_can_read_is_counted() {
     say(&mut relay, now, 0, 8, 1);
     let (_, copy) = relay.poll_tapped().unwrap();
     assert_eq!(copy.lost, 1 + 5 + 1);
-    // Of nine taps four were taken.
+    // Of nine taps eight were taken.
     say(&mut relay, now, 1, 97, 1);
     assert_eq!(copies(&mut relay).len(), TAPS_MAX - 1);
 }

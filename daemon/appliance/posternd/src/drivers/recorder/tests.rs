@@ -6,6 +6,8 @@ use std::{
     time::SystemTime,
 };
 
+use postern_types::recording::Listener;
+
 use super::*;
 use crate::drivers::test_folder::TestFolder;
 
@@ -48,6 +50,7 @@ impl Studio {
     /// Twenty milliseconds of one loud code.
     fn say(&self, tap: u64, track: Track, at: Instant, n: u32) {
         let copy = Tapped {
+            to: Listener::Recorder,
             tap: TapId(tap),
             at,
             track,

@@ -7,7 +7,7 @@
 
 mod line;
 mod listen;
-mod tls;
+pub(super) mod tls;
 mod websocket;
 
 use std::{

@@ -67,6 +67,11 @@ impl Clients {
         Ok(Self { trunks, others: Some(client(None, &system)?) })
     }
 
+    /// Those for peers that no trunk is: the system's authorities say who is believed.
+    pub fn of_the_system() -> Result<Self, String> {
+        Ok(Self { trunks: HashMap::new(), others: Some(client(None, &Arc::new(system_roots()))?) })
+    }
+
     /// The settings for a peer: a trunk, or whoever has this name.
     pub fn of(&self, trunk: Option<&TrunkName>, name: &str) -> Result<Client, String> {
         let known = trunk.and_then(|trunk| self.trunks.get(trunk));
