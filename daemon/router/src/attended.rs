@@ -97,7 +97,7 @@ impl Router {
             |call| {
                 let own = call.may_be_taken_over(of)?;
                 let with = call.leg(own).ok_or(Cause::NORMAL)?;
-                let policy = negotiate::Policy::of(&self.context().config, &offered.party);
+                let policy = negotiate::Policy::of(&self.context().config, &offered.party, &offered.realm);
                 let formats =
                     offered.offer.as_ref().map_or_else(negotiate::static_formats, |offer| offer.formats.clone());
                 let theirs = if with.agreed.is_empty() { with.candidates() } else { with.agreed.clone() };

@@ -246,7 +246,7 @@ impl Call {
         let Some((realm, ipv6)) = negotiate::realm_of(&cx.config, &branch.target) else {
             return Err(refuse(503, "no realm from which it can be reached"));
         };
-        let policy = Policy::of(&cx.config, &branch.party);
+        let policy = Policy::of(&cx.config, &branch.party, &realm);
         let Some(first) = self.first() else { return Err(refuse(500, "the call is over")) };
         let mut formats = policy.allow(&first.candidates());
         if formats.is_empty() {

@@ -169,7 +169,7 @@ impl Leg {
             _ => offered.from.to_string(),
         };
         let ipv6 = offered.offer.as_ref().map_or(offered.source.is_ipv6(), |offer| offer.rtp.is_ipv6());
-        let policy = Policy::of(&cx.config, &offered.party);
+        let policy = Policy::of(&cx.config, &offered.party, &offered.realm);
         Self {
             origin: Origin::Inbound,
             from,

@@ -19,8 +19,10 @@ pub const TELEPHONE_EVENT: u8 = 101;
 /// What the configuration allows with one party.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Policy {
-    /// Codecs in order of preference; empty allows all.
+    /// Codecs in order of preference; empty allows all that are not stripped.
     pub codecs: Vec<Codec>,
+    /// Codecs that are left out.
+    pub stripped: Vec<Codec>,
     /// SRTP.
     pub srtp: SrtpMode,
     /// Whose audio is taken for the party's.
@@ -30,29 +32,61 @@ pub struct Policy {
 }
 
 impl Policy {
-    /// That of a trunk, a user, or the default for anybody else.
-    pub fn of(config: &Config, party: &Party) -> Self {
+    /// That of a trunk or user, with what its realm says of everybody there; for anybody else the realm's alone.
+    pub fn of(config: &Config, party: &Party, realm: &RealmName) -> Self {
         let found = match party {
-            Party::Trunk { trunk } => config.trunks.get(trunk).map(|t| (t.codecs.clone(), t.srtp, t.latching, t.dtmf)),
+            Party::Trunk { trunk } => {
+                config.trunks.get(trunk).map(|t| (&t.codecs, &t.codecs_stripped, t.srtp, t.latching, t.dtmf))
+            }
             Party::User { user } => {
-                config.users.get(user).map(|u| (u.codecs.clone(), u.srtp, Latching::Window, u.dtmf))
+                config.users.get(user).map(|u| (&u.codecs, &u.codecs_stripped, u.srtp, Latching::Window, u.dtmf))
             }
             Party::Uri { .. } => None,
         };
-        let (codecs, srtp, latching, dtmf) = found.unwrap_or_default();
-        Self { codecs, srtp, latching, dtmf }
+        let mut policy = match found {
+            Some((codecs, stripped, srtp, latching, dtmf)) => {
+                Self { codecs: codecs.clone(), stripped: stripped.clone(), srtp, latching, dtmf }
+            }
+            None => Self::default(),
+        };
+        if let Some(realm) = config.realms.get(realm) {
+            if policy.codecs.is_empty() {
+                policy.codecs.clone_from(&realm.codecs);
+            }
+            policy.stripped.extend(realm.codecs_stripped.iter().cloned());
+        }
+        policy
     }
 
     /// The formats that are allowed, the preferred first.
     pub fn allow(&self, formats: &[Format]) -> Vec<Format> {
+        let stays = |f: &&Format| !self.stripped.iter().any(|codec| same_codec(&f.codec, codec));
         if self.codecs.is_empty() {
-            return formats.to_vec();
+            return formats.iter().filter(stays).cloned().collect();
         }
         self.codecs
             .iter()
             .flat_map(|codec| formats.iter().filter(move |f| same_codec(&f.codec, codec)))
+            .filter(stays)
             .cloned()
             .collect()
+    }
+
+    /// Whether anything of an offer is left; else why not, in words that name both.
+    pub fn leaves_some(&self, formats: &[Format]) -> Result<(), Cause> {
+        if !self.allow(formats).is_empty() {
+            return Ok(());
+        }
+        let names = |codecs: &mut dyn Iterator<Item = &Codec>| codecs.map(Codec::name).collect::<Vec<_>>().join(", ");
+        let offered = match names(&mut formats.iter().map(|format| &format.codec)) {
+            none if none.is_empty() => "no codec".to_owned(),
+            names => names,
+        };
+        let why = match self.codecs.is_empty() {
+            true => format!("{offered} offered, and stripped here"),
+            false => format!("{offered} offered, and {} allowed here", names(&mut self.codecs.iter())),
+        };
+        Err(Cause::new(488, why))
     }
 
     /// Whether an offer is encrypted as it may be and must be.
@@ -134,13 +168,10 @@ pub fn offer(policy: &Policy, theirs: &[Format], telephone_event: Option<u8>) ->
         return formats;
     }
     let own = own_formats();
-    let mut further: Vec<Format> = match policy.codecs.is_empty() {
-        false => policy.allow(&own),
-        true => own
-            .into_iter()
-            .filter(|f| is_telephony(f) || f.codec == Codec::Opus && policy.srtp == SrtpMode::Webrtc)
-            .collect(),
-    };
+    let mut further = policy.allow(&own);
+    if policy.codecs.is_empty() {
+        further.retain(|f| is_telephony(f) || f.codec == Codec::Opus && policy.srtp == SrtpMode::Webrtc);
+    }
     further.retain(|own| !formats.iter().any(|f| same(f, own)));
     for mut format in further {
         let is_taken =

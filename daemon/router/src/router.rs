@@ -597,7 +597,10 @@ fn start(call: &mut Call, cx: &mut Context, now: Now, offered: &Offered, decisio
     };
     // Told from the start, so that a caller whose codecs nobody knows hears 488 and not 503 from a port that was not needed.
     if let Some(offer) = &offered.offer
-        && let Err(cause) = negotiate::Policy::of(&cx.config, &offered.party).accepts(offer)
+        && let Err(cause) = {
+            let policy = negotiate::Policy::of(&cx.config, &offered.party, &offered.realm);
+            policy.accepts(offer).and_then(|()| policy.leaves_some(&offer.formats))
+        }
     {
         return call.end(cx, now, EndedBy::Postern, cause);
     }

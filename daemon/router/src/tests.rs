@@ -2,6 +2,7 @@
 
 mod attended;
 mod callbacks;
+mod codecs;
 mod conferences;
 mod dialing;
 mod documents;

@@ -516,6 +516,16 @@ impl<'n> Fields<'n> {
     pub fn codecs(&self, r: &mut Reader<'_>, key: &str) -> Vec<Codec> {
         self.distinct(r, key, |text, _| value::codec(text)).into_iter().map(|(codec, _)| codec).collect()
     }
+    /// `codecs` and `codecs_stripped`: what is allowed, the best first, and what is not.
+    pub fn codec_policy(&self, r: &mut Reader<'_>) -> (Vec<Codec>, Vec<Codec>) {
+        let allowed = self.codecs(r, "codecs");
+        let stripped = self.distinct(r, "codecs_stripped", |text, _| value::codec(text));
+        for (codec, span) in stripped.iter().filter(|(codec, _)| allowed.contains(codec)) {
+            r.error(*span, format!("`{codec}` stands in `codecs`, too"))
+                .hint("leave it out of one of them: with `codecs` all others are left out by themselves");
+        }
+        (allowed, stripped.into_iter().map(|(codec, _)| codec).collect())
+    }
     pub fn time_of_day(&self, r: &mut Reader<'_>, key: &str) -> Option<TimeOfDay> {
         self.one(r, key, |text, _| TimeOfDay::parse(text))
     }

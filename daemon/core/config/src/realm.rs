@@ -5,7 +5,7 @@ use std::{
     sync::Arc,
 };
 
-use postern_types::Transport;
+use postern_types::{Transport, stream::Codec};
 use serde::{
     Serialize, Serializer,
     ser::{SerializeMap, SerializeStruct},
@@ -46,6 +46,10 @@ pub struct Realm {
     pub emergency: Vec<String>,
     /// How its devices write numbers: a name of `numbering`.
     pub numbering: Option<String>,
+    /// Codecs allowed with who has none of its own, in order of preference; empty allows all.
+    pub codecs: Vec<Codec>,
+    /// Codecs that are left out with everybody there.
+    pub codecs_stripped: Vec<Codec>,
 }
 
 /// Where connections are accepted.
@@ -110,6 +114,7 @@ impl Realm {
         let session_timer = SessionTimer::read(r, f, "realms.*.session_timer");
         let access = Access::read(r, f);
         let (emergency, numbering) = (f.dialed_list(r, "emergency"), f.reference(r, "numbering"));
+        let (codecs, codecs_stripped) = f.codec_policy(r);
         if registrations == Some(true) {
             r.claims.registrations = true;
         }
@@ -128,6 +133,8 @@ impl Realm {
             access,
             emergency,
             numbering,
+            codecs,
+            codecs_stripped,
         })
     }
 
@@ -189,7 +196,7 @@ impl Realm {
 /// As it is written: the short form where there is UDP only.
 impl Serialize for Realm {
     fn serialize<S: Serializer>(&self, to: S) -> Result<S::Ok, S::Error> {
-        let mut map = to.serialize_struct("Realm", 11)?;
+        let mut map = to.serialize_struct("Realm", 13)?;
         match self.listeners.is_empty() {
             true => map.serialize_field("signaling", &self.signaling)?,
             false => map.serialize_field("signaling", &Written(self))?,
@@ -207,6 +214,11 @@ impl Serialize for Realm {
         }
         if let Some(numbering) = &self.numbering {
             map.serialize_field("numbering", numbering)?;
+        }
+        for (key, codecs) in [("codecs", &self.codecs), ("codecs_stripped", &self.codecs_stripped)] {
+            if !codecs.is_empty() {
+                map.serialize_field(key, &codecs.iter().map(Codec::name).collect::<Vec<_>>())?;
+            }
         }
         map.end()
     }

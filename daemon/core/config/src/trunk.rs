@@ -54,9 +54,12 @@ pub struct Trunk {
     pub credentials: Option<Credentials>,
     /// Credentials that it must prove to us, besides coming from its sources.
     pub demands: Option<Credentials>,
-    /// Codecs allowed, in order of preference; empty allows all.
+    /// Codecs allowed, in order of preference; empty: those of its realm.
     #[serde(serialize_with = "write::codecs")]
     pub codecs: Vec<Codec>,
+    /// Codecs that are left out of what is offered and answered.
+    #[serde(serialize_with = "write::codecs", skip_serializing_if = "Vec::is_empty")]
+    pub codecs_stripped: Vec<Codec>,
     /// SRTP.
     pub srtp: SrtpMode,
     /// Whose audio is taken for its.
@@ -248,6 +251,7 @@ impl Trunk {
             credentials: None,
             demands: None,
             codecs: Vec::new(),
+            codecs_stripped: Vec::new(),
             srtp: SrtpMode::default(),
             latching: Latching::default(),
             dtmf: Dtmf::default(),
@@ -317,7 +321,7 @@ impl Trunk {
         let (failover, probe) = (Failover::read(r, f), Probe::read(r, f));
         let credentials = Credentials::read(r, f, "credentials", "trunks.*.credentials");
         let demands = Credentials::read(r, f, "demands", "trunks.*.demands");
-        let codecs = f.codecs(r, "codecs");
+        let (codecs, codecs_stripped) = f.codec_policy(r);
         let srtp = f.choice(r, "srtp", &SrtpMode::ALL);
         let latching = f.choice(r, "latching", &[Latching::Window, Latching::Strict]);
         let dtmf = f.choice(r, "dtmf", &Dtmf::ALL);
@@ -341,6 +345,7 @@ impl Trunk {
             credentials,
             demands,
             codecs,
+            codecs_stripped,
             srtp: srtp?,
             latching: latching?,
             dtmf: dtmf?,

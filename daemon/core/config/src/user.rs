@@ -22,9 +22,12 @@ pub struct User {
     /// How far we vouch for its calls; none: as `stir.sign.attest` says.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub attest: Option<Attestation>,
-    /// Codecs allowed, in order of preference; empty allows all.
+    /// Codecs allowed, in order of preference; empty: those of the realm that it is in.
     #[serde(serialize_with = "write::codecs")]
     pub codecs: Vec<Codec>,
+    /// Codecs that are left out of what is offered and answered.
+    #[serde(serialize_with = "write::codecs", skip_serializing_if = "Vec::is_empty")]
+    pub codecs_stripped: Vec<Codec>,
     /// SRTP.
     pub srtp: SrtpMode,
     /// How digits are told.
@@ -39,7 +42,8 @@ impl User {
     pub(crate) fn read(r: &mut Reader<'_>, _: &str, f: &Fields<'_>) -> Option<Self> {
         let password = f.secret(r, "password");
         let devices_max = f.integer(r, "devices_max").map(|n| n as u32);
-        let (caller_id, codecs) = (f.e164(r, "caller_id"), f.codecs(r, "codecs"));
+        let caller_id = f.e164(r, "caller_id");
+        let (codecs, codecs_stripped) = f.codec_policy(r);
         let attest = f.choice(r, "attest", &Attestation::ALL);
         let srtp = f.choice(r, "srtp", &SrtpMode::ALL);
         let (dtmf, refer) = (f.choice(r, "dtmf", &Dtmf::ALL), f.choice(r, "refer", &Refer::ALL));
@@ -50,6 +54,7 @@ impl User {
             caller_id,
             attest,
             codecs,
+            codecs_stripped,
             srtp: srtp?,
             dtmf: dtmf?,
             refer: refer?,

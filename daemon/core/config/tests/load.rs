@@ -295,6 +295,12 @@ fn each_mistake_is_told_at_its_place() {
             (3, 61),
             "`CANCEL` is not one of `INVITE`, `ACK`, `BYE`, `UPDATE`, `PRACK`, `INFO`, `REFER`, `NOTIFY`, `OPTIONS`, `REGISTER`",
         ),
+        (
+            BASE,
+            "trunks: {t: {realm: carrier, address: h, codecs: [PCMA, G729], codecs_stripped: [pcma]}}",
+            (3, 82),
+            "`PCMA` stands in `codecs`, too",
+        ),
         (BASE, "trunks: {t: {realm: carrier, address: h, headers: h}}", (3, 51), "there is no header set `h`"),
         (BASE, "trunks: {t: {realm: carrier, address: h, emergency: [\"\"]}}", (3, 54), "an empty number"),
         // Files.

@@ -163,6 +163,8 @@ fn config() -> Config {
         access: Default::default(),
         emergency: Vec::new(),
         numbering: None,
+        codecs: vec![],
+        codecs_stripped: vec![],
         signaling_dscp: postern_config::Dscp::AF31,
     };
     let trunk = |host: &str| Trunk::at("r", host, 5060);

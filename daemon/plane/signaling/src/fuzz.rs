@@ -138,6 +138,8 @@ fn config(local: SocketAddr, trunk: SocketAddr) -> Config {
         access: Default::default(),
         emergency: Vec::new(),
         numbering: None,
+        codecs: vec![],
+        codecs_stripped: vec![],
         signaling_dscp: postern_config::Dscp::AF31,
     };
     let trunk = Trunk { calls_max: Some(8), ..Trunk::at("r", &trunk.ip().to_string(), trunk.port()) };
@@ -146,6 +148,7 @@ fn config(local: SocketAddr, trunk: SocketAddr) -> Config {
         devices_max: 1,
         caller_id: None,
         codecs: vec![],
+        codecs_stripped: vec![],
         srtp: SrtpMode::Off,
         dtmf: Default::default(),
         refer: Default::default(),

@@ -88,6 +88,8 @@ pub(crate) fn config() -> Config {
         access: Default::default(),
         emergency: Vec::new(),
         numbering: None,
+        codecs: vec![],
+        codecs_stripped: vec![],
         signaling_dscp: postern_config::Dscp::AF31,
     };
     let trunk = |host: &str, sources: &[(&str, u8)]| Trunk {
@@ -106,6 +108,7 @@ pub(crate) fn config() -> Config {
         devices_max: 2,
         caller_id: None,
         codecs: vec![],
+        codecs_stripped: vec![],
         srtp: SrtpMode::Off,
         dtmf: Default::default(),
         refer: Default::default(),

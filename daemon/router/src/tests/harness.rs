@@ -71,6 +71,8 @@ pub fn config() -> Config {
         access: Default::default(),
         emergency: Vec::new(),
         numbering: None,
+        codecs: vec![],
+        codecs_stripped: vec![],
         signaling_dscp: postern_config::Dscp::AF31,
     };
     let user = |caller_id: Option<&str>| User {
@@ -78,6 +80,7 @@ pub fn config() -> Config {
         devices_max: 5,
         caller_id: caller_id.map(|n| n.parse().unwrap()),
         codecs: vec![],
+        codecs_stripped: vec![],
         srtp: SrtpMode::Off,
         dtmf: Default::default(),
         refer: Default::default(),
@@ -499,6 +502,11 @@ impl World {
 }
 
 /// The value of a form field.
+/// How often two legs were joined.
+pub fn bridged(world: &World) -> usize {
+    world.media.iter().filter(|c| matches!(c, MediaCommand::Bridge { .. })).count()
+}
+
 pub fn field<'a>(request: &'a HttpRequest, name: &str) -> Option<&'a str> {
     request.form.iter().find(|(n, _)| n == name).map(|(_, v)| v.as_str())
 }

@@ -8,15 +8,11 @@ use postern_types::{
     Cause, EndedBy, TrunkName, UserName,
     leg::{CallerIdentity, LegCommand, LegEvent, Target},
     media::{MediaCommand, MediaEvent, Unheard},
-    stream::{AudioStream, Codec, Direction, Format},
+    stream::{AudioStream, Direction, Format},
     trust::Trust,
 };
 
 use super::harness::*;
-
-fn bridged(world: &World) -> usize {
-    world.media.iter().filter(|c| matches!(c, MediaCommand::Bridge { .. })).count()
-}
 
 #[test]
 fn a_user_without_devices_fails_at_once_and_presence_says_nothing() {
@@ -193,58 +189,6 @@ fn the_table_decides_and_refuses() {
         assert_eq!(to.as_deref(), Some("refused"));
         world.assert_empty();
     }
-}
-
-#[test]
-fn codecs_are_filtered_by_both_parties_converted_if_need_be_and_none_is_488() {
-    let mut limited = config();
-    limited.users.get_mut("alice").unwrap().codecs = vec![Codec::Pcmu];
-    let mut world = World::with(limited.clone());
-    world.invite(trunk_party(), "+15551000001", Some(stream(1, &g711())));
-    assert_eq!(world.dialed().offer.formats, [Format::pcmu()]);
-    let mut world = World::with(limited.clone());
-    let other = Format { codec: Codec::Other("AMR".into()), ..opus(96) };
-    world.invite(trunk_party(), "+15551000001", Some(stream(1, &[other])));
-    assert_eq!(world.said(), ["hangup 488"]);
-    world.assert_empty();
-
-    let mut world = World::with(limited);
-    let caller = world.invite(trunk_party(), "+15551000001", Some(stream(1, &[opus(96)])));
-    let dial = world.dialed();
-    assert_eq!(dial.offer.formats, [Format::pcmu()]);
-    world.answer(dial.leg, stream(2, &[Format::pcmu()]));
-    let Some(LegCommand::Answer { answer, .. }) = world.commands.pop_front() else { panic!("not answered") };
-    assert_eq!((&*answer.formats, bridged(&world)), (&[opus(96)][..], 1));
-    let told = world
-        .fact(|f| if let Fact::AudioTranscoded(t) = f { Some((t.codec.clone(), t.other_codec.clone())) } else { None });
-    assert_eq!(told, Some(("opus/48000".to_owned(), "PCMU/8000".to_owned())));
-    // A hold goes through, and each keeps its codec.
-    let mut hold = stream(1, &[opus(96)]);
-    hold.direction = Direction::SendOnly;
-    world.leg(LegEvent::Reoffered { leg: caller, offer: Some(Box::new(hold)) });
-    let Some(LegCommand::Reoffer { leg, offer }) = world.commands.pop_front() else { panic!("not passed on") };
-    assert_eq!((leg, &*offer.formats, offer.direction), (dial.leg, &[Format::pcmu()][..], Direction::SendOnly));
-    let mut held = stream(2, &[Format::pcmu()]);
-    held.direction = Direction::RecvOnly;
-    world.leg(LegEvent::ReofferAnswered { leg, answer: Box::new(held) });
-    let Some(LegCommand::AnswerReoffer { answer, .. }) = world.commands.pop_front() else { panic!("not answered") };
-    assert_eq!((&*answer.formats, world.count("audio.transcoded")), (&[opus(96)][..], 1));
-}
-
-#[test]
-fn payload_types_are_those_of_each_partys_own_description() {
-    let mut world = World::new();
-    let caller = world.invite(trunk_party(), "+15551000001", Some(stream(1, &[opus(96)])));
-    let dial = world.dialed();
-    world.answer(dial.leg, stream(2, &[opus(111)]));
-    let formats = |world: &World, of| {
-        world.media.iter().rev().find_map(|c| match c {
-            MediaCommand::Configure { leg, setup } if *leg == of => Some(setup.formats.clone()),
-            _ => None,
-        })
-    };
-    assert_eq!(formats(&world, caller), Some(vec![opus(96)]));
-    assert_eq!(formats(&world, dial.leg), Some(vec![opus(111)]));
 }
 
 #[test]

@@ -45,6 +45,8 @@ pub fn config(pairs: u16) -> Config {
         access: Default::default(),
         emergency: Vec::new(),
         numbering: None,
+        codecs: vec![],
+        codecs_stripped: vec![],
         signaling_dscp: postern_config::Dscp::AF31,
     };
     let empty = Config::empty("test");
