@@ -1,5 +1,7 @@
 //! `/v1/…` on the Unix socket: what the `postern` tool asks. Whoever may open the socket sees everybody's calls.
 
+use std::time::Duration;
+
 use axum::{
     Json, Router,
     extract::{Path, RawQuery, State},
@@ -25,6 +27,9 @@ const GENERATIONS_MAX: usize = 8;
 /// The last second that a trial may be at: the year 9999 ends.
 const AT_MAX: usize = 253_402_300_799;
 
+/// A trial beyond an hour is a mistake in writing.
+const TRIAL_MAX_S: usize = 3600;
+
 /// Legs of one call in an answer at most.
 const LEGS_MAX: usize = 200;
 
@@ -40,6 +45,8 @@ pub(crate) fn routes() -> Router<App> {
         .route("/v1/bans", get(bans))
         .route("/v1/bans/lift", post(lift_ban))
         .route("/v1/reload", post(reload))
+        .route("/v1/trial", post(try_out))
+        .route("/v1/trial/confirm", post(confirm))
 }
 
 /// The status as it leaves: the switch's, completed by the drivers and by the API itself.
@@ -162,9 +169,27 @@ async fn lift_ban(State(app): State<App>, RawQuery(query): RawQuery) -> Answer {
 }
 
 async fn reload(State(app): State<App>) -> Answer {
-    match app.context.admin.reload("postern reload").await {
-        Ok(summary) => Ok(Json(summary).into_response()),
-        Err(mistakes) => Ok((StatusCode::UNPROCESSABLE_ENTITY, Json(json!({ "mistakes": mistakes }))).into_response()),
+    Ok(applied(app.context.admin.reload("postern reload").await))
+}
+
+/// `?place=FILE.trial&seconds=N`: that configuration is in force for so long, and the one before then again, unless it is confirmed.
+async fn try_out(State(app): State<App>, RawQuery(query): RawQuery) -> Answer {
+    let given = Parameters::parse(query.unwrap_or_default().as_bytes())?;
+    let place = given.one("place").ok_or_else(|| Refusal::parameter(20001, "place", "is missing"))?;
+    let seconds = given.number("seconds", 1..=TRIAL_MAX_S)?;
+    let seconds = seconds.ok_or_else(|| Refusal::parameter(20001, "seconds", "is missing"))?;
+    Ok(applied(app.context.admin.try_out(place, Duration::from_secs(seconds as u64)).await))
+}
+
+async fn confirm(State(app): State<App>) -> Answer {
+    let confirmed = app.context.admin.confirm().await;
+    confirmed.map(|told| Json(told).into_response()).map_err(|why| Refusal::new(StatusCode::CONFLICT, 20409, why))
+}
+
+fn applied(outcome: Result<Value, Vec<Value>>) -> Response {
+    match outcome {
+        Ok(summary) => Json(summary).into_response(),
+        Err(mistakes) => (StatusCode::UNPROCESSABLE_ENTITY, Json(json!({ "mistakes": mistakes }))).into_response(),
     }
 }
 

@@ -1,6 +1,6 @@
 //! What the API needs of the store and of the daemon: two small traits, implemented by the daemon's drivers.
 
-use std::{fmt, fs, future::Future, io, pin::Pin};
+use std::{fmt, fs, future::Future, io, pin::Pin, time::Duration};
 
 use postern_facts::{CallRecord, RecordingRecord};
 use postern_switch::Status;
@@ -79,6 +79,10 @@ pub trait Admin: Send + Sync {
     /// Reads the configuration file again and applies it, on behalf of `by`. A summary, or every mistake as a serialized
     /// `postern_config::Diagnostic`.
     fn reload(&self, by: &str) -> Answer<'_, Result<Value, Vec<Value>>>;
+    /// Applies what stands in `place`, which is to be the file's name and `.trial`, for a time. As [`Admin::reload`].
+    fn try_out(&self, place: &str, lasts: Duration) -> Answer<'_, Result<Value, Vec<Value>>>;
+    /// What is on trial stays. The error is a sentence for a person.
+    fn confirm(&self) -> Answer<'_, Result<Value, String>>;
 }
 
 /// A leg's place in the order of lists: newest first, then by sid.

@@ -76,9 +76,24 @@ pub(crate) fn quiet_socket_of(file: &Path) -> Option<PathBuf> {
     Some(config.appliance.runtime_folder.join("postern.sock"))
 }
 
+/// Whether what stands in `place` can take the place of the file; tells the mistakes otherwise.
+pub(crate) fn checked(place: &Path, file: &Path) -> Result<(), Failure> {
+    match load_as(place, file, &SystemEnvironment)? {
+        Ok(_) => Ok(()),
+        Err(mistakes) => {
+            eprint!("{}", rendered(&mistakes));
+            Err(Failure::Problem("the new configuration has mistakes: nothing was changed".into()))
+        }
+    }
+}
+
 fn load(file: &Path, env: &dyn Environment) -> Result<Outcome, Failure> {
-    let text = postern_config::read_document(file)
-        .map_err(|error| Failure::Problem(format!("{} cannot be read: {error}", file.display())))?;
+    load_as(file, file, env)
+}
+
+fn load_as(place: &Path, file: &Path, env: &dyn Environment) -> Result<Outcome, Failure> {
+    let text = postern_config::read_document(place)
+        .map_err(|error| Failure::Problem(format!("{} cannot be read: {error}", place.display())))?;
     Ok(postern_config::load(&file.display().to_string(), &text, env))
 }
 

@@ -97,6 +97,11 @@ fn event_of(block: &str) -> Option<Value> {
     }
 }
 
+/// A path with a query.
+pub(crate) fn with_query(path: &str, pairs: &[(&str, &str)]) -> String {
+    format!("{path}?{}", url::form_urlencoded::Serializer::new(String::new()).extend_pairs(pairs).finish())
+}
+
 fn url(path: &str) -> String {
     format!("http://postern{path}")
 }

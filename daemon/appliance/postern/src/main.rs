@@ -5,6 +5,7 @@
 
 #![forbid(unsafe_code)]
 
+mod apply;
 mod bans;
 mod bundle;
 mod check;
@@ -51,8 +52,8 @@ struct Arguments {
     /// The daemon's socket.
     #[arg(long, global = true, value_name = "PATH")]
     socket: Option<PathBuf>,
-    /// Take the socket's folder from this configuration file.
-    #[arg(long, global = true, value_name = "FILE", conflicts_with = "socket")]
+    /// The daemon's configuration file; without --socket, its folder of the socket, too.
+    #[arg(long, global = true, value_name = "FILE")]
     config: Option<PathBuf>,
     /// JSON for programs instead of text for a person.
     #[arg(long, global = true)]
@@ -139,8 +140,12 @@ enum Command {
         #[arg(long, value_name = "SOURCE")]
         lift: Option<String>,
     },
-    /// Read the configuration file again.
+    /// Read the configuration file again. What is on trial is gone with it.
     Reload,
+    /// Put another configuration into the file's place and in force, or for a time only.
+    Apply(apply::Arguments),
+    /// What is on trial stays: see `apply --confirm`.
+    Confirm,
     /// Refuse new calls and wait for the live ones to end: before a stop, or work on the machine.
     Drain(drain::Arguments),
     /// The appliance only: write a newer version into the other slot, drain, and start it, on trial.
@@ -216,8 +221,8 @@ async fn run(arguments: Arguments) -> Result<(), Failure> {
         }
         _ => {}
     }
+    let (file, _) = places(&arguments);
     if let Command::Diff(wanted) = &arguments.command {
-        let (file, _) = places(&arguments);
         return diff::run(wanted, &file, || Client::open(&socket), json).await;
     }
     let client = Client::open(&socket)?;
@@ -266,6 +271,8 @@ async fn run(arguments: Arguments) -> Result<(), Failure> {
             let done = client.post("/v1/reload").await?;
             print(json, &done, show::reloaded)
         }
+        Command::Apply(wanted) => apply::run(&client, &file, &wanted, json).await,
+        Command::Confirm => apply::confirm(&client, &file, json).await,
         Command::Drain(wanted) => drain::run(&client, &wanted, json).await,
     }
 }

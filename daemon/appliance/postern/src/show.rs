@@ -30,6 +30,12 @@ pub(crate) fn status(s: &Value) -> String {
         "calls      {} live in {} legs; {} since start, {} legs answered",
         s["calls"], s["legs"], s["calls_total"], s["answered_total"]
     );
+    if let Some(left) = s["trial_left_s"].as_u64() {
+        _ = writeln!(
+            out,
+            "on trial   this configuration goes in {left} s; `postern confirm` keeps it, `postern reload` goes back at once"
+        );
+    }
     if s["draining"] == true {
         out.push_str("draining   new calls are refused; `postern drain --off` takes them again\n");
     }

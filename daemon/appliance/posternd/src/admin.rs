@@ -2,26 +2,35 @@
 
 use std::{
     path::{Path, PathBuf},
-    sync::{Arc, Mutex, PoisonError},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::Duration,
 };
 
 use postern_accounts::Accounts;
 use postern_api::{Admin, Answer, Tenants};
 use postern_config::{Config, Diagnostic, SystemEnvironment};
-use postern_facts::{ConfigRefused, Happened, Subject};
+use postern_facts::{ConfigRefused, Fact, Happened, Subject};
 use postern_switch::{Input, Status};
 use serde_json::{Value, json};
 
 use crate::{
     drivers::{journal::Journal, nats::Link, spool::Spool, store::Store, streams},
     mailbox::Mailbox,
+    trial::{self, Trial},
 };
 
 /// Reads and checks a configuration file.
 pub fn read(file: &Path) -> Result<(Config, Vec<Diagnostic>), Refused> {
-    let text = postern_config::read_document(file)
-        .map_err(|error| Refused::Unreadable(format!("{}: {error}", file.display())))?;
-    postern_config::load(&file.display().to_string(), &text, &SystemEnvironment).map_err(Refused::Mistakes)
+    read_as(file, file).map(|(config, warnings, _)| (config, warnings))
+}
+
+/// What stands in `place`, as if it stood in `file`, and its text.
+fn read_as(place: &Path, file: &Path) -> Result<(Config, Vec<Diagnostic>, String), Refused> {
+    let text = postern_config::read_document(place)
+        .map_err(|error| Refused::Unreadable(format!("{}: {error}", place.display())))?;
+    let (config, warnings) =
+        postern_config::load(&file.display().to_string(), &text, &SystemEnvironment).map_err(Refused::Mistakes)?;
+    Ok((config, warnings, text))
 }
 
 /// Why a configuration file was not taken.
@@ -41,6 +50,10 @@ pub struct Daemon {
     pub started: Arc<Config>,
     /// The one in force.
     pub config: Mutex<Arc<Config>>,
+    /// Held while it changes.
+    pub order: Mutex<()>,
+    /// What is in force for a time only.
+    pub trial: Trial,
     /// The way to the switch.
     pub mailbox: Mailbox,
     /// Its tenants.
@@ -58,10 +71,18 @@ pub struct Daemon {
 }
 
 impl Daemon {
-    /// Reads the file again and applies it whole, or leaves the old one and says why.
+    /// Reads the file again and applies it whole, or leaves the old one and says why. A trial is over with it.
     pub fn apply(&self, by: &str) -> Result<Value, Vec<Value>> {
-        let file = self.file.display().to_string();
-        let (config, warnings) = match read(&self.file) {
+        let _order = self.order();
+        let (told, _) = self.put_in_force(&self.file, by)?;
+        self.trial.end();
+        Ok(told)
+    }
+
+    /// Applies what stands in `place` as if it stood in the file: paths in it begin where they would there. A summary and the text.
+    pub(crate) fn put_in_force(&self, place: &Path, by: &str) -> Result<(Value, String), Vec<Value>> {
+        let file = place.display().to_string();
+        let (config, warnings, text) = match read_as(place, &self.file) {
             Ok(read) => read,
             Err(refused) => {
                 let (mistakes, first, list) = match refused {
@@ -73,26 +94,40 @@ impl Daemon {
                         (mistakes.len() as u64, first.unwrap_or_default(), list)
                     }
                 };
-                let fact = ConfigRefused { file, mistakes, first }.into();
-                self.mailbox.put(Input::Happened(Happened { subject: Subject::default(), fact }));
+                self.tell(ConfigRefused { file, mistakes, first });
                 return Err(list);
             }
         };
         let config = Arc::new(config);
         if let Err(why) = self.streams.reload(&config) {
             // The check has passed these files; what the library still dislikes leaves the old ones in force.
-            let fact = ConfigRefused { file, mistakes: 1, first: why.clone() }.into();
-            self.mailbox.put(Input::Happened(Happened { subject: Subject::default(), fact }));
+            self.tell(ConfigRefused { file, mistakes: 1, first: why.clone() });
             return Err(vec![json!({ "message": why })]);
         }
-        let mut in_force = self.config.lock().unwrap_or_else(PoisonError::into_inner);
         let waits_for_restart = needs_restart(&self.started, &config);
+        self.swap(config, by);
+        Ok((json!({ "file": file, "warnings": warnings, "needs_restart": waits_for_restart }), text))
+    }
+
+    pub(crate) fn swap(&self, config: Arc<Config>, by: &str) {
         self.journal.set_level(config.log.level);
         self.tenants.replace(Accounts::new(&config));
-        *in_force = config.clone();
-        drop(in_force);
-        self.mailbox.put(Input::Configure { config, file: file.clone(), by: by.into() });
-        Ok(json!({ "file": file, "warnings": warnings, "needs_restart": waits_for_restart }))
+        *self.config.lock().unwrap_or_else(PoisonError::into_inner) = config.clone();
+        self.mailbox.put(Input::Configure { config, file: self.file.display().to_string(), by: by.into() });
+    }
+
+    /// The configuration in force.
+    pub(crate) fn in_force(&self) -> Arc<Config> {
+        self.config.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// One change after the other.
+    pub(crate) fn order(&self) -> MutexGuard<'_, ()> {
+        self.order.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(crate) fn tell(&self, fact: impl Into<Fact>) {
+        self.mailbox.put(Input::Happened(Happened { subject: Subject::default(), fact: fact.into() }));
     }
 }
 
@@ -106,12 +141,31 @@ impl Admin for Daemon {
         delivery.spool_bytes = self.spool.bytes();
         delivery.journal_dropped = self.journal.dropped();
         delivery.records = self.store.records();
+        status.trial_left_s = self.trial.left_s();
     }
 
     fn reload(&self, by: &str) -> Answer<'_, Result<Value, Vec<Value>>> {
         let by = by.to_owned();
         // A table of a million rows takes a while: the other tasks of the drivers' threads go on meanwhile.
         Box::pin(async move { tokio::task::block_in_place(|| self.apply(&by)) })
+    }
+
+    fn try_out(&self, place: &str, lasts: Duration) -> Answer<'_, Result<Value, Vec<Value>>> {
+        let ours = trial::place(&self.file);
+        let same =
+            |a: &Path, b: &Path| a == b || a.canonicalize().is_ok_and(|a| b.canonicalize().is_ok_and(|b| a == b));
+        let is_ours = same(Path::new(place), &ours);
+        Box::pin(async move {
+            if !is_ours {
+                let why = format!("the daemon runs with {}: name that with --config", self.file.display());
+                return Err(vec![json!({ "message": why })]);
+            }
+            tokio::task::block_in_place(|| self.try_out(lasts))
+        })
+    }
+
+    fn confirm(&self) -> Answer<'_, Result<Value, String>> {
+        Box::pin(async move { tokio::task::block_in_place(|| self.confirm()) })
     }
 }
 

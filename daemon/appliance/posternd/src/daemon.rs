@@ -49,6 +49,7 @@ use crate::{
         streams,
     },
     switch_thread,
+    trial::{self, Trial},
 };
 
 /// How long a busy port is tried at the start: a daemon that just ended holds its ports for some ten milliseconds.
@@ -194,6 +195,8 @@ async fn serve(
         // Without tables: those of the start would stay in memory for ever.
         started: Arc::new(Config { tables: Default::default(), ..(*config).clone() }),
         config: Mutex::new(config.clone()),
+        order: Mutex::default(),
+        trial: Trial::default(),
         mailbox: mailbox.clone(),
         tenants: tenants.clone(),
         journal: journal.clone(),
@@ -210,6 +213,7 @@ async fn serve(
     // Without systemd there is nobody to notify, and that is fine.
     let _ = sd_notify::notify(&[sd_notify::NotifyState::Ready]);
     tokio::spawn(feed_watchdog(turns));
+    tokio::spawn(trial::guard(daemon.clone()));
 
     drop(config);
     let why = wait_for_the_end(&daemon).await?;

@@ -16,3 +16,4 @@ pub mod drivers;
 mod load;
 pub mod mailbox;
 pub mod switch_thread;
+mod trial;

@@ -205,6 +205,9 @@ pub struct Status {
     /// Whether new calls are refused: `postern drain`.
     #[serde(default)]
     pub draining: bool,
+    /// Seconds until the configuration goes back to the one before, while one is on trial.
+    #[serde(default)]
+    pub trial_left_s: Option<u64>,
     /// Live calls.
     pub calls: u64,
     /// Live legs.

@@ -44,6 +44,16 @@ facts! {
         /// Who asked: `start`, `SIGHUP`, `postern reload`.
         by: String,
     }
+    /// A configuration on trial was not confirmed in time: the one before it is in force again; calls go on.
+    ConfigReverted = "config.reverted", "3e6f4a9d41254e4e8410ea1b06da4aad", Warning,
+        advice "Somebody ran `postern apply --confirm` and neither answered nor ran `postern confirm`. If the change was good, apply it again; if it cut the way to this box, see what it changed: `postern diff FILE.trial`." {
+        /// The file that is in force again, as it was read.
+        file: String,
+        /// How long the trial was, seconds.
+        after_s: u64,
+        /// What of the trial stays nevertheless, and why; mostly empty.
+        but: String,
+    }
     /// A new configuration was refused; the old one goes on.
     ConfigRefused = "config.refused", "0a163106ba98413b05f73ee8a0d2c872", Error,
         advice "Run `postern check FILE`: it shows every mistake with its place and a hint. Mend the file and reload." {

@@ -31,6 +31,13 @@ fn worded(fact: &Fact) -> String {
         }
         Fact::ApplianceDraining(f) => format!("draining no more: new calls are taken, {} live", count(f.calls, "call")),
         Fact::ConfigApplied(f) => format!("configuration {} applied by {}", f.file, f.by),
+        Fact::ConfigReverted(f) => {
+            let but = if f.but.is_empty() { String::new() } else { format!("; its certificates stay: {}", f.but) };
+            format!(
+                "a configuration on trial was not confirmed within {} s; the one before of {} is in force{but}",
+                f.after_s, f.file
+            )
+        }
         Fact::ConfigRefused(f) => {
             format!("configuration {} refused: {}, first {}", f.file, count(f.mistakes, "mistake"), f.first)
         }
