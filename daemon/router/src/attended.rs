@@ -16,7 +16,7 @@ use postern_types::{
     CallSid, Cause, EndedBy, Now,
     leg::{LegCommand, Offered, Party},
     media::MediaCommand,
-    stream::{AudioStream, Direction, Format},
+    stream::{AudioStream, Direction, Format, Libraries},
 };
 
 use crate::{
@@ -72,7 +72,7 @@ impl Router {
         }
         let moved = comes.may_join(second)?;
         let (stays, comes) = (self.leg(stays).ok_or(Cause::NORMAL)?, self.leg(moved).ok_or(Cause::NORMAL)?);
-        if !can_talk(stays, &comes.agreed) {
+        if !can_talk(stays, &comes.agreed, self.context().libraries) {
             return Err(Cause::new(488, "the two parties have no codec in common"));
         }
         let to = if to.is_empty() { comes.to.clone() } else { to.to_owned() };
@@ -103,7 +103,7 @@ impl Router {
                 let theirs = if with.agreed.is_empty() { with.candidates() } else { with.agreed.clone() };
                 let formats = policy.allow(&formats);
                 let fits = !negotiate::common(&formats, &theirs).is_empty();
-                if fits || negotiate::convertible(&formats, &theirs).is_some() {
+                if fits || negotiate::convertible(&formats, &theirs, self.context().libraries).is_some() {
                     return Ok(());
                 }
                 Err(Cause::new(488, "the two parties have no codec in common"))
@@ -277,7 +277,7 @@ impl Call {
         let allowed = leg.policy.allow(&offer.formats);
         let mut agreed = negotiate::common(&allowed, &wanted);
         if agreed.is_empty() {
-            agreed.extend(negotiate::convertible(&allowed, &wanted));
+            agreed.extend(negotiate::convertible(&allowed, &wanted, cx.libraries));
         }
         if agreed.is_empty() {
             return Err(none());
@@ -326,8 +326,8 @@ impl Call {
 }
 
 /// Whether a leg that was answered can be joined with one that has these formats.
-fn can_talk(leg: &Leg, wanted: &[Format]) -> bool {
+fn can_talk(leg: &Leg, wanted: &[Format], libraries: Libraries) -> bool {
     !negotiate::common(&leg.capabilities(), wanted).is_empty()
         || !negotiate::common(&leg.candidates(), wanted).is_empty()
-        || negotiate::convertible(&leg.candidates(), wanted).is_some()
+        || negotiate::convertible(&leg.candidates(), wanted, libraries).is_some()
 }

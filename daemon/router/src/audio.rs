@@ -157,7 +157,7 @@ impl Call {
         let Some(leg) = self.leg_mut(first) else { return Err(Cause::NORMAL) };
         if agreed.is_empty() {
             // The media plane converts.
-            agreed.extend(negotiate::convertible(&leg.candidates(), &wanted));
+            agreed.extend(negotiate::convertible(&leg.candidates(), &wanted, cx.libraries));
         }
         if agreed.is_empty() {
             return Err(Cause::new(488, "the two parties have no codec in common"));
@@ -179,7 +179,7 @@ impl Call {
         }
         // The other leg sends and hears by the same codec if there is one; if it sends another of its answer all the same, that is converted.
         if let Some(other) = self.leg_mut(child) {
-            other.agreed = negotiate::with_convertible(&other.agreed, &agreed);
+            other.agreed = negotiate::with_convertible(&other.agreed, &agreed, cx.libraries);
         }
         self.configure(cx, child);
         self.configure(cx, first);
@@ -208,7 +208,7 @@ impl Call {
         self.reoffer = Some(Reoffer { asker: Asker::Codec, to: first, before });
         cx.leg(LegCommand::Reoffer { leg: first, offer: Box::new(ours) });
         if let Some(other) = self.leg_mut(child) {
-            other.agreed = negotiate::with_convertible(&other.agreed, &formats);
+            other.agreed = negotiate::with_convertible(&other.agreed, &formats, cx.libraries);
         }
         self.configure(cx, child);
         cx.media(MediaCommand::Bridge { a: first, b: child });
@@ -270,7 +270,7 @@ impl Call {
         let first = self.anchor;
         let Some(leg) = self.leg_mut(first) else { return Err(Cause::NORMAL) };
         let offered = leg.theirs.clone();
-        let playable = negotiate::playable(leg.candidates());
+        let playable = negotiate::playable(leg.candidates(), cx.libraries);
         // One format: the peer then sends what we expect, and a later relay need not convert.
         let agreed: Vec<_> = if offered.is_some() { playable.into_iter().take(1).collect() } else { playable };
         if agreed.is_empty() {
@@ -300,7 +300,7 @@ impl Call {
             // The peer chose among what the other leg answered.
             let Some(chosen) = self.leg(sid).map(|leg| leg.agreed.clone()) else { return };
             if let Some(other) = self.leg_mut(child) {
-                other.agreed = negotiate::with_convertible(&other.agreed, &chosen);
+                other.agreed = negotiate::with_convertible(&other.agreed, &chosen, cx.libraries);
             }
             self.configure(cx, child);
             self.note_conversion(cx, child);

@@ -14,6 +14,7 @@ use postern_types::{
     leg::{LegCommand, Party},
     media::MediaCommand,
     recording::TapId,
+    stream::Libraries,
 };
 use rand::rngs::StdRng;
 
@@ -61,6 +62,8 @@ pub struct Context {
     pub down: HashSet<TrunkName>,
     /// New calls are refused: the box is about to stop.
     pub draining: bool,
+    /// What the media plane can convert besides its own codecs.
+    pub libraries: Libraries,
     next: u64,
 }
 
@@ -82,6 +85,7 @@ impl Context {
             limits: Limits::default(),
             down: HashSet::new(),
             draining: false,
+            libraries: Libraries::default(),
             next: 0,
         }
     }

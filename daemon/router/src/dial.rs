@@ -261,7 +261,7 @@ impl Call {
             (Dtmf::Rfc4733, Dtmf::Info | Dtmf::Inband) => negotiate::event_beside(&theirs),
             (Dtmf::Rfc4733, Dtmf::Rfc4733) => first.telephone_event(),
         };
-        let formats = negotiate::offer(&policy, &theirs, telephone_event);
+        let formats = negotiate::offer(&policy, &theirs, telephone_event, cx.libraries);
         if formats.is_empty() {
             return Err(refuse(488, "the two parties have no codec in common"));
         }

@@ -7,7 +7,7 @@ use postern_types::{
     Cause, RealmName, Secret,
     leg::{Party, Target},
     media::Latching,
-    stream::{AudioStream, Codec, Format, SdesKey, SrtpSuite},
+    stream::{AudioStream, Codec, Format, Libraries, SdesKey, SrtpSuite},
 };
 use rand::Rng;
 
@@ -140,7 +140,13 @@ pub fn uri_realm(config: &Config) -> Option<&RealmName> {
 
 /// The formats of `wanted`, in its order, that `theirs` has too, with the payload types of `theirs`.
 pub fn common(theirs: &[Format], wanted: &[Format]) -> Vec<Format> {
-    wanted.iter().filter_map(|w| theirs.iter().find(|t| same(t, w))).cloned().collect()
+    wanted.iter().filter_map(|w| Some(joined(theirs.iter().find(|t| same(t, w))?, w))).collect()
+}
+
+/// A format of one party that both may use. RFC 7261: once either refused the silences of Annex B, neither sends any.
+fn joined(theirs: &Format, wanted: &Format) -> Format {
+    let refuses = wanted.refuses_annex_b() && !theirs.refuses_annex_b();
+    Format { fmtp: if refuses { "annexb=no".into() } else { theirs.fmtp.clone() }, ..theirs.clone() }
 }
 
 /// The static formats of RFC 3551 that we offer when nobody else made an offer.
@@ -153,21 +159,24 @@ pub fn static_formats() -> Vec<Format> {
 const OPUS: u8 = 111;
 
 /// All formats that the media plane can make and understand, under the payload types by which we offer them ourselves.
-pub fn own_formats() -> Vec<Format> {
+pub fn own_formats(libraries: Libraries) -> Vec<Format> {
     // RFC 7587 7: two channels are declared whatever is sent; what we want to be sent is in-band redundancy, and one channel.
     let fmtp = "minptime=10;useinbandfec=1".into();
     let opus = Format { payload_type: OPUS, codec: Codec::Opus, clock_hz: 48000, channels: 2, fmtp };
-    static_formats().into_iter().chain([opus]).collect()
+    // RFC 3551 6. Its silences are understood.
+    let g729 = Format { payload_type: 18, codec: Codec::G729, fmtp: "annexb=yes".into(), ..Format::pcmu() };
+    let own = static_formats().into_iter().chain([g729, opus]);
+    own.filter(|format| format.is_codable(libraries)).collect()
 }
 
 /// What is offered to a party on behalf of another that has `theirs`: what both may have, so that packets can pass as they are, and behind it
 /// what the media plane can convert to. That is what the configuration names for the party; without names, G.711, and for a browser Opus.
-pub fn offer(policy: &Policy, theirs: &[Format], telephone_event: Option<u8>) -> Vec<Format> {
+pub fn offer(policy: &Policy, theirs: &[Format], telephone_event: Option<u8>, libraries: Libraries) -> Vec<Format> {
     let mut formats = policy.allow(theirs);
-    if !theirs.iter().any(Format::is_codable) {
+    if !theirs.iter().any(|format| format.is_codable(libraries)) {
         return formats;
     }
-    let own = own_formats();
+    let own = own_formats(libraries);
     let mut further = policy.allow(&own);
     if policy.codecs.is_empty() {
         further.retain(|f| is_telephony(f) || f.codec == Codec::Opus && policy.srtp == SrtpMode::Webrtc);
@@ -193,24 +202,24 @@ pub fn event_beside(formats: &[Format]) -> Option<u8> {
 
 /// The format in which a party that has `theirs` talks with one that has only `wanted`, none of them in common: the media plane converts. The first that
 /// carries as much as the other, so that nothing is lost or computed in vain, else the first of all. None: one of them has no format that can be converted.
-pub fn convertible(theirs: &[Format], wanted: &[Format]) -> Option<Format> {
-    let wideband = wanted.iter().find(|format| format.is_codable())?.is_wideband();
-    let codable = || theirs.iter().filter(|format| format.is_codable());
+pub fn convertible(theirs: &[Format], wanted: &[Format], libraries: Libraries) -> Option<Format> {
+    let wideband = wanted.iter().find(|format| format.is_codable(libraries))?.is_wideband();
+    let codable = || theirs.iter().filter(|format| format.is_codable(libraries));
     codable().find(|format| format.is_wideband() == wideband).or_else(|| codable().next()).cloned()
 }
 
 /// Those in common with `agreed` first, then what else of it can be converted when the party sends it all the same.
-pub fn with_convertible(theirs: &[Format], agreed: &[Format]) -> Vec<Format> {
+pub fn with_convertible(theirs: &[Format], agreed: &[Format], libraries: Libraries) -> Vec<Format> {
     let mut formats = common(theirs, agreed);
     let further: Vec<Format> =
-        theirs.iter().filter(|t| t.is_codable() && !formats.iter().any(|f| same(f, t))).cloned().collect();
+        theirs.iter().filter(|t| t.is_codable(libraries) && !formats.iter().any(|f| same(f, t))).cloned().collect();
     formats.extend(further);
     formats
 }
 
 /// What a prompt is best played in, first: G.711, which costs nothing and which most can relay on; then the others that can be made.
-pub fn playable(formats: Vec<Format>) -> Vec<Format> {
-    let mut playable: Vec<Format> = formats.into_iter().filter(Format::is_codable).collect();
+pub fn playable(formats: Vec<Format>, libraries: Libraries) -> Vec<Format> {
+    let mut playable: Vec<Format> = formats.into_iter().filter(|format| format.is_codable(libraries)).collect();
     playable.sort_by_key(|format| !is_telephony(format));
     playable
 }
@@ -289,12 +298,12 @@ mod tests {
         ];
         for (what, codecs, srtp, theirs, want) in rows {
             let policy = Policy { codecs, srtp, ..Policy::default() };
-            assert_eq!(names(offer(&policy, &theirs, Some(101))), want, "{what}");
+            assert_eq!(names(offer(&policy, &theirs, Some(101), Libraries::default())), want, "{what}");
         }
         let policy = Policy { codecs: vec![Codec::Pcma, Codec::Opus], ..Policy::default() };
         let theirs = [Format { payload_type: 111, ..Format::pcma() }];
         assert_eq!(
-            names(offer(&policy, &theirs, Some(96))),
+            names(offer(&policy, &theirs, Some(96), Libraries::default())),
             "PCMA:111 opus:97",
             "types that are taken are not given twice"
         );
@@ -305,13 +314,14 @@ mod tests {
         let g722 = Format { payload_type: 9, codec: Codec::G722, ..Format::pcmu() };
         let other = Format { codec: Codec::Other("AMR".into()), ..opus(97) };
         let caller = [Format::pcmu(), opus(96)];
+        let convertible = |theirs: &[Format], wanted: &[Format]| convertible(theirs, wanted, Libraries::default());
         assert_eq!(convertible(&caller, std::slice::from_ref(&g722)), Some(opus(96)));
         assert_eq!(convertible(&caller, &[Format::pcma()]), Some(Format::pcmu()));
         assert_eq!(convertible(&caller, std::slice::from_ref(&other)), None);
         assert_eq!(convertible(std::slice::from_ref(&other), &caller), None);
         assert_eq!(convertible(&[other, g722.clone()], &[Format::pcma()]), Some(g722.clone()));
         assert_eq!(
-            with_convertible(&[Format::pcma(), g722.clone(), Format::pcmu()], &caller),
+            with_convertible(&[Format::pcma(), g722.clone(), Format::pcmu()], &caller, Libraries::default()),
             [Format::pcmu(), Format::pcma(), g722]
         );
     }
@@ -321,5 +331,36 @@ mod tests {
         let caller = [opus(96), Format::pcmu()];
         assert_eq!(common(&caller, &[Format::pcmu(), opus(111)]), [Format::pcmu(), opus(96)]);
         assert!(common(&caller, &[Format::pcma()]).is_empty());
+    }
+
+    #[test]
+    fn g729_is_offered_and_converted_where_its_library_is() {
+        let names = |formats: Vec<Format>| formats.iter().map(|f| f.codec.to_string()).collect::<Vec<_>>().join(" ");
+        let g729 = |fmtp: &str| Format { payload_type: 18, codec: Codec::G729, fmtp: fmtp.into(), ..Format::pcmu() };
+        let policy = Policy { codecs: vec![Codec::G729, Codec::Pcma], ..Policy::default() };
+        for (has, offered, alone, from) in
+            [(true, "G729 PCMA", "G729 PCMU PCMA", Some(g729(""))), (false, "PCMA", "G729", None)]
+        {
+            let libraries = Libraries { g729: has };
+            assert_eq!(names(offer(&policy, &[Format::pcmu()], None, libraries)), offered, "named for a trunk: {has}");
+            assert_eq!(names(offer(&Policy::default(), &[g729("")], None, libraries)), alone, "a caller's: {has}");
+            assert_eq!(convertible(&[g729("")], &[Format::pcmu()], libraries), from);
+            assert_eq!(playable(vec![g729("")], libraries).len(), usize::from(has));
+        }
+        assert_eq!(own_formats(Libraries::default()).iter().filter(|f| f.codec == Codec::G729).count(), 0);
+    }
+
+    #[test]
+    fn what_one_party_refuses_of_annex_b_the_other_is_told_not_to_send() {
+        let g729 = |fmtp: &str| Format { payload_type: 18, codec: Codec::G729, fmtp: fmtp.into(), ..Format::pcmu() };
+        for (offered, answered, told) in [
+            ("", "", ""),
+            ("annexb=yes", "annexb=no", "annexb=no"),
+            ("", "annexb=no", "annexb=no"),
+            ("annexb=no", "", "annexb=no"),
+            ("annexb=no;x=1", "annexb=no", "annexb=no;x=1"),
+        ] {
+            assert_eq!(common(&[g729(offered)], &[g729(answered)]), [g729(told)], "{offered:?} {answered:?}");
+        }
     }
 }

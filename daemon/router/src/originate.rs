@@ -61,7 +61,7 @@ pub fn create(cx: &mut Context, now: Now, account: AccountSid, wanted: CreateCal
     let unreachable = || no_room("no realm from which the callee can be reached");
     let (realm, ipv6) = negotiate::realm_of(&cx.config, &target).ok_or_else(unreachable)?;
     let policy = Policy::of(&cx.config, &party, &realm);
-    let formats = policy.allow(&negotiate::own_formats());
+    let formats = policy.allow(&negotiate::own_formats(cx.libraries));
     if formats.is_empty() {
         return Err(bad(21211, "no prompt could be played to To: its codecs leave out PCMU, PCMA, G722 and opus"));
     }

@@ -99,9 +99,9 @@ impl Call {
     fn pass_on(&mut self, cx: &mut Context, sid: CallSid, other: CallSid, offer: AudioStream) {
         let Some((leg, to)) = self.leg(sid).zip(self.leg(other)) else { return };
         let mut formats = to.policy.allow(&leg.policy.allow(&offer.formats));
-        if offer.formats.iter().any(Format::is_codable) {
+        if offer.formats.iter().any(|format| format.is_codable(cx.libraries)) {
             // What it talks in now is left to it: the media plane converts if nothing else fits.
-            let now: Vec<_> = to.agreed.iter().filter(|format| format.is_codable()).cloned().collect();
+            let now: Vec<_> = to.agreed.iter().filter(|format| format.is_codable(cx.libraries)).cloned().collect();
             let further = now.into_iter().filter(|f| negotiate::common(&formats, std::slice::from_ref(f)).is_empty());
             formats.extend(further.collect::<Vec<_>>());
         }
@@ -135,7 +135,7 @@ impl Call {
         let mut formats = negotiate::common(&offer.formats, &leg.agreed);
         if formats.is_empty() {
             let allowed = leg.policy.allow(&offer.formats);
-            formats = negotiate::playable(allowed).into_iter().take(1).collect();
+            formats = negotiate::playable(allowed, cx.libraries).into_iter().take(1).collect();
         }
         if formats.is_empty() {
             let cause = Cause::new(488, "no codec in which a prompt can be played");
@@ -169,14 +169,14 @@ impl Call {
         let mut formats = negotiate::common(&offer.formats, &agreed);
         if formats.is_empty() {
             let allowed = self.leg(from).map(|leg| leg.policy.allow(&offer.formats)).unwrap_or_default();
-            formats.extend(negotiate::convertible(&allowed, &agreed));
+            formats.extend(negotiate::convertible(&allowed, &agreed, cx.libraries));
         }
         if formats.is_empty() {
             let cause = Cause::new(488, "the two parties have no codec in common");
             return self.not_changed(cx, now, sid, Asker::Leg(from, offer), cause);
         }
         if let Some(other) = self.leg_mut(sid) {
-            other.agreed = negotiate::with_convertible(&other.agreed, &formats);
+            other.agreed = negotiate::with_convertible(&other.agreed, &formats, cx.libraries);
         }
         self.configure(cx, sid);
         self.accept(cx, from, &offer, formats, answer.direction);
@@ -207,7 +207,9 @@ impl Call {
     fn no_codec(&mut self, cx: &mut Context, now: Now, sid: CallSid) {
         if let Some(other) = self.bridged_with(sid) {
             let pair = self.leg(sid).zip(self.leg(other));
-            if pair.is_some_and(|(leg, other)| negotiate::convertible(&leg.agreed, &other.agreed).is_some()) {
+            if pair
+                .is_some_and(|(leg, other)| negotiate::convertible(&leg.agreed, &other.agreed, cx.libraries).is_some())
+            {
                 return self.note_conversion_now(cx);
             }
             let cause = Cause::new(488, "the two parties have no codec in common");

@@ -16,6 +16,7 @@ use postern_types::{
     leg::{LegCommand, LegEvent, Offered, Party},
     media::{MediaCommand, MediaEvent, Prompt},
     recording::RecorderEvent,
+    stream::Libraries,
 };
 use rand::rngs::StdRng;
 
@@ -62,6 +63,11 @@ impl Router {
     /// Refuses new calls from now on, or takes them again; live ones go on, with all that they do.
     pub fn set_draining(&mut self, draining: bool) {
         self.cx.draining = draining;
+    }
+
+    /// What this machine's media plane converts besides its own codecs; said once, before the first call. Without a word, nothing.
+    pub fn set_libraries(&mut self, libraries: Libraries) {
+        self.cx.libraries = libraries;
     }
 
     /// Whether new calls are refused.

@@ -17,7 +17,6 @@ use std::{collections::VecDeque, time::Instant};
 use postern_config::HttpMethod;
 use postern_document::{Program, RejectReason, Target, Verb};
 use postern_facts as facts;
-use postern_types::stream::Format;
 use postern_types::{
     AppName, CallSid, Cause, EndedBy, Now, RequestId,
     leg::{LegCommand, Offered},
@@ -294,7 +293,7 @@ impl Call {
             let wants_audio = match verb {
                 Verb::Dial(dial) if confer::noun(dial).is_some() => true,
                 // A caller to whom no tone can be made goes on hearing its own ringing.
-                Verb::Dial(_) => !bridges && self.can_hear(),
+                Verb::Dial(_) => !bridges && self.can_hear(cx),
                 Verb::Play(_) | Verb::Gather(_) | Verb::Record(_) | Verb::Start(_) => true,
                 Verb::Stop(_) | Verb::Pause(_) | Verb::Redirect(_) | Verb::Reject(_) | Verb::Hangup => false,
             };
@@ -437,8 +436,8 @@ impl Call {
     }
 
     /// Whether the first leg has audio, or could be given it.
-    fn can_hear(&self) -> bool {
-        self.first().is_some_and(|leg| leg.candidates().iter().any(Format::is_codable))
+    fn can_hear(&self, cx: &Context) -> bool {
+        self.first().is_some_and(|leg| leg.candidates().iter().any(|format| format.is_codable(cx.libraries)))
     }
 
     /// Answers the first leg if need be. False: not yet.
@@ -451,7 +450,7 @@ impl Call {
         if leg.origin != Origin::Inbound {
             return Ok(false);
         }
-        if !self.can_hear() {
+        if !self.can_hear(cx) {
             return Err(Cause::new(488, "no codec in which a prompt can be played"));
         }
         match leg.stream {

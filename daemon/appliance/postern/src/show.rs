@@ -125,6 +125,9 @@ pub(crate) fn status(s: &Value) -> String {
         media["packets_sent"],
         media["packets_dropped"]
     );
+    if media["g729"] == true {
+        _ = writeln!(out, "codecs     G.729 is converted: libbcg729 is here");
+    }
     let (on, why) = (media["fast_path"] == true, text(media, "fast_path_why"));
     if on {
         let (flows, forwarded) = (n(&media["flows"]), n(&media["packets_forwarded"]));

@@ -114,8 +114,10 @@ impl Thread {
         let tapped = media.take_tapped().expect("the plane is new, and nobody else asks");
         let (mailbox, waiting) = Mailbox::new(ring.bell().try_clone()?);
         let notices = ring.notices().to_vec();
+        let mut switch = Switch::new(config, seed, last_seq, now());
+        switch.set_libraries(media.libraries());
         let ours = Self {
-            switch: Switch::new(config, seed, last_seq, now()),
+            switch,
             ring,
             media,
             by_address: locals.iter().copied().zip(ids.iter().copied()).collect(),
@@ -319,6 +321,7 @@ fn media_status(media: &MediaPlane) -> MediaStatus {
         flows: status.flows,
         fast_path: media.kernel().on,
         fast_path_why: media.kernel().why.clone(),
+        g729: media.libraries().g729,
         packets_dropped: status.dropped,
         us_per_packet: (status.packets_in > status.forwarded).then_some(status.us_per_packet),
         busy_percent: status.busy_percent,

@@ -34,6 +34,7 @@ use postern_types::{
     fork::{ForkCommand, ForkEvent},
     media::{MediaCommand, MediaEvent, Prompt},
     recording::{RecorderCommand, RecorderEvent},
+    stream::Libraries,
 };
 use rand::{SeedableRng, rngs::StdRng};
 
@@ -164,6 +165,11 @@ impl Switch {
             started: now,
             outputs: VecDeque::new(),
         }
+    }
+
+    /// What this machine's media plane converts besides its own codecs; said once, before the first input.
+    pub fn set_libraries(&mut self, libraries: Libraries) {
+        self.router.set_libraries(libraries);
     }
 
     /// Applies one input.

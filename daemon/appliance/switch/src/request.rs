@@ -393,6 +393,9 @@ pub struct MediaStatus {
     /// Why not, or what is left out of it; may be empty.
     #[serde(default)]
     pub fast_path_why: String,
+    /// Whether G.729 is converted: this machine has its library.
+    #[serde(default)]
+    pub g729: bool,
     /// Packets dropped since start: foreign, malformed, unsendable.
     pub packets_dropped: u64,
     /// CPU time of the workers per packet received, microseconds, over the last seconds.

@@ -58,6 +58,13 @@ impl std::fmt::Display for Codec {
     }
 }
 
+/// What this machine has of the codecs that are libraries of the system, loaded when they are there. The same from start to end.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Libraries {
+    /// G.729: libbcg729.
+    pub g729: bool,
+}
+
 /// One payload type of an audio stream.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct Format {
@@ -80,13 +87,27 @@ impl Format {
     }
 
     /// Whether the media plane can make samples of it and it of samples, so that a party with this format can talk with one that has only others:
-    /// G.711 and G.722 (RFC 3551: their RTP clock is 8000), Opus (RFC 7587 7: 48000, whatever is inside).
-    pub fn is_codable(&self) -> bool {
+    /// G.711 and G.722 (RFC 3551: their RTP clock is 8000), Opus (RFC 7587 7: 48000, whatever is inside), and G.729 on a machine that has its library.
+    pub fn is_codable(&self, with: Libraries) -> bool {
         match self.codec {
             Codec::Pcmu | Codec::Pcma | Codec::G722 => self.clock_hz == 8000 && self.channels == 1,
+            Codec::G729 => with.g729 && self.clock_hz == 8000 && self.channels == 1,
             Codec::Opus => self.clock_hz == 48000,
-            Codec::G729 | Codec::Other(_) => false,
+            Codec::Other(_) => false,
         }
+    }
+
+    /// G.729 whose Annex B, silence instead of pauses, the describing party refuses: `annexb=no` (RFC 4856, RFC 7261). Without a word it is taken.
+    pub fn refuses_annex_b(&self) -> bool {
+        self.codec == Codec::G729 && self.parameter("annexb").is_some_and(|value| value.eq_ignore_ascii_case("no"))
+    }
+
+    /// The value of a parameter of its fmtp line, whose names have no case.
+    pub fn parameter(&self, name: &str) -> Option<&str> {
+        self.fmtp
+            .split(';')
+            .filter_map(|part| part.split_once('='))
+            .find_map(|(key, value)| key.trim().eq_ignore_ascii_case(name).then(|| value.trim()))
     }
 
     /// Whether it carries more than a telephone's 3.4 kHz.
@@ -270,4 +291,44 @@ pub struct Negotiated {
     pub remote: SocketAddr,
     /// Flow seen from the peer.
     pub direction: Direction,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn format(codec: Codec, fmtp: &str) -> Format {
+        Format { codec, fmtp: fmtp.into(), ..Format::pcmu() }
+    }
+
+    #[test]
+    fn parameters_are_found_whatever_their_case_and_spacing() {
+        let opus = format(Codec::Opus, "minptime=10; useinbandfec = 1;STEREO=1;x");
+        for (name, want) in [("useinbandfec", Some("1")), ("stereo", Some("1")), ("x", None), ("minptime", Some("10"))]
+        {
+            assert_eq!(opus.parameter(name), want, "{name}");
+        }
+    }
+
+    #[test]
+    fn annex_b_is_taken_unless_it_is_refused() {
+        for (codec, fmtp, refuses) in [
+            (Codec::G729, "", false),
+            (Codec::G729, "annexb=yes", false),
+            (Codec::G729, "annexb=no", true),
+            (Codec::G729, " AnnexB = NO ", true),
+            (Codec::G729, "annexb=nonsense", false),
+            (Codec::Pcmu, "annexb=no", false),
+        ] {
+            assert_eq!(format(codec, fmtp).refuses_annex_b(), refuses, "{fmtp:?}");
+        }
+    }
+
+    #[test]
+    fn g729_is_made_samples_of_where_its_library_is() {
+        let g729 = format(Codec::G729, "");
+        assert!(!g729.is_codable(Libraries::default()));
+        assert!(g729.is_codable(Libraries { g729: true }));
+        assert!(!Format { clock_hz: 16000, ..g729 }.is_codable(Libraries { g729: true }));
+    }
 }

@@ -15,7 +15,7 @@ use std::time::{Duration, Instant};
 
 use postern_audio::{
     Decode, Decoder,
-    codec::PAYLOAD_MS_MAX,
+    codec::{PAYLOAD_MS_MAX, libraries},
     noise::Noise,
     rate::{Converter, FRAME_MAX, frame_of},
     stretch,
@@ -86,7 +86,7 @@ impl Ear {
     /// For the peer of a setup, giving frames at `rate`: 8000, 16000 or 48000 Hz. `now` may be any time before the first packet. None: it may
     /// send nothing that can be decoded here.
     pub fn new(now: Instant, setup: &StreamSetup, rate: u32) -> Option<Self> {
-        let formats: Vec<Format> = formats_of(setup).filter(|format| format.is_codable()).cloned().collect();
+        let formats: Vec<Format> = formats_of(setup).filter(|format| format.is_codable(libraries())).cloned().collect();
         let clock_hz = formats.first()?.clock_hz;
         // The longest payload, a frame that waits, and what stretching adds.
         let room = (PAYLOAD_MS_MAX + 40) * rate.max(16000) as usize / 1000;
@@ -111,7 +111,7 @@ impl Ear {
 
     /// Whether this one was made for what the setup says.
     pub fn serves(&self, setup: &StreamSetup, rate: u32) -> bool {
-        self.rate == rate && formats_of(setup).filter(|format| format.is_codable()).eq(self.formats.iter())
+        self.rate == rate && formats_of(setup).filter(|format| format.is_codable(libraries())).eq(self.formats.iter())
     }
 
     /// Samples of a frame.

@@ -36,6 +36,7 @@ pub(crate) fn format(codec: Codec) -> Format {
         Codec::Pcmu => (0, 8000, 1),
         Codec::Pcma => (8, 8000, 1),
         Codec::G722 => (9, 8000, 1),
+        Codec::G729 => (18, 8000, 1),
         _ => (111, 48000, 2),
     };
     Format { payload_type, codec, clock_hz, channels, fmtp: "".into() }

@@ -13,6 +13,7 @@ use std::{
     time::{Duration, Instant},
 };
 
+use postern_audio::codec::libraries;
 use postern_rtp::{Header, TelephoneEvent, packet::HEADER_LEN};
 use postern_types::recording::Track;
 
@@ -140,8 +141,8 @@ impl Relay {
         let (Some(mine), Some(theirs)) = (&one.setup, &other.setup) else { return };
         let has_tones = one.inband.is_some() || other.inband.is_some();
         let is_needed = (has_tones || one.needs_other_codec() || other.needs_other_codec())
-            && mine.format.is_codable()
-            && theirs.format.is_codable();
+            && mine.format.is_codable(libraries())
+            && theirs.format.is_codable(libraries());
         let rate = rate_between(mine, theirs);
         let mut are_ready = is_needed;
         for slot in [a, b] {
@@ -160,7 +161,8 @@ impl Relay {
     pub(crate) fn follow_stray(&mut self, slot: u32, to: u32, payload_type: u8) -> bool {
         let Some(leg) = leg_at(&mut self.legs, slot) else { return false };
         let formats = leg.setup.iter().flat_map(|setup| &setup.formats);
-        let codable = formats.into_iter().any(|format| format.payload_type == payload_type && format.is_codable());
+        let codable =
+            formats.into_iter().any(|format| format.payload_type == payload_type && format.is_codable(libraries()));
         if codable {
             leg.strays = true;
             self.settle_ways(slot, to);

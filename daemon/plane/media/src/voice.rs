@@ -12,7 +12,7 @@
 
 use postern_audio::{
     Encode, Encoder,
-    codec::ENCODED_MAX,
+    codec::{ENCODED_MAX, libraries},
     rate::{Converter, frame_of},
 };
 use postern_rtp::packet::HEADER_LEN;
@@ -62,7 +62,7 @@ impl Voice {
 
     /// The format that a peer is spoken to in: the one in use, else the first that it takes and we have.
     pub fn format_of(setup: &StreamSetup) -> Option<&Format> {
-        std::iter::once(&setup.format).chain(&setup.formats).find(|format| format.is_codable())
+        std::iter::once(&setup.format).chain(&setup.formats).find(|format| format.is_codable(libraries()))
     }
 
     /// Whether this one was made for what the setup says.

@@ -4,15 +4,16 @@
 //! is of 8000 Hz, G.722 of 16000, Opus of whatever is asked, since libopus decodes to any of its rates and
 //! computes no more than they need. One channel throughout: Opus in stereo is mixed down by its decoder.
 //!
-//! G.729 is relayed, not converted: the one crate that has it is a port of bcg729, whose licence (GPL) is not ours to take on.
+//! G.729 is there when its library is ([`libraries`]).
 
 use std::fmt;
 
-use postern_types::stream::{Codec, Format};
+use postern_types::stream::{Codec, Format, Libraries};
 
 use crate::{
     g711,
     g722::{G722Decoder, G722Encoder},
+    g729::{self, G729Decoder, G729Encoder},
     opus::{OpusDecoder, OpusEncoder},
     plc::Concealer,
 };
@@ -65,6 +66,11 @@ pub trait Encode {
     fn encode(&mut self, samples: &[i16], out: &mut [u8]) -> Option<usize>;
 }
 
+/// What this machine has of the codecs that are libraries of the system. The first call loads them.
+pub fn libraries() -> Libraries {
+    Libraries { g729: g729::is_here() }
+}
+
 /// Any decoder.
 pub enum Decoder {
     /// G.711 A-law.
@@ -73,6 +79,8 @@ pub enum Decoder {
     Pcmu(Concealed),
     /// G.722 at 64 kbit/s.
     G722(Box<G722Decoder>),
+    /// G.729.
+    G729(G729Decoder),
     /// Opus.
     Opus(OpusDecoder),
 }
@@ -83,7 +91,7 @@ pub struct Concealed(Box<Concealer>);
 impl Decoder {
     /// For a format; `rate` (8000, 16000 or 48000) is a wish, [`Decode::rate`] says what came of it. None: not [`Format::is_codable`].
     pub fn new(format: &Format, rate: u32) -> Option<Self> {
-        if !format.is_codable() {
+        if !format.is_codable(libraries()) {
             return None;
         }
         let concealed = || Concealed(Box::new(Concealer::new(8000)));
@@ -91,8 +99,9 @@ impl Decoder {
             Codec::Pcma => Self::Pcma(concealed()),
             Codec::Pcmu => Self::Pcmu(concealed()),
             Codec::G722 => Self::G722(Box::default()),
+            Codec::G729 => Self::G729(G729Decoder::new()?),
             Codec::Opus => Self::Opus(OpusDecoder::new(rate)?),
-            Codec::G729 | Codec::Other(_) => return None,
+            Codec::Other(_) => return None,
         })
     }
 }
@@ -118,6 +127,7 @@ impl Decode for Decoder {
         match self {
             Self::Pcma(_) | Self::Pcmu(_) => 8000,
             Self::G722(g722) => g722.rate(),
+            Self::G729(g729) => g729.rate(),
             Self::Opus(opus) => opus.rate(),
         }
     }
@@ -127,6 +137,7 @@ impl Decode for Decoder {
             Self::Pcma(law) => law.decode(g711::decode_alaw, payload, out),
             Self::Pcmu(law) => law.decode(g711::decode_ulaw, payload, out),
             Self::G722(g722) => g722.decode(payload, out),
+            Self::G729(g729) => g729.decode(payload, out),
             Self::Opus(opus) => opus.decode(payload, out),
         }
     }
@@ -135,6 +146,7 @@ impl Decode for Decoder {
         match self {
             Self::Pcma(law) | Self::Pcmu(law) => law.0.conceal(out),
             Self::G722(g722) => g722.conceal(out),
+            Self::G729(g729) => g729.conceal(out),
             Self::Opus(opus) => opus.conceal(out),
         }
     }
@@ -142,12 +154,13 @@ impl Decode for Decoder {
     fn recover(&mut self, next: &[u8], out: &mut [i16]) -> bool {
         match self {
             Self::Opus(opus) => opus.recover(next, out),
-            Self::Pcma(_) | Self::Pcmu(_) | Self::G722(_) => false,
+            Self::Pcma(_) | Self::Pcmu(_) | Self::G722(_) | Self::G729(_) => false,
         }
     }
 
     fn pause(&mut self, out: &mut [i16]) -> bool {
         match self {
+            Self::G729(g729) => g729.pause(out),
             Self::Opus(opus) => opus.pause(out),
             Self::Pcma(_) | Self::Pcmu(_) | Self::G722(_) => false,
         }
@@ -155,6 +168,7 @@ impl Decode for Decoder {
 
     fn is_pausing(&self) -> bool {
         match self {
+            Self::G729(g729) => g729.is_pausing(),
             Self::Opus(opus) => opus.is_pausing(),
             Self::Pcma(_) | Self::Pcmu(_) | Self::G722(_) => false,
         }
@@ -169,6 +183,8 @@ pub enum Encoder {
     Pcmu,
     /// G.722 at 64 kbit/s.
     G722(Box<G722Encoder>),
+    /// G.729.
+    G729(G729Encoder),
     /// Opus.
     Opus(OpusEncoder),
 }
@@ -176,15 +192,16 @@ pub enum Encoder {
 impl Encoder {
     /// For a format, with what its fmtp asks of the sender; `rate` is a wish as for [`Decoder::new`]. None: not [`Format::is_codable`].
     pub fn new(format: &Format, rate: u32) -> Option<Self> {
-        if !format.is_codable() {
+        if !format.is_codable(libraries()) {
             return None;
         }
         Some(match format.codec {
             Codec::Pcma => Self::Pcma,
             Codec::Pcmu => Self::Pcmu,
             Codec::G722 => Self::G722(Box::default()),
-            Codec::Opus => Self::Opus(OpusEncoder::new(rate, &format.fmtp)?),
-            Codec::G729 | Codec::Other(_) => return None,
+            Codec::G729 => Self::G729(G729Encoder::new()?),
+            Codec::Opus => Self::Opus(OpusEncoder::new(rate, format)?),
+            Codec::Other(_) => return None,
         })
     }
 
@@ -205,6 +222,7 @@ impl Encode for Encoder {
         match self {
             Self::Pcma | Self::Pcmu => 8000,
             Self::G722(g722) => g722.rate(),
+            Self::G729(g729) => g729.rate(),
             Self::Opus(opus) => opus.rate(),
         }
     }
@@ -214,16 +232,10 @@ impl Encode for Encoder {
             Self::Pcma => Some(g711::encode_alaw(samples, out)),
             Self::Pcmu => Some(g711::encode_ulaw(samples, out)),
             Self::G722(g722) => g722.encode(samples, out),
+            Self::G729(g729) => g729.encode(samples, out),
             Self::Opus(opus) => opus.encode(samples, out),
         }
     }
-}
-
-/// The value of a parameter of an fmtp line, whose names have no case.
-pub(crate) fn parameter<'a>(fmtp: &'a str, name: &str) -> Option<&'a str> {
-    fmtp.split(';')
-        .filter_map(|part| part.split_once('='))
-        .find_map(|(key, value)| key.trim().eq_ignore_ascii_case(name).then(|| value.trim()))
 }
 
 #[cfg(test)]

@@ -1,9 +1,10 @@
 //! Sound: codecs, concealment of what was lost, comfort noise, resampling, WAV and MP3 files, tones, digits as tones, mixing, and the time line of recordings.
 //!
 //! Plain computing. What is played and to whom is the media plane's; here bytes become 16-bit samples of one channel and back. Codecs
-//! and all that works on frames allocate when they are made and never for a frame; reading a WAV file allocates its samples once.
+//! and all that works on frames allocate when they are made and never for a frame; reading a WAV file allocates its samples once. Unsafe code is
+//! only in `g729::bcg729`, which calls a C library.
 
-#![forbid(unsafe_code)]
+#![deny(unsafe_code)]
 
 pub mod codec;
 pub mod dtmf;
@@ -19,6 +20,7 @@ pub mod tone;
 pub mod wav;
 
 mod g722;
+mod g729;
 mod opus;
 mod resample;
 
@@ -34,10 +36,11 @@ pub mod fuzz {
     /// each piece says its length and what happens beside it.
     pub fn payloads(data: &[u8]) {
         let Some((choice, mut rest)) = data.split_first() else { return };
-        let codec = match choice % 4 {
+        let codec = match choice % 5 {
             0 => Codec::Pcma,
             1 => Codec::Pcmu,
             2 => Codec::G722,
+            3 => Codec::G729,
             _ => Codec::Opus,
         };
         let (clock_hz, rate) =

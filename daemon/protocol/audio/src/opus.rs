@@ -1,8 +1,9 @@
 //! Opus (RFC 6716, in RTP RFC 7587): libopus by the crate opus, which hides the `unsafe` of calling it.
 
 use opus::{Application, Bitrate, Channels, Signal};
+use postern_types::stream::Format;
 
-use crate::codec::{BadPayload, Decode, ENCODED_MAX, Encode, PAYLOAD_MS_MAX, parameter};
+use crate::codec::{BadPayload, Decode, ENCODED_MAX, Encode, PAYLOAD_MS_MAX};
 
 /// Bits a second, by rate: somewhat above what RFC 7587 3.1.1 recommends for speech, because what is encoded here was coded once before.
 const BITRATES: [(u32, i32); 3] = [(8000, 24_000), (16000, 32_000), (48000, 48_000)];
@@ -88,13 +89,13 @@ impl Decode for OpusDecoder {
 impl OpusEncoder {
     /// For 8000, 16000 or 48000 samples a second and what the peer's fmtp asks: `maxaveragebitrate`, `useinbandfec`, `usedtx` (RFC 7587 6.1).
     /// None: no memory.
-    pub fn new(rate: u32, fmtp: &str) -> Option<Self> {
+    pub fn new(rate: u32, format: &Format) -> Option<Self> {
         let rate = rate_of(rate);
         let mut inner = opus::Encoder::new(rate, Channels::Mono, Application::Voip).ok()?;
         let own = BITRATES.into_iter().find(|(at, _)| *at == rate).map_or(32_000, |(_, bits)| bits);
         // RFC 7587 6.1: from 6000 to 510000.
-        let most = parameter(fmtp, "maxaveragebitrate").and_then(|bits| bits.parse().ok()).unwrap_or(own);
-        let is_on = |name| parameter(fmtp, name) == Some("1");
+        let most = format.parameter("maxaveragebitrate").and_then(|bits| bits.parse().ok()).unwrap_or(own);
+        let is_on = |name| format.parameter(name) == Some("1");
         // Refused settings leave libopus' defaults, which work too.
         let _ = inner.set_bitrate(Bitrate::Bits(own.min(most).max(6000)));
         let _ = inner.set_complexity(COMPLEXITY);

@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use postern_document::{ConferenceNoun, Dial, Noun, Target, Wait};
 use postern_facts as facts;
-use postern_types::{Cause, EndedBy, Now, stream::Format};
+use postern_types::{Cause, EndedBy, Now};
 
 use crate::{
     call::Call,
@@ -52,7 +52,7 @@ impl Call {
         };
         let base = self.session.as_ref().and_then(|session| session.base.clone());
         let joined = match self.first() {
-            Some(leg) if !leg.agreed.iter().any(Format::is_codable) => {
+            Some(leg) if !leg.agreed.iter().any(|format| format.is_codable(cx.libraries)) => {
                 Err("no codec in which it could be mixed".into())
             }
             Some(leg) => {

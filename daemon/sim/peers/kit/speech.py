@@ -8,6 +8,7 @@ import subprocess
 import threading
 import time
 import wave
+from pathlib import Path
 
 import numpy as np
 
@@ -33,11 +34,24 @@ def resample(samples, rate, to):
 
 
 def spoken(folder, rate=8000, text=TEXT, voice="en-us"):
-    """Speech of espeak-ng at a rate, 16-bit samples, as loud as a telephone's."""
+    """Speech of espeak-ng at a rate."""
     path = folder / f"{voice}.wav"
     subprocess.run(["espeak-ng", "-v", voice, "-s", "150", "-w", str(path), text], check=True, timeout=60)
+    return levelled(recorded(path, rate))
+
+
+def person(rate=8000):
+    """A person who says where loudspeakers stand: recordings of alsa-utils. G.729 is made of voices, and makes less of an artificial one."""
+    return levelled(np.concatenate([recorded(path, rate) for path in sorted(Path("/usr/share/sounds/alsa").glob("[FRS]*.wav"))]))
+
+
+def recorded(path, rate):
     with wave.open(str(path)) as source:
-        samples = resample(np.frombuffer(source.readframes(source.getnframes()), "<i2"), source.getframerate(), rate)
+        return resample(np.frombuffer(source.readframes(source.getnframes()), "<i2"), source.getframerate(), rate)
+
+
+def levelled(samples):
+    """As loud as a telephone's, 16 bits, in a quiet room."""
     # -26 dB of full scale, the level at which G.711 and its judges are calibrated (ITU-T P.56 speaks of active speech; pauses are few here).
     speech = samples * (32768 * 10 ** (-26 / 20)) / np.sqrt(np.mean(samples**2))
     # The floor of a quiet room, -61 dB: the digital silence of a machine between words would have PESQ judge what G.711 makes of nothing.
@@ -93,6 +107,31 @@ def opus(samples, bitrate=24_000):
     return payloads
 
 
+def g729(samples, pauses=False):
+    """G.729 payloads of 20 ms of 8000 Hz, by bcg729; with pauses those of Annex B, b"" where nothing is sent."""
+    lib = ctypes.CDLL("libbcg729.so.0")
+    lib.initBcg729EncoderChannel.restype = ctypes.c_void_p
+    encoder = ctypes.c_void_p(lib.initBcg729EncoderChannel(ctypes.c_uint8(pauses)))
+    room, size = ctypes.create_string_buffer(10), ctypes.c_uint8()
+
+    def frame(piece):
+        lib.bcg729Encoder(encoder, piece.astype(np.int16).tobytes(), room, ctypes.byref(size))
+        return room.raw[: size.value]
+
+    ten_ms = frames(samples, frame, 80)
+    lib.closeBcg729EncoderChannel(encoder)
+    # RFC 3551 4.5.6: a silence is the last of its packet; what begins anew in the middle of one has no place in it and is left out.
+    pairs = [ten_ms[at : at + 2] for at in range(0, len(ten_ms), 2)]
+    return [b"".join(pair) if len(pair[0]) == 10 else pair[0] for pair in pairs]
+
+
+def from_g729(folder, payloads):
+    """Samples of all that was said, by libavcodec, whose decoder is another than bcg729's."""
+    (folder / "said.g729").write_bytes(b"".join(payloads))
+    found = subprocess.run(["ffmpeg", "-v", "error", "-f", "g729", "-i", str(folder / "said.g729"), "-f", "s16le", "-"], capture_output=True, timeout=60, check=True)
+    return np.frombuffer(found.stdout, "<i2")
+
+
 class Line:
     """One party's RTP port."""
 
@@ -116,13 +155,13 @@ class Line:
                 return
 
     def say(self, target, payloads, others=(), payload_type=0, units=160, loss=0.0, seed=1):
-        """Sends a payload each 20 ms, less those that the dice take; meanwhile this line and others listen."""
+        """Sends a payload each 20 ms, less empty ones and those that the dice take; meanwhile this line and others listen."""
         dice = random.Random(seed)
         due = time.monotonic()
         for payload in payloads:
             head = bytes([0x80, payload_type]) + self.sequence.to_bytes(2, "big") + self.timestamp.to_bytes(4, "big") + b"LINE"
             self.late_s = max(self.late_s, time.monotonic() - due)
-            if dice.random() >= loss:
+            if payload and dice.random() >= loss:
                 self.socket.sendto(head + payload, target)
             self.sequence, self.timestamp = self.sequence + 1, self.timestamp + units
             due += 0.02

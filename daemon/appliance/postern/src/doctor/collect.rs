@@ -11,6 +11,7 @@ use std::{
 };
 
 use postern_config::{Config, SystemEnvironment};
+use postern_types::stream::Libraries;
 
 use super::Finding;
 use crate::tune::{self, plan::Plan};
@@ -52,6 +53,7 @@ pub(super) struct Machine {
     pub reserved_ports: String,
     pub interfaces: Vec<Interface>,
     pub is_served: bool,
+    pub libraries: Libraries,
 }
 
 /// A network interface that is no loopback.
@@ -145,6 +147,7 @@ pub(super) fn machine(socket: &Path) -> Machine {
         reserved_ports: text("/proc/sys/net/ipv4/ip_local_reserved_ports"),
         interfaces: interfaces(),
         is_served: UnixStream::connect(socket).is_ok(),
+        libraries: postern_audio::codec::libraries(),
     }
 }
 

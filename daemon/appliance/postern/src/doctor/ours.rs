@@ -3,6 +3,7 @@
 use std::{io::ErrorKind, net::SocketAddr, time::Duration};
 
 use postern_config::{Config, Identity};
+use postern_types::stream::{Codec, Libraries};
 
 use super::{
     Finding,
@@ -21,6 +22,7 @@ pub(super) fn all(config: &Config, seen: &Machine, ours: &Ours) -> Vec<Finding> 
         open_files(&seen.open_files.0, &seen.open_files.1, &ports),
         port_range(&seen.local_ports, &seen.reserved_ports, &ports),
         isolation(&seen.isolated, seen.cpus, &config.media.workers),
+        g729(seen.libraries, is_named(config, &Codec::G729)),
         room(ours.room, config.appliance.spool_mb),
         sync(ours.sync.as_ref()),
     ];
@@ -40,6 +42,28 @@ pub(super) fn all(config: &Config, seen: &Machine, ours: &Ours) -> Vec<Finding> 
         certificate(of, &identity.certificate.display().to_string(), identity.expires.seconds(), ours.now_s)
     }));
     findings
+}
+
+fn is_named(config: &Config, codec: &Codec) -> bool {
+    let of_realms = config.realms.values().flat_map(|realm| &realm.codecs);
+    let of_trunks = config.trunks.values().flat_map(|trunk| &trunk.codecs);
+    let of_users = config.users.values().flat_map(|user| &user.codecs);
+    of_realms.chain(of_trunks).chain(of_users).any(|named| named == codec)
+}
+
+/// Whether a party that has G.729 alone can talk with one that has none of it.
+pub(super) fn g729(libraries: Libraries, is_named: bool) -> Finding {
+    let check = "G.729";
+    match (libraries.g729, is_named) {
+        (true, _) => Finding::ok(check, "converted by libbcg729"),
+        (false, false) => Finding::not_applicable(check, "relayed and not converted: there is no libbcg729"),
+        (false, true) => Finding::warn(
+            check,
+            "the configuration names it, and there is no libbcg729",
+            "it is relayed between two who have it; a call between one who has nothing else and one without it fails (488)",
+            "apt install libbcg729-0 (GPL-3), then restart posternd",
+        ),
+    }
 }
 
 fn certificates(config: &Config) -> Vec<(String, &Identity)> {

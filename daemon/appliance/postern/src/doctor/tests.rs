@@ -1,5 +1,7 @@
 use std::{io::ErrorKind, time::Duration};
 
+use postern_types::stream::Libraries;
+
 use super::{
     Finding,
     Verdict::{self, Bad, NotApplicable, Ok as Well, Warn},
@@ -204,6 +206,10 @@ fn cpus_disks_names_and_certificates() {
         (ours::isolation("", 2, &[1]), NotApplicable),
         (ours::isolation("", 8, &[]), NotApplicable),
         (ours::isolation("", 2, &[7]), Bad),
+        (ours::g729(Libraries { g729: true }, true), Well),
+        (ours::g729(Libraries { g729: true }, false), Well),
+        (ours::g729(Libraries { g729: false }, true), Warn),
+        (ours::g729(Libraries { g729: false }, false), NotApplicable),
         (ours::room(Some((100 << 30, 1)), 1024), Well),
         (ours::room(Some((1 << 30, 1)), 1024), Warn),
         (ours::room(Some((1 << 20, 1)), 1024), Bad),

@@ -2,6 +2,8 @@
 
 use std::{sync::atomic::Ordering, time::Instant};
 
+use postern_types::stream::Libraries;
+
 use super::{MediaPlane, crew::Worker};
 use crate::{ports::Ports, worker::Shared};
 
@@ -64,6 +66,11 @@ impl Status {
 impl MediaPlane {
     fn ports_free(&self, now: Instant) -> usize {
         self.ports.values().map(|ports| ports.free(now)).sum()
+    }
+
+    /// What this machine has of the codecs that are libraries of the system.
+    pub fn libraries(&self) -> Libraries {
+        postern_audio::codec::libraries()
     }
 
     /// How the plane is.

@@ -14,7 +14,7 @@ const EVENT: u8 = 101;
 /// The share of the tone in what is heard. G.729, made for voices, is the worst at tones.
 const CLEAR: f64 = 0.7;
 
-const ALL: [Codec; 4] = [Codec::Pcma, Codec::Pcmu, Codec::G722, Codec::Opus];
+const ALL: [Codec; 5] = [Codec::Pcma, Codec::Pcmu, Codec::G722, Codec::G729, Codec::Opus];
 
 /// A packet that came out.
 #[derive(Debug, Clone)]
@@ -201,9 +201,14 @@ fn every_codec_is_heard_in_every_other() {
 
 #[test]
 fn packet_times_are_each_legs_own() {
-    for (ptime, codec) in
-        [(10, Codec::Pcma), (20, Codec::Pcma), (30, Codec::Pcma), (40, Codec::G722), (60, Codec::Opus)]
-    {
+    for (ptime, codec) in [
+        (10, Codec::Pcma),
+        (20, Codec::Pcma),
+        (30, Codec::Pcma),
+        (40, Codec::G722),
+        (30, Codec::G729),
+        (60, Codec::Opus),
+    ] {
         let mut pair = Pair::with(Codec::Pcmu, codec.clone(), |slot, setup| {
             if slot == 1 {
                 setup.ptime_ms = ptime;
