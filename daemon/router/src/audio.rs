@@ -92,6 +92,7 @@ impl Call {
             crypto: Vec::new(),
             dtls: None,
             ice: None,
+            fax: None,
         };
         leg.keys.describe(&mut ours);
         ours
@@ -125,6 +126,16 @@ impl Call {
     pub fn take_answer(&mut self, cx: &mut Context, sid: CallSid, answer: &AudioStream) -> Result<(), Cause> {
         self.check_address(cx, sid, answer)?;
         let leg = self.leg_mut(sid).ok_or(Cause::NORMAL)?;
+        let offers_fax = leg.ours.as_ref().is_some_and(|ours| ours.fax.is_some());
+        match (offers_fax, answer.fax.is_some()) {
+            (true, true) => {
+                leg.theirs = Some(answer.clone());
+                return Ok(());
+            }
+            (true, false) => return Err(Cause::new(488, "T.38 was offered and not answered")),
+            // Without formats it goes on to be refused.
+            (false, _) => {}
+        }
         let offered = leg.ours.as_ref().map(|ours| ours.formats.clone()).unwrap_or_default();
         // In the order of the answer: its first is what the peer wants to be sent (RFC 3264 6.1).
         let agreed: Vec<_> = leg.policy.allow(&answer.formats);

@@ -171,6 +171,7 @@ mod tests {
             crypto: Vec::new(),
             dtls: setup.map(|setup| Box::new(Dtls { fingerprint: Fingerprint([certificate; 32]), setup })),
             ice: ufrag.map(ice),
+            fax: None,
         }
     }
 

@@ -301,8 +301,15 @@ impl Leg {
             srtp_out: self.keys.key_out.clone().map(Box::new),
             dtls: self.keys.dtls.clone(),
             rtcp_xr: theirs.rtcp_xr,
+            udptl: self.is_faxing(),
             ice: self.keys.ice.clone(),
         })
+    }
+
+    /// Whether it has fax in place of audio.
+    pub fn is_faxing(&self) -> bool {
+        let is_fax = |described: &Option<AudioStream>| described.as_ref().is_some_and(|stream| stream.fax.is_some());
+        is_fax(&self.theirs) && is_fax(&self.ours)
     }
 
     /// The same for people.
@@ -310,7 +317,10 @@ impl Leg {
         let Stream::Open { rtp, .. } = self.stream else { return None };
         let setup = self.setup()?;
         Some(Negotiated {
-            codec: format!("{}/{}", setup.format.codec, setup.format.clock_hz),
+            codec: match setup.udptl {
+                true => "T38".to_owned(),
+                false => format!("{}/{}", setup.format.codec, setup.format.clock_hz),
+            },
             payload_type: setup.format.payload_type,
             ptime_ms: setup.ptime_ms,
             telephone_event: setup.telephone_event,

@@ -19,6 +19,7 @@ mod context;
 mod cookies;
 mod dial;
 mod digits;
+mod fax;
 mod fork;
 mod keys;
 mod leg;

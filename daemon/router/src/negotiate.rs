@@ -93,6 +93,7 @@ impl Policy {
     pub fn accepts(&self, offer: &AudioStream) -> Result<(), Cause> {
         let (is_sdes, is_dtls, is_ice) = (!offer.crypto.is_empty(), offer.dtls.is_some(), offer.ice.is_some());
         let why = match self.srtp {
+            _ if offer.fax.is_some() => "T.38 is for calls that began as audio",
             SrtpMode::Off if is_sdes || is_dtls => "SRTP offered, and not allowed here",
             SrtpMode::Required if !is_sdes && !is_dtls => "SRTP required, and not offered",
             SrtpMode::Dtls | SrtpMode::Webrtc if !is_dtls => "DTLS-SRTP required, and not offered",

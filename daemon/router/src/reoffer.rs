@@ -60,7 +60,10 @@ impl Call {
         let is_early = leg.answered.is_none();
         let Some(offer) = offer else {
             // It asks for an offer: what was agreed, offered again, its own hold left out, so that it can resume in this way. That
-            // of the other party stays. Its answer comes with the ACK.
+            // of the other party stays. Its answer comes with the ACK. Who faxes is offered just that.
+            if let Some(ours) = leg.ours.clone().filter(|_| leg.is_faxing()) {
+                return cx.leg(LegCommand::AnswerReoffer { leg: sid, answer: Box::new(ours) });
+            }
             let telephone_event = leg.ours.as_ref().and_then(|ours| ours.telephone_event);
             let other = self.bridged_with(sid).and_then(|other| self.leg(other)).filter(|other| other.held);
             let direction = other.and_then(|other| other.theirs.as_ref()).map_or(Direction::SendRecv, wanted);
@@ -71,6 +74,9 @@ impl Call {
             return cx.leg(LegCommand::AnswerReoffer { leg: sid, answer: Box::new(ours) });
         };
         let checked = self.check_address(cx, sid, &offer);
+        if checked.is_ok() && offer.fax.is_some() {
+            return self.on_fax_offered(cx, sid, *offer);
+        }
         if let Err(cause) = checked.and_then(|()| leg.policy.accepts(&offer)) {
             self.tell(cx, sid, facts::ReofferRefused { cause: cause.clone() });
             return refuse(cx, cause);
@@ -158,13 +164,19 @@ impl Call {
     pub fn on_reoffer_answered(&mut self, cx: &mut Context, now: Now, sid: CallSid, answer: AudioStream) {
         let Some(reoffer) = self.reoffer.take_if(|reoffer| reoffer.to == sid) else { return };
         if let Err(cause) = self.take_answer(cx, sid, &answer) {
-            // It accepted nonsense; whoever asked keeps what it had.
+            // It accepted nonsense; whoever asked keeps what it had, and so do we.
+            if let Some(leg) = self.leg_mut(sid) {
+                leg.ours = reoffer.before;
+            }
             return self.not_changed(cx, now, sid, reoffer.asker, cause);
         }
         let Asker::Leg(from, offer) = reoffer.asker else {
             self.configure(cx, sid);
             return self.note_conversion_now(cx);
         };
+        if let (Some(_), Some(fax)) = (&offer.fax, answer.fax) {
+            return self.fax_agreed(cx, sid, from, *offer, *fax);
+        }
         let agreed = self.leg(sid).map(|leg| leg.agreed.clone()).unwrap_or_default();
         let mut formats = negotiate::common(&offer.formats, &agreed);
         if formats.is_empty() {

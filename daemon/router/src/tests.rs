@@ -6,6 +6,7 @@ mod codecs;
 mod conferences;
 mod dialing;
 mod documents;
+mod faxes;
 mod forks;
 mod groups;
 mod harness;

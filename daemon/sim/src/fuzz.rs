@@ -40,7 +40,7 @@ pub const TARGETS: &[Target] = &[
     Target { name: "sip fields", run: postern_signaling::fuzz::fields, seeds: &[INVITE, SENT_ON, INFO, REFER, NOTIFY] },
     Target { name: "signaling stream", run: postern_signaling::fuzz::stream, seeds: &[INVITE, STREAM, REGISTER] },
     Target { name: "dns answers", run: postern_locate::fuzz::answers, seeds: &[b"\x00\x02\x00\x01\x01\x00\x05\x00\x01\x02\x03\x04\x05\x06\x07\x08"] },
-    Target { name: "sdp", run: postern_sdp::fuzz::sdp, seeds: &[SDP] },
+    Target { name: "sdp", run: postern_sdp::fuzz::sdp, seeds: &[SDP, FAX] },
     Target {
         name: "audio payload",
         run: postern_audio::fuzz::payloads,
@@ -86,6 +86,7 @@ pub const TARGETS: &[Target] = &[
         name: "rtp",
         run: postern_rtp::fuzz::rtp,
         seeds: &[
+            b"\x00\x02\x01\x06\x00\x01\x01\x06",
             b"\x80\x08\x00\x01\x00\x00\x00\xa0\x12\x34\x56\x78\xd5\xd5\xd5\xd5",
             b"\x90\x65\x00\x02\x00\x00\x01\x40\x12\x34\x56\x78\xbe\xde\x00\x01\x10\xaa\x00\x00\x05\x8a\x03\x20",
             b"\x80\xc8\x00\x06\x12\x34\x56\x78\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\xa0\x00\x00\x00\x01\x00\x00\x00\xa0",
@@ -266,6 +267,8 @@ Content-Length: 16\r\n\r\nSIP/2.0 200 OK\r\n";
 const STREAM: &[u8] = b"\r\n\r\nOPTIONS sip:a@b SIP/2.0\r\nCall-ID: x\r\nContent-Length: 0\r\n\r\n\r\nSIP/2.0 200 OK\r\nl:\r\n 4\r\n\r\nbodyMESSAGE sip:a@b SIP/2.0\r\n\
 Content-Type: text/plain\r\nl : 2\r\nContent-Length: 2\r\n\r\nhi\r\n\r\n";
 
+const FAX: &[u8] = b"v=0\r\no=- 1 1 IN IP4 192.0.2.1\r\ns=-\r\nc=IN IP4 192.0.2.1\r\nt=0 0\r\nm=audio 0 RTP/AVP 8\r\nm=image 4000 udptl t38\r\n\
+a=T38FaxVersion:0\r\na=T38FaxFillBitRemoval\r\na=T38FaxUdpEC:t38UDPRedundancy\r\n";
 const SDP: &[u8] = b"v=0\r\no=alice 2890844526 2890844526 IN IP6 2001:db8::1\r\ns=-\r\nc=IN IP4 192.0.2.1/127\r\nt=0 0\r\na=sendonly\r\n\
 m=audio 49170 RTP/SAVP 0 8 97 101\r\na=rtpmap:97 opus/48000/2\r\na=fmtp:97 useinbandfec=1\r\na=rtpmap:101 telephone-event/8000\r\na=fmtp:101 0-16\r\n\
 a=crypto:1 AES_CM_128_HMAC_SHA1_80 inline:WVNfX19zZW1jdGwgKCkgewkyMjA7fQp9CnVubGVz|2^20|1:4\r\na=rtcp:53020 IN IP4 192.0.2.2\r\na=rtcp-mux\r\n\

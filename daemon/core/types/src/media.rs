@@ -71,6 +71,8 @@ pub struct StreamSetup {
     pub dtls: Option<Box<DtlsPeer>>,
     /// The peer asked for VoIP metrics with our reports (RFC 3611 5.1).
     pub rtcp_xr: bool,
+    /// Fax in place of audio: UDPTL is relayed to the partner if that has it too; no RTP, no RTCP, and none of what is above but the address and `latching` counts.
+    pub udptl: bool,
     /// Our side of ICE: only sources whose checks carry this password are heard, and packets go where the peer nominates.
     pub ice: Option<Box<Ice>>,
 }
@@ -92,8 +94,14 @@ impl StreamSetup {
             srtp_out: None,
             dtls: None,
             rtcp_xr: false,
+            udptl: false,
             ice: None,
         }
+    }
+
+    /// Whether its packets are, or will be, encrypted.
+    pub fn is_encrypted(&self) -> bool {
+        self.srtp_in.is_some() || self.srtp_out.is_some() || self.dtls.is_some() || self.ice.is_some()
     }
 
     /// All formats that the peer may send, and the one in use: some of them twice.

@@ -242,6 +242,13 @@ pub struct Ice {
     pub lite: bool,
 }
 
+/// What a description says of T.38 over UDPTL (RFC 3362, ITU-T T.38 Annex D).
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Fax {
+    /// Its attributes by their registered names, each once; empty values are flags.
+    pub attributes: Vec<(&'static str, Box<str>)>,
+}
+
 /// One party's description of the one audio stream of a leg: an offer, an answer, or what we say of ourselves.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct AudioStream {
@@ -267,6 +274,8 @@ pub struct AudioStream {
     pub dtls: Option<Box<Dtls>>,
     /// ICE. With it, `rtp` may be anything: where packets go is settled by checks.
     pub ice: Option<Box<Ice>>,
+    /// Fax in place of audio: `rtp` is where UDPTL goes, and there are no formats, no RTCP and no keys.
+    pub fax: Option<Box<Fax>>,
 }
 
 /// What a leg settled on, for facts, records and `explain`.

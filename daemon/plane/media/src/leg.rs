@@ -141,6 +141,8 @@ pub struct Leg {
     pub(crate) flow_refused: bool,
     /// The socket was last asked to be connected to the peer.
     pub(crate) is_connected: bool,
+    /// It has fax in place of audio.
+    pub(crate) is_fax: bool,
 }
 
 /// Strangers' packets.
@@ -175,6 +177,7 @@ impl Leg {
             attention: Attention::default(),
             latch: Latch::default(),
             id,
+            is_fax: false,
             setup: None,
             rtcp_source: None,
             proof: None,
@@ -217,6 +220,7 @@ impl Leg {
         let noise = [(COMFORT_NOISE, Kind::Audio(Clock::Hz8000))];
         let audio = setup.all_formats().map(|f| (f.payload_type, Kind::Audio(Clock::of(f.clock_hz))));
         let event = setup.telephone_event.map(|of| (of, Kind::Event));
+        self.is_fax = setup.udptl;
         self.types.describe(noise.into_iter().chain(audio).chain(event));
         let is_rekeyed = Proof::configure(&mut self.proof, &setup, identity);
         if setup.dtls.is_none() {
@@ -251,12 +255,12 @@ impl Leg {
 
     /// Where RTP to this leg goes; none: nowhere, or it does not want any.
     pub(crate) fn rtp_destination(&self) -> Option<SocketAddr> {
-        self.latch.destination().filter(|_| self.receives)
+        self.latch.destination().filter(|_| self.receives && !self.is_fax)
     }
 
     /// Where RTCP to this leg goes, and whether it goes out of the RTP port.
     pub(crate) fn rtcp_destination(&self) -> Option<(SocketAddr, bool)> {
-        let setup = self.setup.as_ref()?;
+        let setup = self.setup.as_ref().filter(|setup| !setup.udptl)?;
         if setup.remote_rtcp == setup.remote_rtp {
             let is_wanted = is_usable(&setup.remote_rtp) || setup.ice.is_some();
             return self.latch.destination().filter(|_| is_wanted).map(|to| (to, true));

@@ -17,7 +17,7 @@ use postern_srtp::dtls::Identity;
 use postern_types::{
     CallSid,
     media::{MediaEvent, PlayId, Prompt, StreamSetup},
-    recording::{Listener, TapId, Tapped, Track},
+    recording::{Tapped, Track},
 };
 use postern_uring::prefetch;
 
@@ -34,6 +34,7 @@ use crate::{
 };
 
 mod control;
+mod fax;
 
 /// Events that wait to be fetched; beyond it reports are left out, and beyond twice that all but `Closed`.
 pub const EVENTS_MAX: usize = 16384;
@@ -133,6 +134,8 @@ pub struct Relay {
     random: u64,
     /// Copies that wait to be fetched.
     pub(crate) tapped: VecDeque<(u32, Tapped)>,
+    /// Legs with fax: nearly always none, so that no packet of audio looks for it in its leg.
+    faxes: u32,
 }
 
 impl Relay {
@@ -159,6 +162,7 @@ impl Relay {
             kernel: None,
             random: seed | 1,
             tapped: VecDeque::new(),
+            faxes: 0,
         }
     }
 
@@ -212,6 +216,7 @@ impl Relay {
             if let Some(keying) = leg.proof.as_mut().and_then(|proof| proof.keying.as_mut()) {
                 keying.forget_plans();
             }
+            self.faxes += u32::from(leg.is_fax);
             *place = Some(leg);
             self.live.push(slot);
             self.plan_handshake(slot);
@@ -224,6 +229,7 @@ impl Relay {
         self.unbridge(slot);
         self.leave(slot);
         let mut leg = self.legs.get_mut(slot as usize)?.take()?;
+        self.faxes -= u32::from(leg.is_fax);
         leg.is_connected = false;
         leg.forget_inband_plan();
         self.live.retain(|&live| live != slot);
@@ -237,7 +243,9 @@ impl Relay {
         let window = self.limits.latch_window;
         let Some(leg) = leg(&mut self.legs, slot) else { return };
         let before = leg.latch.source();
+        self.faxes -= u32::from(leg.is_fax);
         leg.configure(now, setup, window, self.identity.as_ref());
+        self.faxes += u32::from(leg.is_fax);
         let told = leg.take_up(now, &mut self.budget);
         told.into_iter().flatten().for_each(|event| tell(&mut self.events, &mut self.counts, event));
         if leg.is_connected && leg.latch.source() != before {
@@ -326,35 +334,6 @@ impl Relay {
         }
     }
 
-    /// Copies what a leg says and hears, from now on; see [`Relay::poll_tapped`].
-    pub fn tap(&mut self, slot: u32, tap: TapId, to: Listener, inbound: bool, outbound: bool) {
-        self.lift(slot);
-        if let Some(leg) = leg(&mut self.legs, slot) {
-            leg.taps.get_or_insert_default().add(tap, to, inbound, outbound);
-        }
-    }
-
-    /// Copies no more for this one.
-    pub fn untap(&mut self, slot: u32, tap: TapId) {
-        let Some(leg) = leg(&mut self.legs, slot) else { return };
-        if let Some(taps) = &mut leg.taps {
-            taps.remove(tap);
-        }
-        leg.taps.take_if(|taps| taps.is_empty());
-    }
-
-    /// The next copy for a listener, and whose it is.
-    pub fn poll_tapped(&mut self) -> Option<(u32, Tapped)> {
-        self.tapped.pop_front()
-    }
-
-    /// Its listener had no room for a copy.
-    pub fn tap_lost(&mut self, slot: u32, tap: TapId) {
-        if let Some(taps) = leg(&mut self.legs, slot).and_then(|leg| leg.taps.as_mut()) {
-            taps.lose(tap);
-        }
-    }
-
     /// Ends a leg. The event is for the caller to tell, when the sockets are closed too.
     pub fn close(&mut self, slot: u32) -> Option<MediaEvent> {
         let leg = self.take(slot)?;
@@ -392,6 +371,9 @@ impl Relay {
         len: usize,
     ) -> Verdict {
         self.counts.packets_in += 1;
+        if self.faxes > 0 && leg(&mut self.legs, slot).is_some_and(|leg| leg.is_fax) {
+            return self.fax(now, slot, port, source, room.get(..len).unwrap_or_default());
+        }
         // RFC 7983 7: RTP and RTCP begin with 128 to 191.
         if room.first().is_some_and(|first| *first < 128)
             && let Some(verdict) = self.prove(now, (slot, port), source, (room, len))

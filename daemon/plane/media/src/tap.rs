@@ -15,6 +15,8 @@ use postern_types::{
     stream::Codec,
 };
 
+use crate::relay::{Relay, leg};
+
 /// Taps of one leg at most: the router allows four recordings of a call, and four forks.
 pub const TAPS_MAX: usize = 8;
 /// Copies that wait in one worker for its next turn. Beyond it they are lost and counted.
@@ -139,6 +141,37 @@ impl Taps {
                 room,
             };
             to.push_back((slot, copy));
+        }
+    }
+}
+
+impl Relay {
+    /// Copies what a leg says and hears, from now on; see [`Relay::poll_tapped`].
+    pub fn tap(&mut self, slot: u32, tap: TapId, to: Listener, inbound: bool, outbound: bool) {
+        self.lift(slot);
+        if let Some(leg) = leg(&mut self.legs, slot) {
+            leg.taps.get_or_insert_default().add(tap, to, inbound, outbound);
+        }
+    }
+
+    /// Copies no more for this one.
+    pub fn untap(&mut self, slot: u32, tap: TapId) {
+        let Some(leg) = leg(&mut self.legs, slot) else { return };
+        if let Some(taps) = &mut leg.taps {
+            taps.remove(tap);
+        }
+        leg.taps.take_if(|taps| taps.is_empty());
+    }
+
+    /// The next copy for a listener, and whose it is.
+    pub fn poll_tapped(&mut self) -> Option<(u32, Tapped)> {
+        self.tapped.pop_front()
+    }
+
+    /// Its listener had no room for a copy.
+    pub fn tap_lost(&mut self, slot: u32, tap: TapId) {
+        if let Some(taps) = leg(&mut self.legs, slot).and_then(|leg| leg.taps.as_mut()) {
+            taps.lose(tap);
         }
     }
 }

@@ -108,7 +108,7 @@ impl Leg {
 
     /// Looks whether the party is heard.
     pub(crate) fn look(&mut self, now: Instant) -> Option<MediaEvent> {
-        let setup = self.setup.as_ref()?;
+        let setup = self.setup.as_ref().filter(|setup| !setup.udptl)?;
         let received = self.received.packets;
         let came = received != self.ear.received;
         if came {

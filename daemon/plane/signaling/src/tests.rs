@@ -427,6 +427,7 @@ pub(crate) fn ours(port: u16) -> AudioStream {
         crypto: vec![],
         dtls: None,
         ice: None,
+        fax: None,
     }
 }
 

@@ -7,6 +7,7 @@ use crate::{
     jitter::{self, Arrival, JitterBuffer, Pull},
     metrics::VoipMetrics,
     packet, rtcp,
+    udptl::is_udptl,
 };
 
 /// Feeds bytes to everything here that reads packets: as RTP, as RTCP, and as a run of packets in one stream.
@@ -18,7 +19,7 @@ pub fn rtp(data: &[u8]) {
         assert_eq!(Header::parse(&bytes), Ok(header), "an unchanged type changes nothing");
         assert!(payload.is_ok() || header.padded);
     }
-    let _ = is_rtcp(data);
+    let _ = (is_rtcp(data), is_udptl(data));
     let _ = rtcp::check(data);
     for packet in rtcp::packets(data).flatten() {
         let _ = (packet.ssrc(), packet.sender_report(), packet.blocks().count());

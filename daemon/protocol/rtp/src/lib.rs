@@ -16,6 +16,7 @@ pub mod quality;
 pub mod reception;
 pub mod rtcp;
 pub mod sent;
+pub mod udptl;
 pub mod write;
 
 pub use control::Control;

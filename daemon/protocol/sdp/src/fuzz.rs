@@ -14,7 +14,7 @@ pub fn sdp(data: &[u8]) {
     for against in [None, Some(&described)] {
         let written = write(&described.audio, origin, against);
         let Ok(again) = read(&written) else { continue };
-        if described.audio.formats.is_empty() || described.audio.rtp.port() == 0 {
+        if (described.audio.formats.is_empty() && described.audio.fax.is_none()) || described.audio.rtp.port() == 0 {
             continue;
         }
         let mut meant = described.audio.clone();

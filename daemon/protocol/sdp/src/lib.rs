@@ -1,12 +1,12 @@
-//! SDP (RFC 8866) as an edge needs it: one audio stream in, one audio stream out.
+//! SDP (RFC 8866) as an edge needs it: one audio stream in, one audio stream out, or one of fax in its place.
 //!
 //! [`read`] finds the audio stream of a description and remembers the other media only so that an answer can refuse them
 //! (RFC 3264 6: as many m-lines as the offer, port 0 for what is refused). [`write`] makes a description from nothing but
 //! our own stream: no line of the far side's description is ever copied, so its addresses, names and attributes stay where
 //! they were. Not here: who may use which codec, and what an answer should say. That is offer/answer, decided above.
 //!
-//! Of DTLS and ICE only the words are here; handshakes and checks are other rooms' work. T.38 is not spoken: a stream that needs it is
-//! refused with [`SdpError::Profile`].
+//! Of DTLS and ICE only the words are here; handshakes and checks are other rooms' work. T.38 (RFC 3362) is read where no audio is wanted:
+//! the stream is then one of fax.
 
 #![forbid(unsafe_code)]
 

@@ -5,9 +5,29 @@ use std::{
     net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr},
 };
 
-use postern_types::stream::{AudioStream, CODECS_MAX, Codec, Direction, Format, SdesKey};
+use postern_types::stream::{AudioStream, CODECS_MAX, Codec, Direction, Fax, Format, SdesKey};
 
 use crate::{BYTES_MAX, CRYPTO_MAX, FMTP_MAX, MEDIA_MAX, NAME_MAX, crypto, transport::Transport};
+
+/// Transport and format of T.38 in an m-line (RFC 3362).
+pub(crate) const UDPTL: &str = "udptl";
+/// See above.
+pub(crate) const T38: &str = "t38";
+/// Attributes that pass: what two fax machines agree on (ITU-T T.38 Annex D). The vendor's own is not among them: it says who made a machine, and anything else.
+const FAX_ATTRIBUTES: [&str; 12] = [
+    "T38FaxVersion",
+    "T38MaxBitRate",
+    "T38FaxFillBitRemoval",
+    "T38FaxTranscodingMMR",
+    "T38FaxTranscodingJBIG",
+    "T38FaxRateManagement",
+    "T38FaxMaxBuffer",
+    "T38FaxMaxDatagram",
+    "T38FaxMaxIFP",
+    "T38FaxUdpEC",
+    "T38FaxUdpECDepth",
+    "T38FaxUdpFECMaxSpan",
+];
 
 /// A description that was read.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -134,7 +154,35 @@ fn choose(session: &Section<'_>, sections: &[(MLine<'_>, Section<'_>)]) -> Resul
             Err(error) => why = why.or(Some(error)),
         }
     }
+    let faxes = sections.iter().enumerate().filter(|(_, (m, _))| m.is_t38() && m.port != 0);
+    for (at, (m, section)) in faxes {
+        match fax(session, m, section) {
+            Ok(fax) => return Ok((at, fax)),
+            Err(error) => why = why.or(Some(error)),
+        }
+    }
     refused.ok_or(why.unwrap_or(SdpError::NoAudio))
+}
+
+/// T.38 over UDPTL, which has an address and its own attributes, and nothing that audio has.
+fn fax(session: &Section<'_>, m: &MLine<'_>, media: &Section<'_>) -> Result<AudioStream, SdpError> {
+    let address = media.address.or(session.address).flatten().ok_or(SdpError::Address)?;
+    let udptl = SocketAddr::new(address, m.port);
+    let attributes = media.fax.iter().map(|(name, value)| (*name, (*value).into())).collect();
+    Ok(AudioStream {
+        rtp: udptl,
+        rtcp: udptl,
+        rtcp_mux: false,
+        rtcp_xr: false,
+        formats: Vec::new(),
+        telephone_event: None,
+        ptime_ms: 20,
+        direction: Direction::SendRecv,
+        crypto: Vec::new(),
+        dtls: None,
+        ice: None,
+        fax: Some(Box::new(Fax { attributes })),
+    })
 }
 
 fn stream(session: &Section<'_>, m: &MLine<'_>, media: &Section<'_>) -> Result<AudioStream, SdpError> {
@@ -198,6 +246,7 @@ fn stream(session: &Section<'_>, m: &MLine<'_>, media: &Section<'_>) -> Result<A
     };
     let crypto = if secure && !is_dtls { media.crypto.clone() } else { Vec::new() };
     Ok(AudioStream {
+        fax: None,
         rtp,
         rtcp,
         rtcp_mux,
@@ -238,6 +287,12 @@ impl<'a> MLine<'a> {
         let first = formats.split_ascii_whitespace().next()?;
         (tokens && first.split('/').all(is_token)).then_some(Self { kind, port, profile, formats })
     }
+
+    /// RFC 3362: `image 49170 udptl t38`, in whatever case.
+    fn is_t38(&self) -> bool {
+        let format = self.formats.split_ascii_whitespace().next().unwrap_or_default();
+        self.kind == "image" && self.profile.eq_ignore_ascii_case(UDPTL) && format.eq_ignore_ascii_case(T38)
+    }
 }
 
 /// What was said at session level, or below one m-line.
@@ -255,6 +310,8 @@ struct Section<'a> {
     crypto: Vec<SdesKey>,
     transport: Transport<'a>,
     mid: Option<&'a str>,
+    /// Attributes of T.38, by their registered names.
+    fax: Vec<(&'static str, &'a str)>,
     /// The tokens of each BUNDLE group; of the session only.
     bundles: Vec<&'a str>,
 }
@@ -289,7 +346,19 @@ impl<'a> Section<'a> {
             "mid" => self.mid = Some(value.trim()).filter(|mid| is_token(mid)),
             "group" if self.bundles.len() < MEDIA_MAX => self.bundles.extend(value.strip_prefix("BUNDLE ")),
             "crypto" if self.crypto.len() < CRYPTO_MAX => self.crypto.extend(crypto::read(value)),
-            name => self.transport.take(name, value),
+            name => match FAX_ATTRIBUTES.into_iter().find(|known| known.eq_ignore_ascii_case(name)) {
+                Some(known) => self.take_fax(known, value.trim()),
+                None => self.transport.take(name, value),
+            },
+        }
+    }
+}
+
+impl<'a> Section<'a> {
+    fn take_fax(&mut self, name: &'static str, value: &'a str) {
+        let is_known = self.fax.iter().any(|(known, _)| *known == name);
+        if !is_known && (value.is_empty() || is_token(value)) {
+            self.fax.push((name, value));
         }
     }
 }

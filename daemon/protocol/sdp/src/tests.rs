@@ -433,3 +433,62 @@ fn who_wants_metrics_says_so_for_a_stream_or_all() {
     let written = write(&described.audio, Origin { session: 1, version: 1 }, Some(&described));
     assert!(String::from_utf8(written).unwrap().contains("a=rtcp-xr:voip-metrics\r\n"));
 }
+
+const FAX: [&str; 6] = [
+    "m=image 49170 udptl t38",
+    "a=T38FaxVersion:0",
+    "a=t38maxbitrate:14400",
+    "a=T38FaxFillBitRemoval",
+    "a=T38FaxRateManagement:transferredTCF",
+    "a=T38VendorInfo:0 0 37",
+];
+
+#[test]
+fn fax_in_place_of_audio_is_read_and_written_without_what_is_not_its_own() {
+    let described = read(&with(&[&["m=audio 0 RTP/AVP 8", "a=tool:host7"][..], &FAX].concat())).unwrap();
+    assert_eq!((described.audio_at, described.media.len()), (1, 2));
+    let stream = &described.audio;
+    let attributes: Vec<_> = stream.fax.as_ref().unwrap().attributes.iter().map(|(n, v)| format!("{n}={v}")).collect();
+    assert_eq!(
+        attributes,
+        ["T38FaxVersion=0", "T38MaxBitRate=14400", "T38FaxFillBitRemoval=", "T38FaxRateManagement=transferredTCF"]
+    );
+    assert_eq!((stream.rtp.to_string(), stream.formats.len()), ("192.0.2.1:49170".into(), 0));
+    let origin = Origin { session: 1, version: 1 };
+    let answer = String::from_utf8(write(stream, origin, Some(&described))).unwrap();
+    assert!(answer.contains("m=audio 0 RTP/AVP 8\r\nm=image 49170 udptl t38\r\n"), "{answer}");
+    assert!(!answer.contains("Vendor") && !answer.contains("host7") && !answer.contains("sendrecv"), "{answer}");
+    assert_eq!(read(answer.as_bytes()).unwrap().audio, *stream);
+    // Audio again, where the fax was.
+    let audio = read(&with(&["m=audio 4000 RTP/AVP 8"])).unwrap().audio;
+    let back = String::from_utf8(write_again(&audio, origin, &described)).unwrap();
+    assert!(back.contains("m=audio 0 RTP/AVP 8\r\nm=audio 4000 RTP/AVP 8\r\n"), "{back}");
+    // And fax where audio was.
+    let began = read(&with(&[
+        "m=audio 4000 RTP/SAVP 8",
+        "a=crypto:1 AES_CM_128_HMAC_SHA1_80 inline:WVNfX19zZW1jdGwgKCkgewkyMjA7fQp9CnVubGVz",
+        "a=mid:a",
+    ]))
+    .unwrap();
+    let fax = String::from_utf8(write_again(stream, origin, &began)).unwrap();
+    assert!(fax.contains("m=image 49170 udptl t38\r\na=mid:a\r\na=T38FaxVersion:0\r\n"), "{fax}");
+}
+
+#[test]
+fn fax_is_taken_only_where_no_audio_is_wanted_and_it_is_whole() {
+    let both = read(&with(&[&FAX[..], &["m=audio 4000 RTP/AVP 8"]].concat())).unwrap();
+    assert!(both.audio.fax.is_none() && both.audio_at == 1);
+    let answer = String::from_utf8(write(&both.audio, Origin { session: 1, version: 1 }, Some(&both))).unwrap();
+    assert!(answer.contains("m=image 0 udptl t38\r\n"), "{answer}");
+    for (lines, want) in [
+        (&["m=image 0 udptl t38"][..], SdpError::NoAudio),
+        (&["m=image 4000 tcp t38"], SdpError::NoAudio),
+        (&["m=image 4000 udptl other"], SdpError::NoAudio),
+        (&["m=image 4000 udptl t38", "c=IN IP4 fax.example.net"], SdpError::Address),
+    ] {
+        assert_eq!(read(&with(lines)), Err(want), "{lines:?}");
+    }
+    let hostile =
+        read(&with(&["m=image 4000 UDPTL T38", "a=T38FaxVersion:0 1", "a=T38FaxMaxBuffer:1", "a=T38FaxMaxBuffer:2"]));
+    assert_eq!(hostile.unwrap().audio.fax.unwrap().attributes, [("T38FaxMaxBuffer", "1".into())]);
+}

@@ -2,11 +2,11 @@
 
 use std::{fmt::Write as _, net::IpAddr};
 
-use postern_types::stream::{AudioStream, Direction};
+use postern_types::stream::{AudioStream, Direction, Fax};
 
 use crate::{
     crypto,
-    read::{Described, default_rtcp},
+    read::{Described, T38, UDPTL, default_rtcp},
     transport,
 };
 
@@ -57,7 +57,9 @@ fn describe(stream: &AudioStream, origin: Origin, layout: Option<&Described>, is
         Some(layout) => {
             for (at, media) in layout.media.iter().enumerate() {
                 if at == layout.audio_at {
-                    audio(&mut out, stream, &media.profile, mid, is_offer);
+                    // RFC 3264 8.3.3: fax may take the place of audio, and give it back.
+                    let profile = if *media.kind == *kind(stream) { &media.profile } else { profile(stream) };
+                    audio(&mut out, stream, profile, mid, is_offer);
                 } else {
                     let _ = write!(out, "m={} 0 {} {}\r\n", media.kind, media.profile, media.format);
                     if let Some(mid) = &media.mid {
@@ -72,6 +74,9 @@ fn describe(stream: &AudioStream, origin: Origin, layout: Option<&Described>, is
 
 /// Of an offer of ours. Feedback (AVPF) is what browsers want to see; ours is none.
 fn profile(stream: &AudioStream) -> &'static str {
+    if stream.fax.is_some() {
+        return UDPTL;
+    }
     match (&stream.dtls, &stream.ice) {
         (Some(_), Some(_)) => "UDP/TLS/RTP/SAVPF",
         (Some(_), None) => "UDP/TLS/RTP/SAVP",
@@ -80,7 +85,25 @@ fn profile(stream: &AudioStream) -> &'static str {
     }
 }
 
+fn kind(stream: &AudioStream) -> &'static str {
+    if stream.fax.is_some() { "image" } else { "audio" }
+}
+
+fn fax(out: &mut String, fax: &Fax, port: u16, profile: &str, mid: Option<&str>) {
+    let _ = write!(out, "m=image {port} {profile} {T38}\r\n");
+    if let Some(mid) = mid {
+        let _ = write!(out, "a=mid:{mid}\r\n");
+    }
+    for (name, value) in &fax.attributes {
+        let colon = if value.is_empty() { "" } else { ":" };
+        let _ = write!(out, "a={name}{colon}{value}\r\n");
+    }
+}
+
 fn audio(out: &mut String, stream: &AudioStream, profile: &str, mid: Option<&str>, is_offer: bool) {
+    if let Some(of) = &stream.fax {
+        return fax(out, of, stream.rtp.port(), profile, mid);
+    }
     let _ = write!(out, "m=audio {} {profile}", stream.rtp.port());
     for format in &stream.formats {
         let _ = write!(out, " {}", format.payload_type);

@@ -166,6 +166,7 @@ pub fn stream(host: u8, formats: &[Format]) -> AudioStream {
         crypto: vec![],
         dtls: None,
         ice: None,
+        fax: None,
     }
 }
 

@@ -31,7 +31,7 @@ def reply(request, code, reason="OK", tag="far", contact=None, body="", headers=
 
 
 class Voice:
-    """One party's RTP: sends packets of its own numbered payloads, keeps what it hears."""
+    """One party's RTP: sends packets of its own numbered payloads, keeps what it hears, and apart from that what is no such packet."""
 
     def __init__(self, address, port, seed):
         self.socket = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
@@ -41,7 +41,7 @@ class Voice:
         self.address, self.port = address, port
         self.random = random.Random(seed)
         self.ssrc = self.random.getrandbits(32)
-        self.sent, self.heard, self.from_others = [], [], 0
+        self.sent, self.heard, self.others, self.from_others = [], [], [], 0
         self.target = None
         self.talking, self.hearing = threading.Event(), threading.Event()
         self.threads = []
@@ -85,6 +85,8 @@ class Voice:
                 self.from_others += 1
             elif len(packet) == 172:
                 self.heard.append(packet[12:])
+            else:
+                self.others.append(packet)
 
     def end(self):
         self.talking.clear()
