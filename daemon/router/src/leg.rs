@@ -9,6 +9,7 @@ use postern_types::{
     leg::{Dial, Offered, Party},
     media::{DigitsBy, StreamReport, StreamSetup, Unheard},
     stream::{AudioStream, Format, Negotiated},
+    trust::Verdict,
 };
 
 use crate::{
@@ -123,6 +124,8 @@ pub struct Leg {
     pub quality: Option<StreamReport>,
     /// Why it is not heard, as last told.
     pub unheard: Option<Unheard>,
+    /// What came of the check of the caller's signature.
+    pub verdict: Option<Box<Verdict>>,
 }
 
 impl Leg {
@@ -159,6 +162,7 @@ impl Leg {
             negotiated: None,
             quality: None,
             unheard: None,
+            verdict: None,
         }
     }
 
@@ -178,6 +182,7 @@ impl Leg {
             ringing: true,
             sip_call_id: offered.sip_call_id.to_string(),
             theirs: offered.offer.clone(),
+            verdict: offered.identity.trust.verdict.clone(),
             ..Self::new(offered.leg, offered.party.clone(), policy, offered.realm.clone(), ipv6, now)
         }
     }
@@ -233,6 +238,7 @@ impl Leg {
             cause: self.end.as_ref().map(|end| end.cause.clone()),
             media: self.negotiated.clone(),
             quality: self.quality.clone(),
+            verstat: self.verdict.as_ref().map(|verdict| verdict.verstat_attested()),
         }
     }
 

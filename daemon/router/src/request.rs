@@ -50,6 +50,12 @@ pub fn standard(leg: &Leg, status: &str, headers: &[(Box<str>, Box<str>)], forwa
     if !forwarded_from.is_empty() {
         add(&mut fields, "ForwardedFrom", forwarded_from);
     }
+    if let Some(verdict) = &leg.verdict {
+        add(&mut fields, "StirVerstat", verdict.verstat_attested());
+        if !verdict.token.is_empty() {
+            add(&mut fields, "StirPassportToken", &verdict.token);
+        }
+    }
     if let Some(parent) = leg.parent {
         add(&mut fields, "ParentCallSid", parent);
     }

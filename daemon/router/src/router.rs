@@ -486,8 +486,13 @@ impl Router {
         if let Some(fact) = steps.and_then(|steps| steps.fact(&offered.to, &offered.from)) {
             call.tell(&mut self.cx, sid, fact);
         }
+        let distrusted = call.tell_verdict(&mut self.cx);
         self.admit(call);
         self.with_call(now, sid, |call, cx| {
+            if let Some(cause) = distrusted {
+                cx.counters.refused_total += 1;
+                return call.end(cx, now, EndedBy::Postern, cause);
+            }
             if let Err(cause) = room {
                 cx.counters.refused_total += 1;
                 return call.end(cx, now, EndedBy::Postern, cause);

@@ -17,3 +17,4 @@ mod routed;
 mod tables;
 mod transfers;
 mod trunks;
+mod trust;

@@ -39,6 +39,12 @@ pub const TARGETS: &[Target] = &[
     Target { name: "signaling plane", run: postern_signaling::fuzz::signaling, seeds: &[INVITE, ANSWER, REGISTER] },
     Target { name: "sip fields", run: postern_signaling::fuzz::fields, seeds: &[INVITE, SENT_ON, INFO, REFER, NOTIFY] },
     Target { name: "signaling stream", run: postern_signaling::fuzz::stream, seeds: &[INVITE, STREAM, REGISTER] },
+    Target { name: "stir identity", run: postern_stir::fuzz::identity, seeds: &[IDENTITY] },
+    Target {
+        name: "stir certificate",
+        run: postern_stir::fuzz::certificate,
+        seeds: &[include_bytes!("../../protocol/stir/tests/certificates/signer.pem")],
+    },
     Target { name: "dns answers", run: postern_locate::fuzz::answers, seeds: &[b"\x00\x02\x00\x01\x01\x00\x05\x00\x01\x02\x03\x04\x05\x06\x07\x08"] },
     Target { name: "sdp", run: postern_sdp::fuzz::sdp, seeds: &[SDP, FAX] },
     Target {
@@ -235,6 +241,13 @@ fn mutate(target: &Target, rng: &mut StdRng) -> Vec<u8> {
     }
     input
 }
+
+/// SHAKEN (RFC 8588), with a signature that is none.
+const IDENTITY: &[u8] =
+    b"eyJhbGciOiJFUzI1NiIsInBwdCI6InNoYWtlbiIsInR5cCI6InBhc3Nwb3J0IiwieDV1IjoiaHR0cHM6Ly9hLmV4YW1wbGUvYy5wZW0ifQ.eyJ\
+hdHRlc3QiOiJBIiwiZGVzdCI6eyJ0biI6WyIxMjEyNTU1MTIxMyJdfSwiaWF0IjoxNDQzMjA4MzQ1LCJvcmlnIjp7InRuIjoiMTIxNTU1NTEyM\
+TIifSwib3JpZ2lkIjoiMTIzZTQ1NjctZTg5Yi0xMmQzLWE0NTYtNDI2NjU1NDQwMDAwIn0.AAAA;info=<https://a.example/c.pem>;alg\
+=ES256;ppt=\"shaken\"";
 
 const INVITE: &[u8] = b"INVITE sip:+15551234567@127.0.0.2:5060 SIP/2.0\r\nVia: SIP/2.0/UDP 127.0.0.11:5060;branch=z9hG4bKabc;rport\r\n\
 From: \"A. Caller\" <sip:+15559999999@127.0.0.11>;tag=1\r\nTo: <sip:+15551234567@127.0.0.2>\r\nCall-ID: x@127.0.0.11\r\nCSeq: 1 INVITE\r\n\

@@ -47,7 +47,7 @@ pub(crate) fn call(record: &CallRecord, account: AccountSid) -> Value {
         "group_sid": null,
         "caller_name": (!record.from_name.is_empty()).then_some(&record.from_name),
         "queue_time": "0",
-        "stir_verstat": null,
+        "stir_verstat": record.verstat,
         "trunk_sid": null,
         "annotation": null,
         "uri": format!("{path}/Calls/{}.json", record.sid),

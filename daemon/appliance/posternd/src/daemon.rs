@@ -35,6 +35,7 @@ use crate::{
     drivers::{
         self, Drivers,
         archive::Archive,
+        certificates::Certificates,
         devices::Devices,
         files::Files,
         forks::Forks,
@@ -160,6 +161,7 @@ async fn serve(
         forks: Forks::start(running.tapped.forks, report.clone()),
         archive: archive.clone(),
         devices: devices.clone(),
+        certificates: Certificates::start(&config, report.clone()),
         resolver: Resolver::start(&config.dns, report.clone()),
     };
     let wake = {

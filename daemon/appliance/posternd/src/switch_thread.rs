@@ -213,6 +213,7 @@ impl Thread {
             if let Input::Configure { config, .. } = &letter {
                 self.media.reconfigure(config);
                 drivers.resolver.configure(&config.dns);
+                drivers.certificates.configure(config);
             }
             stops |= matches!(letter, Input::Stop { .. });
             self.switch.handle_input(now, letter);
@@ -263,6 +264,7 @@ impl Thread {
                 Output::Fork(command) => drivers.forks.command(command),
                 Output::Recording(record) => drivers.archive.put(*record),
                 Output::Device(change) => drivers.devices.put(change),
+                Output::Certificate(url) => drivers.certificates.fetch(url),
                 Output::Ask(question) => drivers.resolver.ask(question),
                 Output::Event(event) => {
                     drivers.journal.write(&event);

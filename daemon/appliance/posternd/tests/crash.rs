@@ -39,6 +39,7 @@ fn record(number: u64) -> CallRecord {
         cause: None,
         media: None,
         quality: None,
+        verstat: None,
     }
 }
 

@@ -70,6 +70,8 @@ pub enum Input<'a> {
     Fork(ForkEvent),
     /// What DNS says to a question.
     Answered(Question, Answer),
+    /// What was fetched for an [`Output::Certificate`]: PEM, or why there is none.
+    Certificate(Box<str>, Result<Vec<u8>, String>),
     /// Devices that registered before a restart, before anything else comes in.
     Restore(Vec<Device>),
     /// Somebody asks.
@@ -129,6 +131,8 @@ pub enum Output {
     Device(DeviceChange),
     /// A question for DNS; answered by [`Input::Answered`].
     Ask(Question),
+    /// Fetch the certificate of somebody who signs calls, from an address that a caller chose; answered by [`Input::Certificate`].
+    Certificate(Box<str>),
     /// A fact, numbered: for journal, hub, spool and link.
     Event(Arc<Event>),
     /// A finished leg, for the store.
@@ -189,6 +193,7 @@ impl Switch {
             Input::Recorder(event) => self.router.handle_recorder(now, event),
             Input::Fork(event) => self.router.handle_fork(now, event),
             Input::Answered(question, answer) => self.signaling.handle_answer(now, &question, answer),
+            Input::Certificate(url, fetched) => self.signaling.handle_certificate(now, &url, fetched),
             Input::Restore(devices) => self.signaling.restore(now, devices),
             Input::Request(token, request) => {
                 let reply = self.answer(now, request);
@@ -305,6 +310,7 @@ impl Switch {
             From::Devices { user, devices } => self.router.handle_devices(now, user, devices),
             From::Device(change) => self.outputs.push_back(Output::Device(change)),
             From::Trunk { trunk, up } => self.router.handle_trunk(now, trunk, up),
+            From::Fetch { url } => self.outputs.push_back(Output::Certificate(url)),
             From::Ask(question) => self.outputs.push_back(Output::Ask(question)),
             From::Fact(happened) => self.tell(now, happened),
         }

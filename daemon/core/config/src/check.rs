@@ -36,6 +36,8 @@ pub(crate) struct Claims {
     pub reach: Vec<Reach>,
     /// Where a trunk says that calls to it are signed.
     pub signed: Vec<Span>,
+    /// Where a trunk says that signatures of its calls are checked.
+    pub checked: Vec<Span>,
     /// SIDs of accounts.
     pub sids: Vec<(AccountSid, Span)>,
 }

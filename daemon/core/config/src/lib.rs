@@ -94,7 +94,7 @@ pub use self::{
     route::{Route, RouteFrom},
     schedule::{Date, Days, Hours, Schedule, TimeOfDay, Zone},
     seeing::{Hep, Seeing, Trace},
-    stir::{Stir, StirSign, TrunkStir},
+    stir::{Stir, StirSign, StirVerify, TrunkStir, Unreachable, Verify},
     trunk::{Address, ClientTls, Credentials, Prefix, SrtpMode, Trunk},
     user::User,
 };

@@ -1,14 +1,15 @@
 //! Signed caller identity (STIR/SHAKEN): what is signed with, and which peers it concerns.
 
-use std::path::PathBuf;
+use std::{path::PathBuf, time::Duration};
 
 use postern_types::{Secret, trust::Attestation};
-use rustls::{SignatureScheme, crypto::aws_lc_rs};
+use rustls::{RootCertStore, SignatureScheme, crypto::aws_lc_rs, pki_types::CertificateDer};
 use serde::Serialize;
 
 use crate::{
-    certificate::read_key,
+    certificate::{Authorities, read_key},
     reader::{Fields, Reader},
+    write,
 };
 
 /// `stir:`
@@ -17,6 +18,9 @@ pub struct Stir {
     /// What calls are signed with; none: nothing is.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub sign: Option<StirSign>,
+    /// By whose word signatures are believed; none: nothing is checked.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub verify: Option<StirVerify>,
 }
 
 /// Our key, and what stands in what we sign.
@@ -35,6 +39,48 @@ pub struct StirSign {
     pub attest: Attestation,
 }
 
+/// Whose signatures are believed, and how their certificates are fetched.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct StirVerify {
+    /// The authorities that a signer's certificate must be of.
+    pub authorities: Authorities,
+    /// How old a signature may be, and how far in the future.
+    #[serde(serialize_with = "write::duration")]
+    pub freshness: Duration,
+    /// How long a call waits for a certificate.
+    #[serde(serialize_with = "write::duration")]
+    pub patience: Duration,
+    /// What becomes of a call whose certificate cannot be had, where failures are refused.
+    pub unreachable: Unreachable,
+    /// The authorities of the repositories' own TLS; none: the system's.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub repository_ca: Option<Authorities>,
+    /// Whether certificates are also fetched from addresses that are not public.
+    pub private_repositories: bool,
+}
+
+/// When a certificate cannot be had.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Unreachable {
+    /// The call goes on.
+    Pass,
+    /// It is refused.
+    Refuse,
+}
+
+/// What is done with the signatures of a trunk's calls.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Verify {
+    /// Nothing.
+    Off,
+    /// They are checked and what came of it is told; every call goes on.
+    Tag,
+    /// The same, and what fails is refused.
+    Refuse,
+}
+
 /// `stir:` of a trunk.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 pub struct TrunkStir {
@@ -42,11 +88,13 @@ pub struct TrunkStir {
     pub sign: bool,
     /// How far we vouch for the callers of its own calls, where these go on to a trunk that wants them signed.
     pub attest: Attestation,
+    /// What is done with the signatures of its own calls.
+    pub verify: Verify,
 }
 
 impl Default for TrunkStir {
     fn default() -> Self {
-        Self { sign: false, attest: Attestation::C }
+        Self { sign: false, attest: Attestation::C, verify: Verify::Off }
     }
 }
 
@@ -60,7 +108,17 @@ impl Stir {
                     .hint("write `stir.sign`: a key, and where its certificate is");
             }
         }
-        Some(Self { sign: sign.map_or(Some(None), |sign| sign.map(Some))? })
+        let verify = f.section(r, "verify", "stir.verify").map(|f| StirVerify::read(r, &f));
+        if verify.is_none() {
+            for span in std::mem::take(&mut r.claims.checked) {
+                r.error(span, "there is nobody to believe").hint("write `stir.verify`: the authorities of signers");
+            }
+        }
+        // What is there and cannot be read was told.
+        if matches!(sign, Some(None)) || matches!(verify, Some(None)) {
+            return None;
+        }
+        Some(Self { sign: sign.flatten(), verify: verify.flatten() })
     }
 }
 
@@ -88,14 +146,45 @@ impl StirSign {
     }
 }
 
+impl StirVerify {
+    fn read(r: &mut Reader<'_>, f: &Fields<'_>) -> Option<Self> {
+        let authorities = Authorities::read(r, f, "authorities").filter(|authorities| {
+            let mut known = RootCertStore::empty();
+            let sound =
+                authorities.certificates.iter().all(|der| known.add(CertificateDer::from(der.as_slice())).is_ok());
+            if !sound {
+                r.error(f.span_of("authorities"), "the file holds a certificate that can be nobody's authority");
+            }
+            sound
+        });
+        let (freshness, patience) = (f.duration(r, "freshness"), f.duration(r, "patience"));
+        let unreachable = f.choice(r, "unreachable", &[Unreachable::Pass, Unreachable::Refuse]);
+        let repository_ca = Authorities::read(r, f, "repository_ca");
+        let sound = repository_ca.is_some() == f.has("repository_ca");
+        let private_repositories = f.flag(r, "private_repositories");
+        Some(Self {
+            authorities: authorities?,
+            freshness: freshness?,
+            patience: patience?,
+            unreachable: unreachable?,
+            repository_ca: if sound { repository_ca } else { return None },
+            private_repositories: private_repositories?,
+        })
+    }
+}
+
 impl TrunkStir {
     pub(crate) fn read(r: &mut Reader<'_>, trunk: &Fields<'_>) -> Option<Self> {
         let f = trunk.section_or_defaults(r, "stir", "trunks.*.stir")?;
         let (sign, attest) = (f.flag(r, "sign"), f.choice(r, "attest", &Attestation::ALL));
+        let verify = f.choice(r, "verify", &[Verify::Off, Verify::Tag, Verify::Refuse]);
         if sign == Some(true) {
             r.claims.signed.push(f.span_of("sign"));
         }
-        Some(Self { sign: sign?, attest: attest? })
+        if verify.is_some_and(|verify| verify != Verify::Off) {
+            r.claims.checked.push(f.span_of("verify"));
+        }
+        Some(Self { sign: sign?, attest: attest?, verify: verify? })
     }
 }
 

@@ -164,6 +164,8 @@ const DTMF: &[&str] = &["rfc4733", "info", "inband"];
 const RECEIVED: &[&str] = &["as_is", "e164"];
 const SENT: &[&str] = &["as_is", "digits", "national"];
 const SIDES: &[&str] = &["received_called", "received_caller", "sent_called", "sent_caller"];
+const VERIFY: &[&str] = &["off", "tag", "refuse"];
+const UNREACHABLE: &[&str] = &["pass", "refuse"];
 const ATTESTATIONS: &[&str] = &["A", "B", "C"];
 const HEADER_SIDES: &[&str] = &["received_request", "received_response", "sent_request", "sent_response"];
 pub(crate) const HEADER_METHODS: &[&str] =
@@ -273,6 +275,7 @@ pub(crate) const ROWS: &[Row] = &[
     one("trunks.*.stir", Section, Words("as below"), "", "Signed callers (STIR/SHAKEN) in its calls."),
     one("trunks.*.stir.sign", Flag, Value("false"), "true", "Whether calls to it carry an Identity header, made with `stir.sign`: who calls whom and when, signed. The caller is whom it is told (P-Asserted-Identity with `trusted`, else From); one that is no number is not signed, and the call goes on. The header has about 600 bytes, so UDP wants `large_over_tcp`."),
     one("trunks.*.stir.attest", Choice(ATTESTATIONS), Value("C"), "B", "How far we vouch for the callers of its own calls, where these go on to a trunk with `sign`: `A`, its customer may use the number; `B`, we know the customer alone; or `C`, it came from there."),
+    one("trunks.*.stir.verify", Choice(VERIFY), Value("off"), "tag", "What is done with the signatures of its own calls: `off`, nothing; `tag`, they are checked, and who gets the call is told what came of that; or `refuse`, the same, and a call without a signature is refused with 428, one that is stale with 403, one whose signer is not believed with 437, one that is wrong with 438. An emergency call is never refused for it, and does not wait."),
     one("trunks.*.headers", Reference("headers"), Words("headers stay as they are"), "acme", "What is changed in the headers of its messages, both ways."),
     one("trunks.*.session_timer", Section, Words("as below"), "", "Session timers (RFC 4028) with it: how a call is noticed whose other end is gone without a word."),
     one("trunks.*.session_timer.mode", Choice(SESSION_TIMERS), Value("supported"), "always", "`off`; `supported`: asked for and agreed to, and a peer that does not know them has none; or `always`: such a peer, too, is asked in the same rhythm whether it still has the call."),
@@ -295,6 +298,7 @@ pub(crate) const ROWS: &[Row] = &[
     one("users.*.password", Secret, Required, "{credential: alice}", "Digest password."),
     one("users.*.devices_max", Integer { min: 1, max: 100 }, Value("5"), "2", "Devices registered at once at most."),
     one("users.*.caller_id", E164, Words("the user's name"), "\"+15551234567\"", "The number shown when this user calls out over a trunk."),
+    one("users.*.verstat", Flag, Value("false"), "true", "Whether its devices are shown what came of the check of a caller's signature: `;verstat=TN-Validation-Passed`, `-Failed` or `No-TN-Validation` behind the number in From. Phones that do not know it may show it as a part of the number."),
     one("users.*.attest", Choice(ATTESTATIONS), Words("what `stir.sign.attest` says"), "B", "How far we vouch for this user's calls, where they are signed."),
     many("users.*.codecs", Codec, Words("those of its realm"), "[opus, PCMU]", "Codecs allowed, best first, as for a trunk."),
     many("users.*.codecs_stripped", Codec, Words("those of its realm"), "[G729]", "Codecs that are left out, as for a trunk."),
@@ -416,12 +420,19 @@ pub(crate) const ROWS: &[Row] = &[
     one("protection.ban_max", Duration { min_ms: SECOND, max_ms: 30 * 24 * 60 * MINUTE }, Value("24h"), "72h", "How long a ban lasts at most. Who was not banned for as long starts anew."),
     many("protection.trusted", Prefix, Words("nobody"), "[10.0.0.0/8]", "Sources that are neither held up nor banned: a registrar's front, a test bench."),
 
-    one("stir", Section, Words("nothing is signed"), "", "Signed callers: STIR/SHAKEN (RFC 8224, RFC 8225, RFC 8588). Each trunk says whether it takes part."),
+    one("stir", Section, Words("nothing is signed or checked"), "", "Signed callers: STIR/SHAKEN (RFC 8224, RFC 8225, RFC 8588). Each trunk says whether it takes part."),
     one("stir.sign", Section, Words("nothing is signed"), "", "What calls are signed with."),
     one("stir.sign.key", Path, Required, "/etc/postern/stir.key", "The private key, on P-256, PEM."),
     one("stir.sign.certificate", Url(&["https"]), Required, "https://certificates.example/postern.pem", "Where everybody finds its certificate with the issuers, PEM. It is written into each signature and never fetched by us."),
     one("stir.sign.origid", Text, Required, "123e4567-e89b-12d3-a456-426655440000", "An UUID by which we, and nobody else, know this box when a call is traced back."),
     one("stir.sign.attest", Choice(ATTESTATIONS), Value("A"), "B", "How far we vouch for the callers of our users' calls, and of those that applications and the REST API make: `A`, the caller may use the number; `B`, we know the caller alone; or `C`, neither."),
+    one("stir.verify", Section, Words("nothing is checked"), "", "Whose signatures are believed. A certificate is fetched when a call needs it, kept for a day, and fetched anew in the background when it is used after an hour: a repository that is down holds no call."),
+    one("stir.verify.authorities", Path, Required, "/etc/postern/stir-authorities.pem", "The authorities that a signer's certificate must be of, PEM."),
+    one("stir.verify.freshness", Duration { min_ms: SECOND, max_ms: 60 * MINUTE }, Value("60s"), "60s", "How old a signature may be, and how far in the future."),
+    one("stir.verify.patience", Duration { min_ms: 100, max_ms: 10 * SECOND }, Value("2s"), "1s", "How long a call waits for a certificate that is not known."),
+    one("stir.verify.unreachable", Choice(UNREACHABLE), Value("pass"), "refuse", "What becomes of a call whose certificate cannot be had, where its trunk says `refuse`: `pass`, it goes on and is told as not checked; or `refuse`, with 436."),
+    one("stir.verify.repository_ca", Path, Words("the system's authorities"), "/etc/postern/repository-ca.pem", "The authorities of the TLS of the repositories that certificates are fetched from, PEM."),
+    one("stir.verify.private_repositories", Flag, Value("false"), "false", "Whether certificates are also fetched from addresses that are not public, of this box and its networks. Who calls chooses the address: leave it off unless the repository is your own."),
     one("trace", Section, Words("as below"), "", "SIP messages of the last calls, kept in memory for `postern trace`."),
     one("trace.calls", Integer { min: 0, max: 100_000 }, Value("1000"), "1000", "Calls whose messages are kept, live and finished; the oldest leaves first. 0: none are kept."),
     one("trace.mb", Integer { min: 1, max: 4096 }, Value("32"), "32", "Memory for them at most, megabytes; a call takes about 15 KB."),

@@ -22,6 +22,8 @@ pub struct User {
     /// How far we vouch for its calls; none: as `stir.sign.attest` says.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub attest: Option<Attestation>,
+    /// Whether its devices are shown what came of the check of a caller's signature.
+    pub verstat: bool,
     /// Codecs allowed, in order of preference; empty: those of the realm that it is in.
     #[serde(serialize_with = "write::codecs")]
     pub codecs: Vec<Codec>,
@@ -45,6 +47,7 @@ impl User {
         let caller_id = f.e164(r, "caller_id");
         let (codecs, codecs_stripped) = f.codec_policy(r);
         let attest = f.choice(r, "attest", &Attestation::ALL);
+        let verstat = f.flag(r, "verstat");
         let srtp = f.choice(r, "srtp", &SrtpMode::ALL);
         let (dtmf, refer) = (f.choice(r, "dtmf", &Dtmf::ALL), f.choice(r, "refer", &Refer::ALL));
         let transports = f.choices(r, "transports", &Transport::ALL);
@@ -53,6 +56,7 @@ impl User {
             devices_max: devices_max?,
             caller_id,
             attest,
+            verstat: verstat?,
             codecs,
             codecs_stripped,
             srtp: srtp?,

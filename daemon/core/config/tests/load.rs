@@ -580,6 +580,7 @@ fn certificates() -> World {
         ("etc/server.pem", include_str!("certificates/server.pem")),
         ("etc/server.key", include_str!("certificates/server.key")),
         ("etc/other.key", include_str!("certificates/other.key")),
+        ("etc/torn.pem", "-----BEGIN CERTIFICATE-----\nMAA=\n-----END CERTIFICATE-----\n"),
         ("etc/p384.key", include_str!("certificates/p384.key")),
     ]);
     world
@@ -653,7 +654,8 @@ const SIGNED: &str = "stir:
     key: server.key
     certificate: https://certificates.example/postern.pem
     origid: 123e4567-e89b-12d3-a456-426655440000
-trunks: {t: {realm: carrier, address: 192.0.2.9, stir: {sign: yes}}}
+  verify: {authorities: server.pem, unreachable: refuse}
+trunks: {t: {realm: carrier, address: 192.0.2.9, stir: {sign: yes, verify: tag}}}
 users: {u: {password: p, attest: B}}
 ";
 
@@ -672,6 +674,9 @@ fn callers_are_signed_with_a_key_and_mistakes_of_it_are_told() {
         ("key: server.key", "key: server.pem", "the file holds no private key"),
         ("key: server.key", "key: p384.key", "5:10: error: not a key on the curve P-256"),
         ("https://cert", "http://cert", "`http://certificates.example/postern.pem`"),
+        ("authorities: server.pem", "authorities: server.key", "the file holds no certificate"),
+        ("authorities: server.pem", "authorities: torn.pem", "can be nobody's authority"),
+        ("verify: tag", "verify: yes", "`yes`"),
         ("123e4567-", "123e4567", "7:13: error: not an UUID"),
         ("attest: B", "attest: D", "`D`"),
         ("  sign:\n    key: server.key\n", "  sing:\n    key: server.key\n", "unknown key `sing`"),
@@ -683,6 +688,7 @@ fn callers_are_signed_with_a_key_and_mistakes_of_it_are_told() {
     }
     let (_, trunk) = SIGNED.split_once("trunks:").unwrap();
     let found = load("etc/postern.yaml", &format!("{BASE}trunks:{trunk}"), &certificates()).unwrap_err();
+    assert!(rendered(&found).contains("there is nobody to believe"), "{}", rendered(&found));
     assert!(rendered(&found).contains("there is nothing to sign with"), "{}", rendered(&found));
 }
 

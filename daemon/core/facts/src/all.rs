@@ -163,6 +163,26 @@ facts! {
         /// The names of the rules that changed something, in their order.
         rules: String,
     }
+    /// The signature of a call that came was checked, and it is good: its signer stands for caller and callee.
+    IdentityVerified = "identity.verified", "2b7c9e10f5d84a63b1c84f6e0d35a972", Info {
+        /// How far the signer vouches: `A`, `B` or `C` (RFC 8588); empty when it does not say.
+        attest: String,
+        /// By what the signer finds where the call came from; may be empty.
+        origid: String,
+        /// Where the signer's certificate is.
+        signer: String,
+    }
+    /// The signature of a call that came is not good, is not there, or could not be checked.
+    IdentityFailed = "identity.failed", "d95e37a81c0f4b26a7e2136bd40f8c5e", Info {
+        /// 403 stale, 428 none, 436 the certificate cannot be had, 437 the signer is not believed, 438 wrong (RFC 8224 6.2.2).
+        status: u16,
+        /// Why, in words.
+        why: String,
+        /// Where the signer's certificate is; empty when that could not be read.
+        signer: String,
+        /// Whether the call is refused for it.
+        refused: bool,
+    }
     /// A further leg is being dialed.
     LegDialed = "leg.dialed", "360e4e213b52d9a893f4a737f84eff1c", Info {
         /// Who is dialed.

@@ -177,7 +177,7 @@ fn json_type(kind: &str) -> &str {
 
 fn context(meta: &Meta) -> &'static str {
     match meta.name.split('.').next() {
-        Some("call" | "leg" | "media" | "play" | "recording" | "document" | "app" | "callback") => {
+        Some("call" | "identity" | "leg" | "media" | "play" | "recording" | "document" | "app" | "callback") => {
             "The call is @CALL_ID@, the leg @LEG_ID@; `postern explain @CALL_ID@` tells it from the beginning."
         }
         Some("registration" | "presence" | "auth") => "The user is @USER_NAME@.",

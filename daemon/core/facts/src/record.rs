@@ -42,6 +42,9 @@ pub struct CallRecord {
     pub ended_by: Option<EndedBy>,
     /// Why.
     pub cause: Option<Cause>,
+    /// What came of the check of the caller's signature, with how far the signer vouches (`TN-Validation-Passed-A`); none: it was not checked.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub verstat: Option<String>,
     /// The audio that was settled on, last.
     pub media: Option<Negotiated>,
     /// The audio's figures, last.

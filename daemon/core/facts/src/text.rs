@@ -54,6 +54,14 @@ fn worded(fact: &Fact) -> String {
         Fact::EmergencyCall(f) => format!("an emergency call to {}", f.number),
         Fact::NumbersChanged(f) => f.how.clone(),
         Fact::IdentitySigned(f) => format!("signed: {} calls {}, attestation {}", f.caller, f.called, f.attest),
+        Fact::IdentityVerified(f) if f.attest.is_empty() => format!("the caller's signature is good ({})", f.signer),
+        Fact::IdentityVerified(f) => {
+            format!("the caller's signature is good: attestation {} ({})", f.attest, f.signer)
+        }
+        Fact::IdentityFailed(f) => {
+            let then = if f.refused { "refused" } else { "the call goes on" };
+            format!("the caller's signature does not count: {} ({}), {then}", f.why, f.status)
+        }
         Fact::IdentityUnsigned(f) => format!("not signed: {}", f.why),
         Fact::HeadersChanged(f) => format!("headers of the INVITE {} changed by {}", f.way, f.rules),
         Fact::LegDialed(f) => {

@@ -49,6 +49,8 @@ pub struct Trust {
     pub caller: Box<str>,
     /// See `caller`.
     pub called: Box<str>,
+    /// What came of the check of the signature of the leg that came; none: it was not checked.
+    pub verdict: Option<Box<Verdict>>,
 }
 
 /// What was signed for a leg that leaves, or why nothing was.
@@ -68,4 +70,75 @@ pub enum Vouched {
         /// Why, for a person.
         why: &'static str,
     },
+}
+
+/// What came of the check of a caller's signature.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Verdict {
+    /// What.
+    pub outcome: Outcome,
+    /// How far the signer vouches, as far as it could be read.
+    pub attest: Option<Attestation>,
+    /// By what the signer finds where the call came from; may be empty.
+    pub origid: Box<str>,
+    /// Where the signer's certificate is; empty when that could not be read.
+    pub signer: Box<str>,
+    /// The signed PASSporT as it came; empty when there is none that could be read.
+    pub token: Box<str>,
+}
+
+/// How a check ended.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Outcome {
+    /// The signature is a believed one, fresh, and over this caller and callee.
+    Passed,
+    /// It is not: the status of RFC 8224 6.2.2, and why for a person.
+    Failed {
+        /// 403, 437 or 438.
+        status: u16,
+        /// In words.
+        why: Box<str>,
+    },
+    /// Nobody can tell: its certificate cannot be had.
+    Unknown {
+        /// In words.
+        why: Box<str>,
+    },
+    /// There is none.
+    Unsigned,
+}
+
+impl Verdict {
+    /// One without anything that was read.
+    pub fn of(outcome: Outcome) -> Self {
+        let nothing = Box::<str>::default();
+        Self { outcome, attest: None, origid: nothing.clone(), signer: nothing.clone(), token: nothing }
+    }
+
+    /// The word of the parameter `verstat` (3GPP TS 24.229 7.2A.20).
+    pub fn verstat(&self) -> &'static str {
+        match self.outcome {
+            Outcome::Passed => "TN-Validation-Passed",
+            Outcome::Failed { .. } => "TN-Validation-Failed",
+            Outcome::Unknown { .. } | Outcome::Unsigned => "No-TN-Validation",
+        }
+    }
+
+    /// The same with how far the signer vouches, as applications are told it: `TN-Validation-Passed-A`.
+    pub fn verstat_attested(&self) -> String {
+        match (&self.outcome, self.attest) {
+            (Outcome::Passed | Outcome::Failed { .. }, Some(attest)) => format!("{}-{attest}", self.verstat()),
+            _ => self.verstat().to_owned(),
+        }
+    }
+
+    /// The status of RFC 8224 6.2.2 that refuses such a call, and why in words; none when it passed.
+    pub fn refusal(&self) -> Option<(u16, &str)> {
+        match &self.outcome {
+            Outcome::Passed => None,
+            Outcome::Failed { status, why } => Some((*status, why)),
+            Outcome::Unknown { why } => Some((436, why)),
+            Outcome::Unsigned => Some((428, "the caller is not signed")),
+        }
+    }
 }

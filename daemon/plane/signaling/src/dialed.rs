@@ -173,7 +173,6 @@ impl Signaling {
         let user = headers::tidy(&dial.from);
         // RFC 3323 4.1: a host that is nobody's.
         let shown = if user.eq_ignore_ascii_case(identity::ANONYMOUS) { "anonymous.invalid" } else { &host };
-        let Ok(from) = Uri::sip(Some(&user).filter(|u| !u.is_empty()).map(|u| &**u), shown, None) else { return };
         let mut ours = OurDescription::new(self.random());
         let call_id = format!("{:016x}{:016x}", self.random(), self.random());
         let advertised = way.endpoint.sent_by(way.flow.transport);
@@ -182,6 +181,8 @@ impl Signaling {
             Callee::Trunk { .. } | Callee::Uri { .. } => None,
         };
         let rules = Rules::of(&self.places.config, way.trunk.as_ref(), user_called, &way.endpoint.realm);
+        let user = if rules.verstat { identity::with_verstat(&user, &dial.identity.trust) } else { user };
+        let Ok(from) = Uri::sip(Some(&user).filter(|u| !u.is_empty()).map(|u| &**u), shown, None) else { return };
         let mut request = RequestBuilder::new(Method::Invite, &way.uri)
             .via(advertised, &self.new_branch())
             .max_forwards(dial.max_forwards)

@@ -154,6 +154,7 @@ fn config(local: SocketAddr, trunk: SocketAddr) -> Config {
         refer: Default::default(),
         transports: vec![],
         attest: None,
+        verstat: false,
     };
     Config {
         appliance: Appliance {

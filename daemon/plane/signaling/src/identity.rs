@@ -4,13 +4,18 @@
 //! our own address. Left out: P-Preferred-Identity, which is a wish of a user's for one of its identities (RFC 3325 9.2); here a user has one.
 
 use postern_sip::{Headers, Name, RequestBuilder, Uri, message::NameAddr};
-use postern_types::leg::{CallerIdentity, DIVERSIONS_MAX, Diversion};
+use postern_types::{
+    leg::{CallerIdentity, DIVERSIONS_MAX, Diversion},
+    trust::Trust,
+};
 
 use crate::headers;
 
 /// What stands for a caller that is not to be seen (RFC 3323 4.1).
 pub(crate) const ANONYMOUS: &str = "anonymous";
 
+/// What stands between a number and what came of the check of its signature.
+const VERSTAT: &str = ";verstat=";
 /// Entries of a History-Info that are looked at; longer ones come of loops.
 const HISTORY_MAX: usize = 32;
 /// Reasons of RFC 5806 4, and the causes that mean the same in History-Info (RFC 4458, RFC 7544); the first of a cause is what it reads as.
@@ -110,15 +115,28 @@ fn known_reason(is: impl Fn((&str, &str)) -> bool) -> &'static str {
     REASONS.iter().find(|(reason, cause)| is((*reason, *cause))).unwrap_or(&REASONS[0]).0
 }
 
-fn user(address: &NameAddr<'_>) -> Option<Box<str>> {
-    address.uri().ok().map(|uri| headers::user_of(&uri)).filter(|user| !user.is_empty())
+/// The user part of an address, without what another box says of its signature: ours is checked here or not at all.
+pub(crate) fn user(address: &NameAddr<'_>) -> Option<Box<str>> {
+    let user = address.uri().ok().map(|uri| headers::user_of(&uri)).filter(|user| !user.is_empty())?;
+    Some(match user.find(VERSTAT) {
+        Some(at) => user[..at].into(),
+        None => user,
+    })
+}
+
+/// A number, and behind it what came of the check of its signature (3GPP TS 24.229 7.2A.20), where it was checked.
+pub(crate) fn with_verstat(user: &str, trust: &Trust) -> String {
+    match &trust.verdict {
+        Some(verdict) => format!("{user}{VERSTAT}{}", verdict.verstat()),
+        None => user.to_owned(),
+    }
 }
 
 /// What a trusted trunk is told in a first INVITE to `to`.
 pub(crate) fn tell(identity: &CallerIdentity, to: &Uri<'_>, host: &str, mut request: RequestBuilder) -> RequestBuilder {
     let of = |user: &str| Uri::sip(Some(user), host, None).ok();
     let known = !identity.asserted.is_empty() && !identity.asserted.eq_ignore_ascii_case(ANONYMOUS);
-    if let Some(uri) = of(&identity.asserted).filter(|_| known) {
+    if let Some(uri) = of(&with_verstat(&identity.asserted, &identity.trust)).filter(|_| known) {
         request = request.header(Name::PAssertedIdentity, &format!("<{uri}>"));
     }
     if identity.withheld {

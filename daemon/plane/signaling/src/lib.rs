@@ -32,6 +32,7 @@
 //! | `identity` | who calls, and who sent the call on: what is believed, and who is told |
 //! | `vouching` | the signature over who calls whom, for trunks that want it |
 //! | `editing` | header rules of trunks, on the way in and out |
+//! | `verifying` | the same of calls that come: certificates, waiting for them, verdicts |
 //! | `headers` | what of a header passes to and from the language of legs |
 //!
 //! What cannot happen here: an in-dialog request is never believed without our tag, the Call-ID and the peer's tag; a stranger
@@ -71,6 +72,7 @@ mod session;
 mod side;
 mod targets;
 mod timers;
+mod verifying;
 mod vouching;
 
 use std::{
@@ -162,6 +164,8 @@ pub struct Signaling {
     counters: Counters,
     /// Signs calls that leave; none: nothing is signed.
     signer: Option<postern_stir::Signer>,
+    /// Checks the signatures of calls that come.
+    verifier: verifying::Verifier,
     /// The time of day at the input that is being handled.
     wall: UnixMicros,
     /// Keys the hashes of `merged`.
@@ -212,6 +216,7 @@ impl Signaling {
             connections: Connections::default(),
             challenger: Challenger::new(admission::DIGEST_REALM, &[Algorithm::Sha256, Algorithm::Md5], rng.random()),
             signer: vouching::signer(&config),
+            verifier: verifying::Verifier::new(&config),
             wall: UnixMicros(0),
             edits: !config.headers.is_empty(),
             places: Places::new(config),
@@ -262,6 +267,7 @@ impl Signaling {
         self.guard.configure(&config.protection);
         self.signer = vouching::signer(&config);
         self.edits |= !config.headers.is_empty();
+        self.verifier.configure(&config);
         self.places = Places::new(config);
         self.arm_probes(now);
         self.arm_names(now);
@@ -368,6 +374,7 @@ impl Signaling {
                 Timer::Reoffer(tag) => self.reoffer_again(now.instant, tag),
                 Timer::Passed(tag) => self.passed_due(now.instant, tag),
                 Timer::Session(tag) => self.session_due(now.instant, tag),
+                Timer::Certificate(tag) => self.certificate_due(now.instant, tag),
                 Timer::Connection(id) => self.look_at_connection(now.instant, id),
             }
         }
@@ -418,6 +425,7 @@ impl Signaling {
         let tables = [self.legs.len(), self.sides.len(), self.clients.len(), self.servers.len(), self.merged.len()];
         tables.iter().sum::<usize>()
             + self.searches.values().filter(|search| matches!(search, Search::Leg(_))).count()
+            + self.verifier.waiting()
             + clients
             + servers
     }

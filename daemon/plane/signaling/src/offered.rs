@@ -13,7 +13,7 @@ use postern_sip::{
 };
 use postern_types::{
     CallSid, Cause, EndedBy, Sid, Transport, TrunkName, UserName,
-    leg::{FORWARDS_MAX, LegEvent, Offered, Party},
+    leg::{FORWARDS_MAX, Offered, Party},
     stream::AudioStream,
 };
 
@@ -22,7 +22,6 @@ use crate::{
     early::Provisional,
     headers::{self, PRODUCT, SDP},
     identity::{self, Caller},
-    legs::Leg,
     places::Endpoint,
     refresh, registering,
     replaces::Claimant,
@@ -87,7 +86,7 @@ impl Signaling {
             Who::Trunk(trunk) => (Party::Trunk { trunk: trunk.clone() }, from),
             Who::User(user) => (Party::User { user: user.clone() }, user.as_str().into()),
         };
-        let event = Offered {
+        let mut event = Offered {
             leg: sid,
             party,
             realm: endpoint.realm.clone(),
@@ -108,8 +107,11 @@ impl Signaling {
             source: flow.remote,
             sip_call_id: request.headers.call_id().map(headers::tidy).unwrap_or_default().into(),
         };
+        let fields = &request.headers;
+        let claim = trunk.as_ref().and_then(|trunk| self.check_identity(now, fields, trunk, emergency, &mut event));
         let side = Side {
-            leg: Some(sid),
+            // Its own once the router hears of it.
+            leg: None,
             flow,
             advertised: endpoint.sent_by(flow.transport),
             contact: endpoint.contact(),
@@ -133,8 +135,10 @@ impl Signaling {
         self.sides.insert(tag, side);
         self.servers.insert(key, tag);
         self.merged.insert(merged_id);
-        self.legs.insert(sid, Leg { sides: vec![tag], dial: None, ladder: None, failure: None }, trunk);
-        self.tell(LegEvent::Offered(Box::new(event)));
+        match (claim, trunk) {
+            (Some(claim), Some(trunk)) => self.await_certificate(now, tag, Box::new(event), trunk, claim),
+            (_, trunk) => self.announce(tag, Box::new(event), trunk),
+        }
     }
 
     /// What RFC 3261 8.2 wants looked at before a request is served. None: it was answered. Else its description, if any.

@@ -44,6 +44,11 @@ pub enum Output {
     },
     /// Ask DNS; answer with `handle_answer`.
     Ask(Question),
+    /// Fetch a signer's certificate; answer with `handle_certificate`. The address is a caller's word.
+    Fetch {
+        /// Where: `https:`.
+        url: Box<str>,
+    },
     /// An INVITE of a leg that is dialed is about to leave: what dialog it begins. For whoever keeps messages by call.
     Dialed {
         /// Whose; forks of a leg have each their own.

@@ -16,6 +16,8 @@ pub(crate) struct Rules {
     pub(crate) rel100: Rel100,
     /// Whether it may transfer.
     pub(crate) refer: Refer,
+    /// Its devices are shown what came of the check of a caller's signature.
+    pub(crate) verstat: bool,
     /// It is told who calls, and believed.
     pub(crate) trusted: bool,
     /// What is changed in the headers of its messages.
@@ -27,11 +29,13 @@ impl Rules {
     pub(crate) fn of(config: &Config, trunk: Option<&TrunkName>, user: Option<&UserName>, realm: &RealmName) -> Self {
         if let Some(trunk) = trunk.and_then(|trunk| config.trunks.get(trunk)) {
             let Trunk { session_timer, rel100, refer, trusted, .. } = *trunk;
-            return Self { session_timer, rel100, refer, trusted, headers: header_rules(config, trunk) };
+            let headers = header_rules(config, trunk);
+            return Self { session_timer, rel100, refer, trusted, verstat: false, headers };
         }
         let session_timer = config.realms.get(realm).map(|realm| realm.session_timer).unwrap_or_default();
-        let refer = user.and_then(|user| config.users.get(user)).map(|user| user.refer).unwrap_or_default();
-        Self { session_timer, refer, ..Self::default() }
+        let user = user.and_then(|user| config.users.get(user));
+        let (refer, verstat) = user.map(|user| (user.refer, user.verstat)).unwrap_or_default();
+        Self { session_timer, refer, verstat, ..Self::default() }
     }
 
     /// The methods that the party is told of.

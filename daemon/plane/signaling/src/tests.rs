@@ -21,6 +21,7 @@ mod strangers;
 mod streams;
 mod timers;
 mod torture;
+mod verifying;
 mod vouching;
 
 use std::{
@@ -64,6 +65,7 @@ pub(crate) struct World {
     pub(crate) trunks: Vec<(TrunkName, bool)>,
     pub(crate) asked: Vec<(Question, String)>,
     pub(crate) commands: Vec<(ConnectionId, ConnectionCommand)>,
+    pub(crate) fetched: Vec<String>,
 }
 
 pub(crate) fn address(text: &str) -> SocketAddr {
@@ -114,6 +116,7 @@ pub(crate) fn config() -> Config {
         refer: Default::default(),
         transports: vec![],
         attest: None,
+        verstat: false,
     };
     Config {
         appliance: Appliance {
@@ -152,9 +155,9 @@ impl World {
         #[allow(clippy::disallowed_methods, reason = "any instant will do as the start of virtual time")]
         let now = Now { instant: Instant::now(), wall: UnixMicros(1_700_000_000_000_000) };
         let signaling = Signaling::new(Arc::new(config), StdRng::seed_from_u64(7), now.instant);
-        let (sent, events, facts, devices, trunks, asked, commands) = Default::default();
+        let (sent, events, facts, devices, trunks, asked, commands, fetched) = Default::default();
         let remembered = BTreeMap::new();
-        Self { signaling, now, sent, events, facts, devices, remembered, trunks, asked, commands }
+        Self { signaling, now, sent, events, facts, devices, remembered, trunks, asked, commands, fetched }
     }
 
     /// Where no source is held up or banned: what bounds all of them together stands alone.
@@ -186,6 +189,7 @@ impl World {
                     let name = question.name.to_string();
                     self.asked.push((question, name));
                 }
+                Output::Fetch { url } => self.fetched.push(url.into()),
                 Output::Dialed { .. } | Output::Framed { .. } => {}
                 Output::Fact(happened) => self.facts.push(happened.fact),
             }

@@ -14,6 +14,8 @@ use crate::{side::Tag, targets::Target};
 /// What is due.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Timer {
+    /// A call waited long enough for the certificate of its signature.
+    Certificate(Tag),
     /// A dialed leg has rung long enough.
     NoAnswer(CallSid),
     /// An attempt of a dialed leg, by its number, may have been silent for too long.

@@ -8,7 +8,14 @@ use aws_lc_rs::{
 };
 use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
 
-use crate::passport::{ALGORITHM, Passport};
+use crate::{
+    Authorities, Certificate, Distrusted,
+    passport::{ALGORITHM, Claims, Passport, ReadHeader, TYPE},
+};
+
+/// Bytes of an Identity header at most that are read: SHAKEN needs some 600, and what names, pictures and reasons others add a few
+/// thousand. A longer one is refused.
+const IDENTITY_MAX: usize = 6144;
 
 /// A private key that cannot sign PASSporTs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -38,6 +45,110 @@ impl Signer {
     }
 }
 
+/// An Identity header that was read; nothing in it is believed yet.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Identity {
+    token: String,
+    /// Where the signature begins in the token.
+    signed_len: usize,
+    signature: Vec<u8>,
+    x5u: String,
+    ppt: Option<String>,
+    claims: Claims,
+}
+
+/// Why an Identity header cannot be read, for a person.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Malformed(pub &'static str);
+
+impl Identity {
+    /// Reads a header's value.
+    pub fn read(value: &str) -> Result<Self, Malformed> {
+        if value.len() > IDENTITY_MAX {
+            return Err(Malformed("longer than any that is read"));
+        }
+        let (token, parameters) = value.split_once(';').unwrap_or((value, ""));
+        let token = token.trim();
+        let parameters = parameters_of(parameters).ok_or(Malformed("its parameters cannot be read"))?;
+        let parameter = |name: &str| parameters.iter().find(|(of, _)| of.eq_ignore_ascii_case(name)).map(|(_, v)| *v);
+        let mut parts = token.split('.');
+        let (Some(header), Some(claims), Some(signature), None) =
+            (parts.next(), parts.next(), parts.next(), parts.next())
+        else {
+            return Err(Malformed("no PASSporT"));
+        };
+        if header.is_empty() || claims.is_empty() {
+            return Err(Malformed("a PASSporT in compact form, which is not read"));
+        }
+        let signed_len = header.len() + 1 + claims.len();
+        let decoded = |part| URL_SAFE_NO_PAD.decode(part).map_err(|_| Malformed("not base64url"));
+        let (header, claims, signature) = (decoded(header)?, decoded(claims)?, decoded(signature)?);
+        let header: ReadHeader =
+            serde_json::from_slice(&header).map_err(|_| Malformed("the header of its PASSporT cannot be read"))?;
+        let claims = Claims::read(&claims).ok_or(Malformed("the claims of its PASSporT cannot be read"))?;
+        if header.typ != TYPE || header.alg != ALGORITHM || parameter("alg").is_some_and(|alg| alg != ALGORITHM) {
+            return Err(Malformed("not a PASSporT signed by ES256"));
+        }
+        // RFC 8224 4.1: both name the same.
+        if parameter("info") != Some(&header.x5u) {
+            return Err(Malformed("its certificate is elsewhere than its PASSporT says"));
+        }
+        if parameter("ppt").is_some_and(|ppt| header.ppt.as_deref() != Some(ppt)) {
+            return Err(Malformed("its PASSporT is of another kind than it says"));
+        }
+        let ReadHeader { ppt, x5u, .. } = header;
+        Ok(Self { token: token.to_owned(), signed_len, signature, x5u, ppt, claims })
+    }
+
+    /// Whether its PASSporT says who calls: SHAKEN, or the plain kind. Others say more about a call, or something else.
+    pub fn is_of_caller(&self) -> bool {
+        self.ppt.as_deref().is_none_or(|ppt| ppt == "shaken")
+    }
+
+    /// Where its certificate is.
+    pub fn x5u(&self) -> &str {
+        &self.x5u
+    }
+
+    /// What it claims.
+    pub fn claims(&self) -> &Claims {
+        &self.claims
+    }
+
+    /// Its PASSporT, with the signature.
+    pub fn token(&self) -> &str {
+        &self.token
+    }
+
+    /// Whether what it claims was signed by the owner of a certificate, who is somebody to believe at this second.
+    pub fn verify(&self, certificate: &Certificate, authorities: &Authorities, now_s: u64) -> Result<bool, Distrusted> {
+        let signed = &self.token.as_bytes()[..self.signed_len];
+        certificate.verify(authorities, now_s, signed, &self.signature)
+    }
+}
+
+/// Names and values; `<…>` and `"…"` lose what encloses them, and `;` within means nothing. None when one does not end.
+fn parameters_of(mut text: &str) -> Option<Vec<(&str, &str)>> {
+    let mut found = Vec::new();
+    while !text.trim().is_empty() {
+        let (name, rest) = text.split_once('=')?;
+        let rest = rest.trim_start();
+        let (value, rest) = match rest.as_bytes().first() {
+            Some(b'<') => rest[1..].split_once('>')?,
+            Some(b'"') => rest[1..].split_once('"')?,
+            _ => rest.split_at(rest.find(';').unwrap_or(rest.len())),
+        };
+        found.push((name.trim(), value.trim()));
+        text = rest.trim_start();
+        text = match text.strip_prefix(';') {
+            Some(more) => more,
+            None if text.is_empty() => text,
+            None => return None,
+        };
+    }
+    Some(found)
+}
+
 impl fmt::Debug for Signer {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Signer").field("x5u", &self.x5u).finish_non_exhaustive()
@@ -51,6 +162,14 @@ impl fmt::Display for NoKey {
 }
 
 impl std::error::Error for NoKey {}
+
+impl fmt::Display for Malformed {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.0)
+    }
+}
+
+impl std::error::Error for Malformed {}
 
 #[cfg(test)]
 mod tests {

@@ -1,10 +1,14 @@
 //! A PASSporT's claims and their JSON (RFC 8225), in the order that RFC 8225 9 wants: names sorted, nothing between them.
 
 use postern_types::trust::Attestation;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
+
+use crate::number::canonical;
 
 /// The one algorithm (RFC 8225 8).
 pub(crate) const ALGORITHM: &str = "ES256";
+/// Called numbers of one PASSporT at most: a call has one, and a PASSporT with more than a few is no call's.
+const DESTINATIONS_MAX: usize = 16;
 /// What a PASSporT is called in its header (RFC 8225 4.1).
 pub(crate) const TYPE: &str = "passport";
 
@@ -51,7 +55,7 @@ pub(crate) struct Header<'a> {
 }
 
 #[derive(Serialize)]
-struct Claims<'a> {
+struct WrittenClaims<'a> {
     attest: &'a str,
     dest: Numbers<'a>,
     iat: u64,
@@ -74,7 +78,7 @@ impl Passport {
     pub(crate) fn written(&self, x5u: &str) -> (String, String) {
         let header = Header { alg: ALGORITHM, ppt: self.kind.ppt(), typ: TYPE, x5u };
         let Kind::Shaken { attest, origid } = &self.kind;
-        let claims = Claims {
+        let claims = WrittenClaims {
             attest: attest.letter(),
             dest: Numbers { tn: &self.dest },
             iat: self.iat,
@@ -83,6 +87,67 @@ impl Passport {
         };
         let text = |json: serde_json::Result<String>| json.expect("strings and numbers are always JSON");
         (text(serde_json::to_string(&header)), text(serde_json::to_string(&claims)))
+    }
+}
+
+/// A header as it was read.
+#[derive(Deserialize)]
+pub(crate) struct ReadHeader {
+    pub(crate) alg: String,
+    pub(crate) ppt: Option<String>,
+    pub(crate) typ: String,
+    pub(crate) x5u: String,
+}
+
+#[derive(Deserialize)]
+struct ReadClaims {
+    attest: Option<String>,
+    dest: ReadNumbers,
+    iat: u64,
+    orig: ReadNumber,
+    origid: Option<String>,
+}
+
+#[derive(Deserialize)]
+struct ReadNumbers {
+    #[serde(default)]
+    tn: Vec<String>,
+}
+
+#[derive(Deserialize)]
+struct ReadNumber {
+    tn: Option<String>,
+}
+
+/// Claims as somebody else said them. Addresses that are no numbers (`uri`) are left out: nothing here is compared with them.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Claims {
+    /// The caller's number, in canonical form; none: an address.
+    pub orig: Option<String>,
+    /// The called numbers, in canonical form.
+    pub dest: Vec<String>,
+    /// When that was said, seconds since 1970.
+    pub iat: u64,
+    /// How far the signer vouches (RFC 8588).
+    pub attest: Option<Attestation>,
+    /// By what the signer finds where the call came from; may be empty.
+    pub origid: String,
+}
+
+impl Claims {
+    /// Reads the JSON. None for what is none, or not one of a PASSporT.
+    pub(crate) fn read(json: &[u8]) -> Option<Self> {
+        let read: ReadClaims = serde_json::from_slice(json).ok()?;
+        if read.dest.tn.len() > DESTINATIONS_MAX {
+            return None;
+        }
+        Some(Self {
+            orig: read.orig.tn.as_deref().and_then(canonical),
+            dest: read.dest.tn.iter().filter_map(|number| canonical(number)).collect(),
+            iat: read.iat,
+            attest: read.attest.as_deref().and_then(Attestation::of_letter),
+            origid: read.origid.unwrap_or_default(),
+        })
     }
 }
 

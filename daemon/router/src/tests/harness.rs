@@ -18,6 +18,7 @@ use postern_types::{
     media::{MediaCommand, MediaEvent, Prompt, StreamReport},
     recording::{RecorderCommand, RecorderEvent, RecordingEnd, TapId},
     stream::{AudioStream, Codec, Direction, Fingerprint, Format},
+    trust::{Trust, Verdict},
 };
 use rand::{SeedableRng, rngs::StdRng};
 
@@ -48,6 +49,8 @@ pub struct World {
     pub deaf: bool,
     /// Prompts are loaded at once.
     pub auto_prompts: bool,
+    /// What came of the check of the signatures of calls that come.
+    pub verdict: Option<Verdict>,
     open: HashSet<CallSid>,
     port: u16,
     next_leg: u128,
@@ -86,6 +89,7 @@ pub fn config() -> Config {
         refer: Default::default(),
         transports: vec![],
         attest: None,
+        verstat: false,
     };
     let trunk = Trunk::at("outside", "192.0.2.1", 5060);
     let to_user =
@@ -222,6 +226,7 @@ impl World {
             is_busy: false,
             deaf: false,
             auto_prompts: true,
+            verdict: None,
             open: HashSet::new(),
             port: 10000,
             next_leg: 0x1000,
@@ -332,7 +337,10 @@ impl World {
             from: from.into(),
             from_name: "Caller".into(),
             to: to.into(),
-            identity: identity(),
+            identity: CallerIdentity {
+                trust: Trust { verdict: self.verdict.clone().map(Box::new), ..Trust::default() },
+                ..identity()
+            },
             max_forwards: 9,
             offer,
             replaces,

@@ -1,5 +1,6 @@
 """A real application server: documents by path, every request kept, and faults on demand."""
 
+import ssl
 import threading
 import time
 from dataclasses import dataclass, field
@@ -34,7 +35,8 @@ class Reply:
 class AppServer:
     """`app["/voice"] = "<Response>…"`, a `Reply`, or a function of the request that returns one."""
 
-    def __init__(self, address):
+    def __init__(self, address, tls=None):
+        """`tls`: files of a certificate and its key."""
         self.requests = []
         self.routes = {}
         self._closing = threading.Event()
@@ -81,7 +83,11 @@ class AppServer:
                 pass  # the client went away: its business
 
         self.server = Server((address, 0), Handler)
-        self.url = f"http://{address}:{self.server.server_port}"
+        if tls:
+            context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+            context.load_cert_chain(*tls)
+            self.server.socket = context.wrap_socket(self.server.socket, server_side=True)
+        self.url = f"{'https' if tls else 'http'}://{address}:{self.server.server_port}"
         threading.Thread(target=self.server.serve_forever, daemon=True).start()
 
     def __setitem__(self, path, reply):

@@ -116,6 +116,7 @@ pub fn record(sid: u128, created_s: u64, status: &str) -> CallRecord {
         cause: None,
         media: None,
         quality: None,
+        verstat: None,
     }
 }
 

@@ -167,7 +167,7 @@ async fn finish(request: &HttpRequest, answer: Response, begun: Instant) -> Resu
     Ok(HttpResponse { status, headers, content_type, body, final_url, took: begun.elapsed() })
 }
 
-async fn body(answer: Response, bytes_max: usize) -> Result<Vec<u8>, HttpFailure> {
+pub(super) async fn body(answer: Response, bytes_max: usize) -> Result<Vec<u8>, HttpFailure> {
     let mut body = Vec::new();
     let mut chunks = answer.bytes_stream();
     while let Some(chunk) = chunks.next().await {
@@ -255,7 +255,7 @@ fn has_io(error: &reqwest::Error) -> bool {
 }
 
 /// The innermost words: the outer ones only repeat the URL, which may hold a query.
-fn words(error: &reqwest::Error) -> String {
+pub(super) fn words(error: &reqwest::Error) -> String {
     let mut source = error.source();
     let mut words = "failed".to_owned();
     let mut chain = Vec::new();

@@ -4,6 +4,7 @@
 //! which must not block: it puts a [`DriverInput`] into the switch's queue.
 
 pub mod archive;
+pub mod certificates;
 mod database;
 pub mod devices;
 pub mod files;
@@ -67,6 +68,13 @@ pub enum DriverInput {
         /// It.
         answer: Answer,
     },
+    /// A signer's certificate was fetched, or not.
+    Certificate {
+        /// From where.
+        url: Box<str>,
+        /// PEM, or why not, in words.
+        fetched: Result<Vec<u8>, String>,
+    },
     /// A file cannot be written; it is tried again. Told once until it works again.
     StoreFailed {
         /// Which.
@@ -114,6 +122,7 @@ impl DriverInput {
             Self::Fork(event) => return Input::Fork(event),
             Self::RecordingsTrimmed { recordings, bytes } => RecordingsTrimmed { recordings, bytes }.into(),
             Self::Answered { question, answer } => return Input::Answered(question, answer),
+            Self::Certificate { url, fetched } => return Input::Certificate(url, fetched),
             Self::StoreFailed { file, why } => StoreFailed { file, why }.into(),
             Self::LinkUp { server, waiting } => LinkUp { server, waiting }.into(),
             Self::LinkDown { server, why } => LinkDown { server, why }.into(),
@@ -146,6 +155,8 @@ pub struct Drivers {
     pub archive: archive::Archive,
     /// Registered devices.
     pub devices: devices::Devices,
+    /// Certificates of those who sign calls.
+    pub certificates: certificates::Certificates,
     /// Names.
     pub resolver: resolve::Resolver,
 }

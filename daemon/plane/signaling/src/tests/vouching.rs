@@ -24,7 +24,8 @@ fn signing() -> Config {
 fn dialed(config: Config, attest: Option<Attestation>, caller: &str) -> (String, Vec<LegEvent>) {
     let mut world = World::with(config);
     let LegCommand::Dial(mut dial) = to_carrier(LEG) else { panic!() };
-    dial.identity.trust = Trust { attest, caller: caller.into(), called: "+1 (555) 015-0142".into() };
+    let called = "+1 (555) 015-0142".into();
+    dial.identity.trust = Trust { attest, caller: caller.into(), called, ..Trust::default() };
     world.command(LegCommand::Dial(dial));
     (world.one(), world.events)
 }

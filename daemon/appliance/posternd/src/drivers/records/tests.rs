@@ -37,6 +37,7 @@ fn leg(sid: CallSid, parent: Option<CallSid>, trunk: &str) -> CallRecord {
         cause: Some(Cause::NORMAL),
         media: None,
         quality: None,
+        verstat: None,
     }
 }
 

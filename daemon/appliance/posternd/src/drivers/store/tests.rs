@@ -27,6 +27,7 @@ fn record(number: u128) -> CallRecord {
         cause: None,
         media: None,
         quality: None,
+        verstat: None,
     }
 }
 
