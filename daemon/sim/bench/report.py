@@ -112,6 +112,8 @@ def markdown(results):
         parts += relay_tables(results["relay"])
     if "convert" in results:
         parts += convert_tables(results["convert"])
+    if "conference" in results:
+        parts += conference_tables(results["conference"])
     if "churn" in results:
         parts += churn_tables(results["churn"])
     if "signaling" in results:
@@ -216,6 +218,18 @@ def convert_tables(convert):
 def streams(run):
     """Ways of calls that one core converts, by what a packet takes of it."""
     return 1e9 / (50 * run["cpu_ns_per_packet"]["median"])
+
+
+def conference_tables(rooms):
+    rows = [
+        (room["codec"], room["speakers"], f"{room['of_core']:.0%} ({room['least']:.0%}-{room['most']:.0%})", f"{room['heard']:.1%}")
+        for room in rooms
+    ]
+    return [
+        f"### A conference of {rooms[0]['parties']}",
+        "Each party sends a packet every 20 ms and hears all but itself.",
+        table(("codec", "speak", "of a core", "packets heard for those said"), rows),
+    ]
 
 
 def churn_tables(churn):

@@ -1,8 +1,8 @@
 //! The media plane as a process of its own, for `make bench`: legs bridged in pairs, nothing else.
 //!
 //! `bench_relay_host --legs N --peer IP:PORT --address IP --ports FIRST-LAST --cpu CPU [--fast-path auto|off|required]
-//! [--sides EVEN,ODD] [--key HEX] [--churn SECONDS]`. Leg n expects its peer at the peer's port + 2n. With a key even legs speak SRTP, both ways by that key;
-//! sides are codecs. Churn is calls that come and go as fast as they can, instead of serving. Prints one line of JSON with the ports, serves until standard input ends, prints the plane's status.
+//! [--sides EVEN,ODD] [--key HEX] [--room true] [--churn SECONDS]`. Leg n expects its peer at the peer's port + 2n. With a key even legs speak SRTP, both ways by that key;
+//! sides are codecs. In a room all hear each other, instead of pairs. Churn is calls that come and go as fast as they can, instead of serving. Prints one line of JSON with the ports, serves until standard input ends, prints the plane's status.
 
 use std::{
     io::Read,
@@ -13,8 +13,8 @@ use std::{
 use postern_config::NoFiles;
 use postern_media::MediaPlane;
 use postern_types::{
-    CallSid, Now, RealmName, UnixMicros,
-    media::{MediaCommand, MediaEvent, StreamSetup},
+    CallSid, ConferenceSid, Now, RealmName, UnixMicros,
+    media::{MediaCommand, MediaEvent, RoomPart, StreamSetup},
 };
 use postern_uring::{Event, SwitchRing};
 use serde_json::{Value, json};
@@ -55,8 +55,12 @@ fn main() {
         StreamSetup { telephone_event: Some(101), srtp_in: key.clone(), srtp_out: key, ..plain }
     };
     let opened: Vec<u16> = (0..legs).map(|leg| open(&mut plane, leg.into(), setup(leg))).collect();
-    for pair in (0..u64::from(legs)).step_by(2) {
-        plane.command(now(), MediaCommand::Bridge { a: id(pair), b: id(pair + 1) });
+    let all = 0..u64::from(legs);
+    if option("--room").unwrap_or(false) {
+        let join = |leg| MediaCommand::Join { room: ConferenceSid(1), leg: id(leg), part: RoomPart::default() };
+        all.for_each(|leg| plane.command(now(), join(leg)));
+    } else {
+        all.step_by(2).for_each(|pair| plane.command(now(), MediaCommand::Bridge { a: id(pair), b: id(pair + 1) }));
     }
     println!("{}", json!({ "ports": opened }));
 

@@ -5,7 +5,8 @@
 //!
 //! - `{"aim": ["ip:port", ...]}`: where each leg sends; `"direct"` instead of the list: past any relay, to each other. With
 //!   `"keys": [[ours, theirs] | null, ...]` a leg speaks SRTP (AES_CM_128_HMAC_SHA1_80; keys and salts in hexadecimal digits).
-//!   With `"sides": "pcma,opus"` legs speak, even ones the first codec, odd ones the second, instead of telling times.
+//!   With `"sides": "pcma,opus"` legs speak, even ones the first codec, odd ones the second, instead of telling times; with
+//!   `"speakers": N` only the first N do, and the others send silence.
 //! - `{"run": "flood" | packets a second, "pid": of the system under test, "lead_in": s, "seconds": s}`: one measurement.
 //!
 //! In a flood some thousand packets are under way, equally many of each leg, and a leg sends its next when one has come
@@ -75,6 +76,9 @@ struct Load {
     run: u32,
     /// What even and odd legs say, when they speak.
     speech: Option<[Speech; 2]>,
+    /// What they say who only listen: all legs but the first so many.
+    silence: Option<[Speech; 2]>,
+    speakers: u64,
     /// A packet before and after SRTP; its audio is a ramp, so that no packet is all equal.
     room: [u8; ROOM],
 }
@@ -127,12 +131,16 @@ impl Load {
             order.swap(at, (state >> 33) as usize % (at + 1));
         }
         let room = std::array::from_fn(|at| at as u8);
-        Self { ring, legs, order, began: Instant::now(), run: 0, speech: None, room }
+        Self { ring, legs, order, began: Instant::now(), run: 0, speech: None, silence: None, speakers: u64::MAX, room }
     }
 
     fn aim(&mut self, aim: &Value, asked: &Value) -> Value {
         let given = aim.as_array();
-        self.speech = asked["sides"].as_str().map(|sides| side::formats(sides).map(|format| Speech::new(&format)));
+        let speech = |speaks| {
+            asked["sides"].as_str().map(|sides| side::formats(sides).map(|format| Speech::new(&format, speaks)))
+        };
+        (self.speech, self.silence) = (speech(true), speech(false));
+        self.speakers = asked["speakers"].as_u64().unwrap_or(u64::MAX);
         for (leg, keys) in self.legs.iter_mut().zip(asked["keys"].as_array().into_iter().flatten()) {
             let key = |at: usize| keys[at].as_str().map(side::key);
             leg.srtp = key(0).zip(key(1)).map(|(ours, theirs)| {
@@ -235,7 +243,8 @@ impl Load {
         room[0] = 0x80;
         room[2..4].copy_from_slice(&one.sequence.to_be_bytes());
         room[8..12].copy_from_slice(&(0x5000_0000 + leg).to_be_bytes());
-        let mut len = if let Some(speech) = &self.speech {
+        let said = if u64::from(leg) < self.speakers { &self.speech } else { &self.silence };
+        let mut len = if let Some(speech) = said {
             speech[leg as usize % 2].say(one.sequence, room)
         } else {
             room[1] = 8;

@@ -15,14 +15,15 @@ pub struct Speech {
 }
 
 impl Speech {
-    /// In this format, as its codec has it at its best.
-    pub fn new(format: &Format) -> Self {
+    /// In this format, as its codec has it at its best; of one that listens it is silence.
+    pub fn new(format: &Format, speaks: bool) -> Self {
         let mut encoder = Encoder::new(format, 48_000).expect("a codec of ours");
         let (rate, mut out) = (f64::from(encoder.rate()), [0; ENCODED_MAX]);
         let frame = encoder.rate() as usize / 50;
         let payloads = (0..FRAMES)
             .map(|number| {
-                let samples: Vec<i16> = (0..frame).map(|at| sample((number * frame + at) as f64 / rate)).collect();
+                let said = |at: usize| if speaks { sample((number * frame + at) as f64 / rate) } else { 0 };
+                let samples: Vec<i16> = (0..frame).map(said).collect();
                 // A pause of discontinuous transmission is sent as the shortest payload there is.
                 let len = encoder.encode(&samples, &mut out).unwrap_or(1);
                 out[..len].to_vec()
