@@ -34,11 +34,11 @@ async function listen(track) {
   }
 }
 async function stats() {
-  const found = {connection: pc.connectionState, ice: pc.iceConnectionState};
+  const found = {connection: pc.connectionState, ice: pc.iceConnectionState, dtls: pc.getSenders()[0]?.transport?.state};
   (await pc.getStats()).forEach(s => {
     if (s.type === 'inbound-rtp') Object.assign(found, {received: s.packetsReceived, energy: s.totalAudioEnergy, lost: s.packetsLost});
     if (s.type === 'outbound-rtp') found.sent = s.packetsSent;
-    if (s.type === 'transport') Object.assign(found, {dtls: s.dtlsState, srtp: s.srtpCipher, tls: s.tlsVersion, role: s.dtlsRole});
+    if (s.type === 'transport') Object.assign(found, {srtp: s.srtpCipher, tls: s.tlsVersion, role: s.dtlsRole});
     if (s.type === 'codec') found.codec = s.mimeType;
   });
   return found;
@@ -53,11 +53,11 @@ function take() {
 
 # One call, audio only, whose descriptions the test carries.
 PAGE = f"""<!doctype html><title>call</title><script>{LISTENING}""" + """
+var microphone = async () => (await navigator.mediaDevices.getUserMedia({audio: MICROPHONE})).getAudioTracks()[0];
 async function begin() {
   pc = new RTCPeerConnection({bundlePolicy: 'max-bundle'});
   pc.ontrack = ({track}) => listen(track);
-  const mic = await navigator.mediaDevices.getUserMedia({audio: MICROPHONE});
-  return mic.getAudioTracks()[0];
+  return microphone();
 }
 function gathered() {
   return new Promise(done => {
@@ -101,9 +101,17 @@ def binary():
 class Browser:
     """A page with one call; the test carries its descriptions."""
 
+    # Of a piece of sound, for it to be recognised.
+    LIKENESS = 0.9
+
     def __init__(self, folder, sound, options=()):
         self.folder = folder / "browser"
         self.folder.mkdir()
+        self.messages = []
+        self.launch(sound, options)
+        self.open()
+
+    def launch(self, sound, options):
         microphone = self.folder / "microphone.wav"
         audio.write_wav(microphone, sound)
         self.playwright = sync_playwright().start()
@@ -115,10 +123,8 @@ class Browser:
         ]
         self.browser = self.playwright.chromium.launch(executable_path=binary(), headless=True, args=options)
         self.page = self.browser.new_page()
-        self.messages = []
         self.page.on("console", lambda message: self.messages.append(message.text))
         self.page.on("pageerror", lambda error: self.messages.append(str(error)))
-        self.open()
 
     def open(self):
         page = self.folder / "page.html"
