@@ -1,5 +1,7 @@
 """Results as tables: on the terminal and between the markers of docs/PERFORMANCE.md."""
 
+from . import keys
+
 BEGIN, END = "<!-- figures: written by make bench -->", "<!-- end of figures -->"
 CALL_US_MAX = 250
 # At least five times fewer than the open SBC stack (issue 4).
@@ -114,6 +116,8 @@ def markdown(results):
         parts += convert_tables(results["convert"])
     if "conference" in results:
         parts += conference_tables(results["conference"])
+    if "keys" in results:
+        parts += keys.tables(results["keys"], table)
     if "churn" in results:
         parts += churn_tables(results["churn"])
     if "signaling" in results:

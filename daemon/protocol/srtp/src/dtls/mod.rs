@@ -3,7 +3,7 @@
 //! The library is the system's OpenSSL through the crate `openssl`, the one that libsrtp's ciphers come from. Peers have no
 //! authority to vouch for them: a certificate counts when its SHA-256 is the one that signaling described (RFC 5763 5).
 //!
-//! Measured on one core of the development machine, our side of a handshake: see `cost` in the tests.
+//! What our side of a handshake takes of a core: `make bench` (docs/PERFORMANCE.md).
 
 mod timer;
 

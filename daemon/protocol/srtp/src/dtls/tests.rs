@@ -176,34 +176,3 @@ fn what_is_no_handshake_ends_nothing() {
     carry(&mut client, &mut server, |_| false);
     assert!(client.keys().is_some() && server.keys().is_some());
 }
-
-/// Not a test of anything: what our side costs, for the head of the module. Run it in release with `--ignored --nocapture`.
-#[test]
-#[ignore = "measures"]
-fn cost() {
-    const ROUNDS: u32 = 200;
-    let identities = pair();
-    let mut spent = [Duration::ZERO; 2];
-    for _ in 0..ROUNDS {
-        let began = clock();
-        let Pair { client_identity, server_identity, .. } = &identities;
-        let mut server = Dtls::new(clock(), server_identity, Role::Server, client_identity.fingerprint()).unwrap();
-        spent[1] += clock() - began;
-        let began = clock();
-        let mut client = Dtls::new(clock(), client_identity, Role::Client, server_identity.fingerprint()).unwrap();
-        spent[0] += clock() - began;
-        while client.keys().is_none() || server.keys().is_none() {
-            while let Some(datagram) = client.poll_transmit() {
-                let began = clock();
-                server.handle_input(clock(), &datagram);
-                spent[1] += clock() - began;
-            }
-            while let Some(datagram) = server.poll_transmit() {
-                let began = clock();
-                client.handle_input(clock(), &datagram);
-                spent[0] += clock() - began;
-            }
-        }
-    }
-    println!("client {:?}, server {:?}", spent[0] / ROUNDS, spent[1] / ROUNDS);
-}
