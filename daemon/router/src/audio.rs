@@ -5,12 +5,13 @@ use std::net::SocketAddr;
 use postern_facts as facts;
 use postern_types::{
     CallSid, Cause, EndedBy, Now,
-    leg::LegCommand,
+    leg::{LegCommand, Party},
     media::MediaCommand,
     stream::{AudioStream, Direction, Fingerprint, Format},
 };
 
 use crate::{
+    bandwidth,
     call::{Call, OPENING_MAX},
     context::Context,
     leg::{Leg, Stream},
@@ -106,6 +107,9 @@ impl Call {
             return;
         }
         cx.media(MediaCommand::Configure { leg: sid, setup: Box::new(setup) });
+        if let (Party::Trunk { trunk }, Some(kbps)) = (&leg.party, bandwidth::of_leg(leg)) {
+            cx.limits.weigh(trunk, std::mem::replace(&mut leg.kbps, kbps), kbps);
+        }
         let summary = leg.summary();
         if summary != leg.negotiated
             && let Some(media) = summary

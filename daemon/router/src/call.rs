@@ -9,12 +9,13 @@ use postern_config::Dtmf;
 use postern_facts as facts;
 use postern_types::{
     AccountSid, CallSid, Cause, EndedBy, Now, UnixMicros,
-    leg::{CallerIdentity, FORWARDS_MAX, LegCommand, LegEvent, Offered},
+    leg::{CallerIdentity, FORWARDS_MAX, LegCommand, LegEvent, Offered, Party},
     media::{MediaCommand, MediaEvent},
 };
 
 use crate::{
     attended::TakeOver,
+    bandwidth,
     callback::Callbacks,
     conference,
     context::Context,
@@ -94,7 +95,7 @@ impl Call {
         let mut call = Self::empty(offered.leg, now);
         call.headers = offered.headers.clone();
         call.identity = offered.identity.clone();
-        if let postern_types::leg::Party::User { user } = &offered.party {
+        if let Party::User { user } = &offered.party {
             // It proved who it is: we vouch for it.
             call.identity.asserted = own_number(&cx.config, user.as_str()).unwrap_or_else(|| user.as_str().into());
         }
@@ -147,9 +148,12 @@ impl Call {
     }
 
     /// Takes a leg in.
-    pub fn add_leg(&mut self, cx: &mut Context, leg: Leg) {
+    pub fn add_leg(&mut self, cx: &mut Context, mut leg: Leg) {
         cx.legs.insert(leg.sid, self.sid);
-        cx.leg_began(&leg.party, leg.origin.bound());
+        if let Party::Trunk { trunk } = &leg.party {
+            leg.kbps = bandwidth::expected(&cx.config, trunk);
+        }
+        cx.leg_began(&leg.party, leg.origin.bound(), leg.kbps);
         self.legs_total += 1;
         self.legs.push(leg);
     }
@@ -437,8 +441,8 @@ impl Call {
             }
             Stream::None | Stream::Closing(_) | Stream::Closed => {}
         }
-        let (party, bound) = (leg.party.clone(), leg.origin.bound());
-        cx.leg_ended(&party, bound);
+        let (party, bound, kbps) = (leg.party.clone(), leg.origin.bound(), leg.kbps);
+        cx.leg_ended(&party, bound, kbps);
         self.stop_recordings_of(cx, now, sid);
         self.stop_forks_of(cx, now, sid);
         conference::leave(cx, now, sid, conference::Why::Left);

@@ -139,14 +139,15 @@ impl Context {
         self.out.push_back(Output::Http(Box::new(request)));
     }
 
-    /// A leg begins: presence and the trunk's count know it.
-    pub fn leg_began(&mut self, party: &Party, bound: Bound) {
+    /// A leg begins, which takes so much of the line: presence and the trunk's counts know it.
+    pub fn leg_began(&mut self, party: &Party, bound: Bound, kbps: u32) {
         self.counters.legs += 1;
         self.counters.legs_total += 1;
         match party {
             Party::Trunk { trunk } => {
                 *self.trunks.entry(trunk.clone()).or_default() += 1;
                 self.limits.count(trunk, bound, true);
+                self.limits.weigh(trunk, 0, kbps);
             }
             Party::User { user } => {
                 if let Some(changed) = self.presence.call_began(user) {
@@ -158,7 +159,7 @@ impl Context {
     }
 
     /// It ended.
-    pub fn leg_ended(&mut self, party: &Party, bound: Bound) {
+    pub fn leg_ended(&mut self, party: &Party, bound: Bound, kbps: u32) {
         self.counters.legs = self.counters.legs.saturating_sub(1);
         match party {
             Party::Trunk { trunk } => {
@@ -166,6 +167,7 @@ impl Context {
                     *count = count.saturating_sub(1);
                 }
                 self.limits.count(trunk, bound, false);
+                self.limits.weigh(trunk, kbps, 0);
             }
             Party::User { user } => {
                 if let Some(changed) = self.presence.call_ended(user) {

@@ -121,6 +121,8 @@ pub struct Leg {
     /// The peer holds the other.
     pub held: bool,
     pub negotiated: Option<Negotiated>,
+    /// What it is counted with of its trunk's line.
+    pub kbps: u32,
     pub quality: Option<StreamReport>,
     /// Why it is not heard, as last told.
     pub unheard: Option<Unheard>,
@@ -160,6 +162,7 @@ impl Leg {
             keys: Keys::default(),
             held: false,
             negotiated: None,
+            kbps: 0,
             quality: None,
             unheard: None,
             verdict: None,

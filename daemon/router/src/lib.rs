@@ -12,6 +12,7 @@ pub mod rest;
 
 mod attended;
 mod audio;
+mod bandwidth;
 mod call;
 mod callback;
 mod conference;

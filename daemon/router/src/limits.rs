@@ -1,4 +1,4 @@
-//! What a trunk may carry: calls at once and calls a second, each way. Nothing here ever refuses an emergency call: nobody asks for one.
+//! What a trunk may carry: calls at once and calls a second, each way, and what its line bears. Nothing here ever refuses an emergency call: nobody asks for one.
 //!
 //! Rates are counted by the generic cell rate algorithm (ITU-T I.371 A.1), which needs one instant instead of a bucket that is filled:
 //! each call moves the time at which the next would be on schedule, and may come early by a burst.
@@ -11,6 +11,8 @@ use std::{
 use postern_config::{Config, Limits as Settings};
 use postern_facts::TrunkLimited;
 use postern_types::{Now, TrunkName};
+
+use crate::bandwidth;
 
 /// A trunk that is over its limit is told of at most so often, each way.
 const TELL_EVERY: Duration = Duration::from_secs(60);
@@ -38,6 +40,7 @@ impl Full {
     pub fn why(&self) -> &'static str {
         match self.limit {
             "rate_in" | "rate_out" => "the trunk's calls come too fast",
+            "bandwidth_max" => "the trunk's line is full",
             _ => "the trunk has no room for a further call",
         }
     }
@@ -47,6 +50,8 @@ impl Full {
 #[derive(Debug, Default)]
 pub struct Limits {
     of: HashMap<TrunkName, [OneWay; 2]>,
+    /// What its legs take of its line, each way, kbit/s.
+    lines: HashMap<TrunkName, u32>,
 }
 
 #[derive(Debug, Default)]
@@ -63,7 +68,7 @@ impl Limits {
     /// Whether one more call may go this way. It is not counted yet.
     pub fn room(&self, config: &Config, now: Now, trunk: &TrunkName, bound: Bound) -> Result<(), Full> {
         let Some(settings) = config.trunks.get(trunk) else { return Ok(()) };
-        let Settings { calls_in, calls_out, rate_in, rate_out, burst, .. } = settings.limits;
+        let Settings { calls_in, calls_out, rate_in, rate_out, burst, bandwidth_max, .. } = settings.limits;
         let none = [OneWay::default(), OneWay::default()];
         let ways = self.of.get(trunk).unwrap_or(&none);
         let one = &ways[bound as usize];
@@ -76,6 +81,11 @@ impl Limits {
             if let Some(max) = max.filter(|max| live >= *max) {
                 return Err(Full { limit, max });
             }
+        }
+        if let Some(max) = bandwidth_max
+            && self.bandwidth(trunk).saturating_add(bandwidth::expected(config, trunk)) > max
+        {
+            return Err(Full { limit: "bandwidth_max", max });
         }
         match rate {
             Some(max) if one.due.is_some_and(|due| due > now.instant + tolerance(max, burst)) => {
@@ -114,6 +124,17 @@ impl Limits {
     pub fn count(&mut self, trunk: &TrunkName, bound: Bound, began: bool) {
         let one = self.one(trunk, bound);
         one.live = if began { one.live.saturating_add(1) } else { one.live.saturating_sub(1) };
+    }
+
+    /// What a leg takes of the trunk's line, kbit/s, is another than before.
+    pub fn weigh(&mut self, trunk: &TrunkName, before: u32, now: u32) {
+        let line = self.lines.entry(trunk.clone()).or_default();
+        *line = line.saturating_sub(before).saturating_add(now);
+    }
+
+    /// What its legs take of its line, each way, kbit/s.
+    pub fn bandwidth(&self, trunk: &TrunkName) -> u32 {
+        self.lines.get(trunk).copied().unwrap_or(0)
     }
 
     /// Calls refused so far: of the trunk, and to it.
@@ -175,6 +196,24 @@ mod tests {
             let most = first + 20 * rate;
             assert!((most - 1..=most).contains(&all), "{rate} {burst:?}: {all}");
         }
+    }
+
+    #[test]
+    fn a_line_bears_what_its_legs_leave() {
+        let config = config(Settings { bandwidth_max: Some(200), ..Settings::default() });
+        let (trunk, start) = (TrunkName::new("t"), now());
+        let mut limits = Limits::default();
+        let room = |limits: &Limits| limits.room(&config, start, &trunk, Bound::Out);
+        for _ in 0..2 {
+            assert_eq!(room(&limits), Ok(()));
+            limits.weigh(&trunk, 0, 80);
+        }
+        assert_eq!(room(&limits), Err(Full { limit: "bandwidth_max", max: 200 }));
+        limits.weigh(&trunk, 80, 24);
+        assert_eq!((limits.bandwidth(&trunk), room(&limits)), (104, Ok(())));
+        limits.weigh(&trunk, 80, 0);
+        limits.weigh(&trunk, 24, 0);
+        assert_eq!(limits.bandwidth(&trunk), 0);
     }
 
     #[test]

@@ -399,6 +399,11 @@ impl Router {
         self.cx.trunks.get(trunk).copied().unwrap_or(0)
     }
 
+    /// What its legs take of its line, each way, kbit/s.
+    pub fn trunk_bandwidth(&self, trunk: &TrunkName) -> u32 {
+        self.cx.limits.bandwidth(trunk)
+    }
+
     /// Calls refused for the limits of a trunk since the start: of it, and to it.
     pub fn trunk_refusals(&self, trunk: &TrunkName) -> (u64, u64) {
         self.cx.limits.refusals(trunk)

@@ -73,3 +73,27 @@ def test_row_4_options_find_a_dead_trunk_before_a_call_does_and_find_it_again(wo
     world.callee("alive", score, local=world.net.carrier, port=5066, media_port=7100, calls=6)
     daemon.until_event("trunk.up", trunk="acme")
     daemon.idle()
+
+
+def test_row_15_a_line_that_is_full_takes_no_further_call_and_is_empty_afterwards(world):
+    def change(config):
+        grouped(world)(config)
+        config["trunks"]["zeta"]["limits"] = {"bandwidth_max": 100}
+        config["routes"].insert(0, {"name": "zeta", "from": "any", "prefix": "+87", "to": {"trunk": "zeta"}})
+
+    daemon = world.start(change)
+    zeta = world.callee("zeta", answering(), media_port=7000)
+    first = sipp.Score().invite(sipp.sdp()).hear(100, 180).expect(200).ack().pause(2000).bye().expect(200)
+    first = world.caller("first", first, "+871")
+    daemon.until_event("leg.answered", 2)
+    (line,) = [trunk for trunk in daemon.status()["trunks"] if trunk["name"] == "zeta"]
+    assert (line["kbps"], line["kbps_max"]) == (80, 100), line
+    assert "80 of 100 kbit/s" in daemon.tool("status")[1]
+    full = sipp.Score().invite(sipp.sdp()).hear(100).expect(503).ack(failure=True)
+    world.caller("second", full, "+872", port=5070, media_port=6200).done()
+    (limited,) = daemon.until_event("trunk.limited")
+    assert (limited["trunk"], limited["data"]["limit"], limited["data"]["max"]) == ("zeta", "bandwidth_max", 100), limited
+    first.done()
+    zeta.done()
+    daemon.idle()
+    assert [trunk["kbps"] for trunk in daemon.status()["trunks"]] == [0, 0]

@@ -144,6 +144,12 @@ impl Collector for Snapshot {
             for trunk in &s.trunks {
                 ConstGauge::new(trunk.calls).encode(family.encode_family(&[("trunk", trunk.name.as_str())])?)?;
             }
+            let help = "What the calls of a trunk take of its line, each way, bits a second";
+            let mut family = to.encode_descriptor("trunk_line_bits", help, None, MetricType::Gauge)?;
+            for trunk in &s.trunks {
+                let bits = u64::from(trunk.kbps) * 1000;
+                ConstGauge::new(bits).encode(family.encode_family(&[("trunk", trunk.name.as_str())])?)?;
+            }
             let help = "Whether an address of a trunk is known to live";
             let mut family = to.encode_descriptor("trunk_up", help, None, MetricType::Gauge)?;
             for trunk in &s.trunks {

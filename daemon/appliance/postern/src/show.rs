@@ -53,7 +53,9 @@ pub(crate) fn status(s: &Value) -> String {
             state if state.is_empty() || state == "unknown" => String::new(),
             state => format!(", {state}"),
         };
-        _ = writeln!(out, "trunk      {}: {}{limit} live{state}", text(trunk, "name"), trunk["calls"]);
+        let line =
+            trunk["kbps_max"].as_u64().map_or(String::new(), |max| format!(", {} of {max} kbit/s", trunk["kbps"]));
+        _ = writeln!(out, "trunk      {}: {}{limit} live{line}{state}", text(trunk, "name"), trunk["calls"]);
         if n(&trunk["refused_in"]) + n(&trunk["refused_out"]) > 0 {
             let (of, to) = (n(&trunk["refused_in"]), n(&trunk["refused_out"]));
             _ = writeln!(out, "           over its limits: {of} of its calls and {to} to it were refused");

@@ -131,6 +131,10 @@ const OURS: &[(&str, &str)] = &[
         "More host names were being looked up than is allowed: the name server is slow or dead (`postern doctor`).",
     ),
     ("the trunk's calls come too fast", "More calls a second than `limits` of the trunk allow."),
+    (
+        "the trunk's line is full",
+        "The calls of the trunk take what its line may bear (`limits.bandwidth_max`): `postern status` shows how much that is.",
+    ),
     ("the trunk has no room for a further call", "The trunk had as many calls as its `calls_max` allows."),
     (
         "as many calls as are allowed",

@@ -316,6 +316,12 @@ pub struct TrunkStatus {
     pub calls: u64,
     /// Its limit.
     pub calls_max: Option<u32>,
+    /// What its calls take of its line, each way, kbit/s.
+    #[serde(default)]
+    pub kbps: u32,
+    /// The most that they may; absent: no limit.
+    #[serde(default)]
+    pub kbps_max: Option<u32>,
     /// Calls of the trunk refused for a limit since the start.
     #[serde(default)]
     pub refused_in: u64,

@@ -48,6 +48,8 @@ impl Switch {
                 name: name.to_string(),
                 calls: self.router.trunk_legs(name).into(),
                 calls_max: trunk.calls_max,
+                kbps: self.router.trunk_bandwidth(name),
+                kbps_max: trunk.limits.bandwidth_max,
                 state: state.into(),
                 targets: targets.into_iter().map(target).collect(),
                 registration: self.signaling.registration_health(now.instant, name).map(registration),

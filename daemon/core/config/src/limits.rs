@@ -22,6 +22,8 @@ pub struct Limits {
     pub rate_out: Option<u32>,
     /// Calls that may come at once before a rate holds them; none: as many as come in a second.
     pub burst: Option<u32>,
+    /// What all its calls may take of its line at most, each way, kbit/s.
+    pub bandwidth_max: Option<u32>,
     /// What a call of the trunk hears that is over a limit; none: 503.
     pub status: Option<u16>,
 }
@@ -41,6 +43,7 @@ impl Limits {
             rate_in: number(r, "rate_in"),
             rate_out: number(r, "rate_out"),
             burst: number(r, "burst"),
+            bandwidth_max: number(r, "bandwidth_max"),
             status: f.integer(r, "status").map(|n| n as u16),
         };
         if limits.burst.is_some() && limits.rate_in.is_none() && limits.rate_out.is_none() {

@@ -269,6 +269,7 @@ pub(crate) const ROWS: &[Row] = &[
     one("trunks.*.limits.rate_in", Integer { min: 1, max: 10_000 }, Words("no limit"), "20", "Calls of the trunk a second at most."),
     one("trunks.*.limits.rate_out", Integer { min: 1, max: 10_000 }, Words("no limit"), "20", "Calls to the trunk a second at most."),
     one("trunks.*.limits.burst", Integer { min: 1, max: 100_000 }, Words("as many as come in a second"), "50", "Calls that may come at once before a rate holds them."),
+    one("trunks.*.limits.bandwidth_max", Integer { min: 24, max: 100_000_000 }, Words("no limit"), "2000", "What all its calls may take of its line at most, each way, in kbit/s: audio with RTP, UDP and IP headers, so 80 for G.711 and 24 for G.729, 20 ms a packet, over IPv4. A call counts as one of the trunk's first codec (G.711 where it names none) until its own is known."),
     one("trunks.*.limits.status", Integer { min: 480, max: 606 }, Words("503"), "503", "What a call of the trunk hears that is over a limit, `calls_max` included."),
     many("trunks.*.emergency", Dialed, Words("those of its realm"), "[\"112\"]", "Emergency numbers in addition to those of its realm."),
     one("trunks.*.numbering", Reference("numbering"), Words("numbers stay as they are"), "de", "How it writes numbers, dialed ones and callers'."),

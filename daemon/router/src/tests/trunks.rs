@@ -100,6 +100,7 @@ fn row_15_a_call_over_a_limit_goes_to_the_next_trunk_and_then_hears_503() {
 fn row_15_calls_of_a_trunk_over_its_limit_hear_what_is_configured_and_are_told_once_a_minute() {
     for (limits, status, limit) in [
         (Limits { calls_in: Some(2), ..Limits::default() }, 503, "carrier calls_in 2 1"),
+        (Limits { bandwidth_max: Some(200), ..Limits::default() }, 503, "carrier bandwidth_max 200 1"),
         (
             Limits { rate_in: Some(5), burst: Some(2), status: Some(486), ..Limits::default() },
             486,
@@ -121,6 +122,11 @@ fn row_15_calls_of_a_trunk_over_its_limit_hear_what_is_configured_and_are_told_o
         assert!(said.len() == 100 && said.iter().all(|said| *said == format!("hangup {status}")), "{said:?}");
         assert_eq!(limited(&world), [limit]);
         assert_eq!(world.router.trunk_refusals(&TrunkName::new("carrier")), (100, 0));
+        let line = |world: &World| world.router.trunk_bandwidth(&TrunkName::new("carrier"));
+        assert_eq!(line(&world), 160, "two of G.711");
+        world.router.end_all(world.now, Cause::new(503, "over"));
+        world.settle();
+        assert_eq!(line(&world), 0);
     }
 }
 
@@ -247,7 +253,7 @@ proptest! {
         for (name, (calls, rate, max)) in ["carrier", "one", "two"].into_iter().zip(limits) {
             let of = trunk(&mut config, name);
             of.calls_max = max;
-            of.limits = Limits { calls_in: calls, calls_out: calls, rate_in: rate, rate_out: rate, ..Limits::default() };
+            of.limits = Limits { calls_in: calls, calls_out: calls, rate_in: rate, rate_out: rate, bandwidth_max: max, ..Limits::default() };
         }
         let mut world = World::with(config);
         world.devices("bob", 1);
