@@ -130,6 +130,10 @@ const OURS: &[(&str, &str)] = &[
         "too many names are being resolved",
         "More host names were being looked up than is allowed: the name server is slow or dead (`postern doctor`).",
     ),
+    (
+        "T.38 was offered and not answered",
+        "A switch to fax was accepted without a description of where to send it: the other side speaks no T.38, though its answer was 200.",
+    ),
     ("the trunk's calls come too fast", "More calls a second than `limits` of the trunk allow."),
     (
         "the trunk's line is full",
