@@ -65,6 +65,14 @@ impl Call {
                 let (attest, caller, called) = (attest.letter().into(), caller.into(), called.into());
                 self.tell(cx, sid, facts::IdentitySigned { attest, caller, called });
             }
+            Vouched::PassedOn { caller, called, diverted_from } => {
+                let diverted_from = diverted_from.map(String::from).unwrap_or_default();
+                self.tell(
+                    cx,
+                    sid,
+                    facts::IdentityPassedOn { caller: caller.into(), called: called.into(), diverted_from },
+                );
+            }
             Vouched::Unsigned { why } => self.tell(cx, sid, facts::IdentityUnsigned { why: why.into() }),
         }
     }

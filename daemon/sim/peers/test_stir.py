@@ -1,5 +1,6 @@
 """Row 12: signed callers (STIR/SHAKEN), with a signer and verifier that is not ours."""
 
+import re
 import time
 
 import pytest
@@ -27,7 +28,7 @@ CALLER = "+15550100"
 class Checked:
     """A box that checks the signatures of acme's calls, an authority with a signer, and the repository of its certificate."""
 
-    def __init__(self, world, verify, emergency=(), **settings):
+    def __init__(self, world, verify, emergency=(), sign=None, **settings):
         self.world = world
         self.authority = Certificates(world.folder, "shaken")
         repositories = Certificates(world.folder, "repositories")
@@ -44,6 +45,10 @@ class Checked:
             config["realms"]["carrier"]["emergency"] = list(emergency)
             config["trunks"]["acme"].update(stir={"verify": verify}, trusted=True)
             config["trunks"]["zeta"]["trusted"] = True
+            if sign:
+                config["stir"]["sign"] = {"key": str(sign), "certificate": WHERE, "origid": ORIGID}
+                config["trunks"]["zeta"]["stir"] = {"sign": True}
+                config["routes"][0]["from"] = "any"
 
         self.daemon = world.start(change)
 
@@ -125,6 +130,24 @@ def test_row_12_what_fails_is_refused_by_its_status_where_that_is_wanted(checked
     failed = box.daemon.events(type="identity.failed")
     assert [f["data"]["refused"] for f in failed] == [True] * 8 + [False]
     assert "longer than 32768 bytes" in str(failed[6]["data"]) and "answered 404" in str(failed[5]["data"])
+
+
+def test_row_13_a_call_that_is_sent_on_keeps_its_signature_and_gets_ours(world, checked):
+    ours, key = Certificates(world.folder, "ours").make("postern", "127.0.0.1")
+    box = checked("tag", sign=key)
+    world.app["/voice"] = "<Response><Dial><Number>+99888</Number></Dial></Response>"
+    zeta = world.callee("zeta", sipp.Score().expect("INVITE").reply(486, "Busy").expect("ACK"), calls=2, media_port=7000)
+    straight, diverted = box.sign("+99777"), box.sign(NUMBER_APP)
+    box.call("+99777", straight)
+    box.call(NUMBER_APP, diverted)
+    zeta.done()
+    first, second = (re.findall(r"(?m)^Identity: (.*?)\r?$", message) for message in zeta.received() if message.startswith("INVITE"))
+    assert first == [straight] and second[0] == diverted and len(second) == 2
+    header, claims, _ = stir.read(second[1], ours)
+    assert (header["ppt"], header["x5u"]) == ("div", WHERE)
+    assert (claims["orig"], claims["dest"], claims["div"]) == ({"tn": CALLER[1:]}, {"tn": ["99888"]}, {"tn": NUMBER_APP[1:]})
+    box.daemon.idle()
+    assert [e["data"]["diverted_from"] for e in box.daemon.events(type="identity.passed_on")] == ["", NUMBER_APP[1:]]
 
 
 def test_row_12_a_repository_that_is_down_or_nobody_s_business_holds_no_call(checked, world):

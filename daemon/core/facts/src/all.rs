@@ -150,6 +150,15 @@ facts! {
         /// The called number that was signed.
         called: String,
     }
+    /// A call that came with good signatures left with them for a trunk that wants its caller signed.
+    IdentityPassedOn = "identity.passed_on", "71f6b0d93ac84e5db2e0957c1f4a83d6", Info {
+        /// The caller's number that was signed.
+        caller: String,
+        /// The called number.
+        called: String,
+        /// The number that was called before, for which we signed that it was sent on (RFC 8946); empty: it is the same.
+        diverted_from: String,
+    }
     /// A call left unsigned for a trunk that wants its caller signed.
     IdentityUnsigned = "identity.unsigned", "c42d8f60b1e34a97a5d30e7f18b926d4", Notice,
         advice "The call went on. The trunk, or whoever is called, may think less of it, or refuse it: give the caller a number (`caller_id` of a user, `From` of an application), or have `numbering` bring what comes into international form." {

@@ -62,6 +62,13 @@ fn worded(fact: &Fact) -> String {
             let then = if f.refused { "refused" } else { "the call goes on" };
             format!("the caller's signature does not count: {} ({}), {then}", f.why, f.status)
         }
+        Fact::IdentityPassedOn(f) if f.diverted_from.is_empty() => {
+            format!("the signature that it came with goes on: {} calls {}", f.caller, f.called)
+        }
+        Fact::IdentityPassedOn(f) => format!(
+            "the signature that it came with goes on, and ours that it was sent on from {} to {}",
+            f.diverted_from, f.called
+        ),
         Fact::IdentityUnsigned(f) => format!("not signed: {}", f.why),
         Fact::HeadersChanged(f) => format!("headers of the INVITE {} changed by {}", f.way, f.rules),
         Fact::LegDialed(f) => {

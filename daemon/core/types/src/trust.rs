@@ -51,6 +51,21 @@ pub struct Trust {
     pub called: Box<str>,
     /// What came of the check of the signature of the leg that came; none: it was not checked.
     pub verdict: Option<Box<Verdict>>,
+    /// The signatures that it came with, when they are good: they go on with it.
+    pub chain: Option<Box<Chain>>,
+}
+
+/// Good signatures of a call that came.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Chain {
+    /// As they came, values of Identity headers (RFC 8224 4).
+    pub identities: Vec<Box<str>>,
+    /// The caller that they are for, digits alone.
+    pub caller: Box<str>,
+    /// The called number that they end at, digits alone.
+    pub called: Box<str>,
+    /// When the oldest was made, seconds since 1970.
+    pub since_s: u64,
 }
 
 /// What was signed for a leg that leaves, or why nothing was.
@@ -64,6 +79,15 @@ pub enum Vouched {
         caller: Box<str>,
         /// The called number, digits alone.
         called: Box<str>,
+    },
+    /// The signatures that it came with went on.
+    PassedOn {
+        /// The caller's number, digits alone.
+        caller: Box<str>,
+        /// The called number, digits alone.
+        called: Box<str>,
+        /// The number that it was called by before, for which we signed that it is another now (RFC 8946); none: it is the same.
+        diverted_from: Option<Box<str>>,
     },
     /// None could be made.
     Unsigned {

@@ -19,7 +19,7 @@ use postern_stir::{Authorities, Certificate, Identity, canonical};
 use postern_types::{
     Now, TrunkName,
     leg::{LegEvent, Offered},
-    trust::{Outcome, Verdict},
+    trust::{Chain, Outcome, Verdict},
 };
 
 use crate::{Output, Signaling, headers, identity, legs::Leg, side::Tag, timers::Timer};
@@ -72,6 +72,10 @@ struct Waiting {
 #[derive(Debug)]
 pub(crate) struct Claim {
     identity: Identity,
+    /// How the call went from the number that was signed to the one that is called (RFC 8946), if not at once.
+    diversions: Vec<Identity>,
+    /// All that was read of it, as it came.
+    values: Vec<Box<str>>,
     /// The caller, in each way that it can be read.
     caller: Vec<String>,
     /// The same of who is called.
@@ -99,17 +103,20 @@ impl Verifier {
 
     /// What comes of a claim; none while its certificate is not there and may yet come.
     fn judge(&self, now: Instant, wall_s: u64, claim: &Claim, rules: &StirVerify) -> Option<Verdict> {
-        let known = self.certificates.get(claim.identity.x5u())?;
-        let outcome = match (known.certificate_at(now), known.failure_at(now)) {
-            (Some(certificate), _) => match claim.identity.verify(certificate, &self.authorities, wall_s) {
-                Err(why) => failed(437, format!("the signer is not believed: {why}")),
-                Ok(false) => failed(438, "the signature is not that of the certificate".into()),
-                Ok(true) => claim.outcome(wall_s, rules.freshness),
-            },
-            (None, Some(why)) => Outcome::Unknown { why: format!("its certificate cannot be had: {why}").into() },
-            (None, None) => return None,
-        };
-        Some(claim.verdict(outcome))
+        for identity in claim.identities() {
+            let known = self.certificates.get(identity.x5u())?;
+            let outcome = match (known.certificate_at(now), known.failure_at(now)) {
+                (Some(certificate), _) => match identity.verify(certificate, &self.authorities, wall_s) {
+                    Err(why) => failed(437, format!("the signer is not believed: {why}")),
+                    Ok(false) => failed(438, "the signature is not that of the certificate".into()),
+                    Ok(true) => continue,
+                },
+                (None, Some(why)) => Outcome::Unknown { why: format!("its certificate cannot be had: {why}").into() },
+                (None, None) => return None,
+            };
+            return Some(claim.verdict(outcome));
+        }
+        Some(claim.verdict(claim.outcome(wall_s, rules.freshness)))
     }
 
     /// Notes that a certificate is used. Whether it is to be asked for now, which is noted too.
@@ -147,23 +154,44 @@ impl Known {
 }
 
 impl Claim {
-    /// What comes of it, its signature being good.
+    /// All whose signatures must be good, the caller's first.
+    fn identities(&self) -> impl Iterator<Item = &Identity> {
+        std::iter::once(&self.identity).chain(&self.diversions)
+    }
+
+    /// What comes of it, its signatures being good.
     fn outcome(&self, wall_s: u64, freshness: Duration) -> Outcome {
-        let claims = self.identity.claims();
-        let among = |number: &String, written: &[String]| written.contains(number);
-        if wall_s.abs_diff(claims.iat) > freshness.as_secs() {
-            let side = if claims.iat > wall_s { "ahead" } else { "ago" };
-            return failed(403, format!("signed {} s {side}", wall_s.abs_diff(claims.iat)));
+        let mut signed = self.identities().map(|identity| identity.claims().iat);
+        if let Some(iat) = signed.find(|iat| wall_s.abs_diff(*iat) > freshness.as_secs()) {
+            let side = if iat > wall_s { "ahead" } else { "ago" };
+            return failed(403, format!("signed {} s {side}", wall_s.abs_diff(iat)));
         }
-        match &claims.orig {
-            Some(orig) if among(orig, &self.caller) => {}
+        match &self.identity.claims().orig {
+            Some(orig) if self.caller.contains(orig) => {}
             Some(orig) => return failed(438, format!("{orig} was signed, and another calls")),
             None => return failed(438, "signed for a caller that is no number".into()),
         }
-        if !claims.dest.iter().any(|dest| among(dest, &self.called)) {
-            return failed(438, format!("signed for a call to {}", claims.dest.join(", ")));
+        if self.end().is_none() {
+            let dest = &self.identity.claims().dest;
+            return failed(438, format!("signed for a call to {}", dest.join(", ")));
         }
         Outcome::Passed
+    }
+
+    /// The called number that it ends at.
+    fn end(&self) -> Option<&String> {
+        let last = self.identities().last()?;
+        last.claims().dest.iter().find(|dest| self.called.contains(dest))
+    }
+
+    /// What goes on with a call whose signatures are good.
+    fn chain(&self) -> Option<Chain> {
+        Some(Chain {
+            identities: self.values.clone(),
+            caller: self.identity.claims().orig.as_deref()?.into(),
+            called: self.end()?.as_str().into(),
+            since_s: self.identities().map(|identity| identity.claims().iat).min()?,
+        })
     }
 
     fn verdict(&self, outcome: Outcome) -> Verdict {
@@ -195,21 +223,25 @@ impl Signaling {
         let numbering = of.numbering.as_ref().and_then(|name| config.numbering.get(name));
         let claim = match claim_of(fields, offered, numbering) {
             Ok(claim) => claim,
-            Err(outcome) => return settle(offered, Verdict::of(outcome)),
+            Err(outcome) => {
+                offered.identity.trust.verdict = Some(Box::new(Verdict::of(outcome)));
+                return None;
+            }
         };
-        let x5u = claim.identity.x5u();
-        if !x5u.starts_with("https://") || x5u.len() > ADDRESS_MAX {
-            let why = "its certificate is not at an address that is asked".into();
-            return settle(offered, claim.verdict(Outcome::Unknown { why }));
-        }
-        if self.verifier.wants(now, x5u) {
-            self.outputs.push_back(Output::Fetch { url: x5u.into() });
+        for x5u in claim.identities().map(Identity::x5u) {
+            if !x5u.starts_with("https://") || x5u.len() > ADDRESS_MAX {
+                let why = "its certificate is not at an address that is asked".into();
+                return settle(offered, &claim, claim.verdict(Outcome::Unknown { why }));
+            }
+            if self.verifier.wants(now, x5u) {
+                self.outputs.push_back(Output::Fetch { url: x5u.into() });
+            }
         }
         match self.verifier.judge(now, self.wall.seconds(), &claim, rules) {
-            Some(verdict) => settle(offered, verdict),
+            Some(verdict) => settle(offered, &claim, verdict),
             None if is_emergency || self.verifier.waiting() >= WAITING_MAX => {
                 let why = "its certificate is not known, and the call did not wait".into();
-                settle(offered, claim.verdict(Outcome::Unknown { why }))
+                settle(offered, &claim, claim.verdict(Outcome::Unknown { why }))
             }
             None => Some(claim),
         }
@@ -240,7 +272,9 @@ impl Signaling {
             Ok(certificate) => (known.certificate, known.failed) = (Some((certificate, now.instant)), None),
             Err(why) => known.failed = Some((why.into(), now.instant)),
         }
-        let of_it = |(tag, waiting): (&Tag, &Waiting)| (waiting.claim.identity.x5u() == url).then_some(*tag);
+        let of_it = |(tag, waiting): (&Tag, &Waiting)| {
+            waiting.claim.identities().any(|identity| identity.x5u() == url).then_some(*tag)
+        };
         let mut tags: Vec<_> = self.verifier.waiting.iter().filter_map(of_it).collect();
         // The same inputs must give the same outputs, whatever the order of a hash table.
         tags.sort_by_key(|tag| tag.0);
@@ -259,7 +293,7 @@ impl Signaling {
         // A configuration that checks nothing any more has no verdict.
         if let Some(judged) = judged {
             let late = || claim.verdict(Outcome::Unknown { why: "its certificate did not come in time".into() });
-            settle(&mut offered, judged.unwrap_or_else(late));
+            settle(&mut offered, &claim, judged.unwrap_or_else(late));
         }
         self.announce(tag, offered, Some(trunk));
     }
@@ -276,24 +310,53 @@ impl Signaling {
 
 /// What an INVITE claims by its signature, or what follows from its having none.
 fn claim_of(fields: &Headers, offered: &Offered, numbering: Option<&Numbering>) -> Result<Claim, Outcome> {
-    let mut unreadable = None;
+    let (mut unreadable, mut found, mut sent_on, mut values) = (None, None, Vec::new(), Vec::new());
     for value in fields.all(Name::Identity).take(IDENTITIES_MAX) {
         match Identity::read(value) {
-            Ok(identity) if identity.is_of_caller() => {
-                let from = fields.from().ok().and_then(|from| identity::user(&from)).unwrap_or_default();
-                // What a trunk that is believed asserts is what is shown; else From is.
-                let caller = if offered.identity.asserted.is_empty() { &from } else { &offered.identity.asserted };
-                let to = fields.to().ok().and_then(|to| identity::user(&to)).unwrap_or_default();
-                let mut called = readings(&offered.to, Side::ReceivedCalled, numbering);
-                called.extend(readings(&to, Side::ReceivedCalled, numbering));
-                return Ok(Claim { identity, caller: readings(caller, Side::ReceivedCaller, numbering), called });
-            }
+            Ok(identity) if identity.is_of_caller() && found.is_none() => found = Some(identity),
+            Ok(identity) if identity.is_of_diversion() => sent_on.push(identity),
             // It says something else of the call.
-            Ok(_) => {}
-            Err(why) => unreadable = Some(why),
+            Ok(_) => continue,
+            Err(why) => {
+                unreadable = Some(why);
+                continue;
+            }
         }
+        values.push(value.into());
     }
-    Err(unreadable.map_or(Outcome::Unsigned, |why| failed(438, format!("its Identity cannot be read: {why}"))))
+    let Some(identity) = found else {
+        return Err(
+            unreadable.map_or(Outcome::Unsigned, |why| failed(438, format!("its Identity cannot be read: {why}")))
+        );
+    };
+    let user = |address: Result<_, _>| address.ok().and_then(|address| identity::user(&address)).unwrap_or_default();
+    let (from, to) = (user(fields.from()), user(fields.to()));
+    // What a trunk that is believed asserts is what is shown; else From is.
+    let caller = if offered.identity.asserted.is_empty() { &from } else { &offered.identity.asserted };
+    let caller = readings(caller, Side::ReceivedCaller, numbering);
+    let mut called = readings(&offered.to, Side::ReceivedCalled, numbering);
+    called.extend(readings(&to, Side::ReceivedCalled, numbering));
+    let diversions = way(&identity, sent_on, &called);
+    Ok(Claim { identity, diversions, values, caller, called })
+}
+
+/// By which diversions a call went from the number that was signed to the one that is called, as far as they say so (RFC 8946). Nothing
+/// when it went there at once.
+fn way(signed: &Identity, mut sent_on: Vec<Identity>, called: &[String]) -> Vec<Identity> {
+    let mut way: Vec<Identity> = Vec::new();
+    // Each diversion is taken once: this ends.
+    loop {
+        let last = way.last().unwrap_or(signed).claims();
+        if last.dest.iter().any(|dest| called.contains(dest)) {
+            return way;
+        }
+        let goes_on = |next: &Identity| {
+            let next = next.claims();
+            next.orig == last.orig && next.div.as_ref().is_some_and(|div| last.dest.contains(div))
+        };
+        let Some(at) = sent_on.iter().position(goes_on) else { return way };
+        way.push(sent_on.swap_remove(at));
+    }
 }
 
 /// A number as it was written, and as the trunk's numbering reads it.
@@ -302,8 +365,10 @@ fn readings(written: &str, side: Side, numbering: Option<&Numbering>) -> Vec<Str
     std::iter::once(written).chain(read.as_deref()).filter_map(canonical).collect()
 }
 
-fn settle(offered: &mut Offered, verdict: Verdict) -> Option<Claim> {
-    offered.identity.trust.verdict = Some(Box::new(verdict));
+fn settle(offered: &mut Offered, claim: &Claim, verdict: Verdict) -> Option<Claim> {
+    let trust = &mut offered.identity.trust;
+    trust.chain = if verdict.outcome == Outcome::Passed { claim.chain().map(Box::new) } else { None };
+    trust.verdict = Some(Box::new(verdict));
     None
 }
 

@@ -2,14 +2,18 @@
 //!
 //! What cannot be signed goes unsigned: who is called decides what that is worth. The number that is signed is the one that the trunk is
 //! told, in international form, before it was written as the trunk writes numbers.
+//!
+//! A call that came with good signatures goes on with them, and with ours that it was sent on where another number is called now (RFC 8946).
 
-use postern_config::Config;
+use std::time::Duration;
+
+use postern_config::{Config, StirSign};
 use postern_sip::{Name, RequestBuilder};
 use postern_stir::{Kind, Passport, Signer, canonical};
 use postern_types::{
-    TrunkName, UnixMicros,
-    leg::{CallerIdentity, Dial},
-    trust::Vouched,
+    TrunkName,
+    leg::Dial,
+    trust::{Chain, Trust, Vouched},
 };
 
 use crate::Signaling;
@@ -34,23 +38,43 @@ impl Signaling {
         let (Some(signer), Some(sign), true) = (&self.signer, &config.stir.sign, wanted) else {
             return (request, None);
         };
-        let attest = dial.identity.trust.attest.unwrap_or(sign.attest);
-        let kind = Kind::Shaken { attest, origid: sign.origid.clone() };
-        let passport = match claims(&dial.identity, self.wall, kind) {
-            Ok(passport) => passport,
-            Err(why) => return (request, Some(Vouched::Unsigned { why })),
-        };
-        let Some(identity) = signer.identity(&passport) else {
-            return (request, Some(Vouched::Unsigned { why: "the machine has no randomness to sign with" }));
-        };
-        let Passport { orig, dest, .. } = passport;
-        let signed = Vouched::Signed { attest, caller: orig.into(), called: dest.join(" ").into() };
-        (request.header(Name::Identity, &identity), Some(signed))
+        match self.identities(signer, sign, &dial.identity.trust) {
+            Ok((identities, vouched)) => {
+                let with = |request: RequestBuilder, identity| request.header(Name::Identity, identity);
+                (identities.iter().map(|identity| &**identity).fold(request, with), Some(vouched))
+            }
+            Err(why) => (request, Some(Vouched::Unsigned { why })),
+        }
     }
-}
 
-fn claims(identity: &CallerIdentity, now: UnixMicros, kind: Kind) -> Result<Passport, &'static str> {
-    let orig = canonical(&identity.trust.caller).ok_or("the caller that the trunk is told is no number")?;
-    let dest = canonical(&identity.trust.called).ok_or("what is called is no number")?;
-    Ok(Passport { orig, dest: vec![dest], iat: now.seconds(), kind })
+    /// The Identity headers of a call, or why there are none.
+    fn identities(
+        &self,
+        signer: &Signer,
+        sign: &StirSign,
+        trust: &Trust,
+    ) -> Result<(Vec<Box<str>>, Vouched), &'static str> {
+        let orig = canonical(&trust.caller).ok_or("the caller that the trunk is told is no number")?;
+        let dest = canonical(&trust.called).ok_or("what is called is no number")?;
+        let (caller, called) = (orig.as_str().into(), dest.as_str().into());
+        let now_s = self.wall.seconds();
+        let sign_as = |kind| {
+            let passport = Passport { orig: orig.clone(), dest: vec![dest.clone()], iat: now_s, kind };
+            signer.identity(&passport).map(String::into_boxed_str).ok_or("the machine has no randomness to sign with")
+        };
+        let freshness = self.places.config.stir.verify.as_ref().map_or(Duration::ZERO, |verify| verify.freshness);
+        // Signatures that the next one would find stale are as none, and so are those of another caller.
+        let is_good = |chain: &&Chain| *chain.caller == *orig && now_s.abs_diff(chain.since_s) <= freshness.as_secs();
+        let Some(chain) = trust.chain.as_deref().filter(is_good) else {
+            let attest = trust.attest.unwrap_or(sign.attest);
+            let own = sign_as(Kind::Shaken { attest, origid: sign.origid.clone() })?;
+            return Ok((vec![own], Vouched::Signed { attest, caller, called }));
+        };
+        let (mut identities, mut diverted_from) = (chain.identities.clone(), None);
+        if *chain.called != *dest {
+            identities.push(sign_as(Kind::Div { from: chain.called.to_string() })?);
+            diverted_from = Some(chain.called.clone());
+        }
+        Ok((identities, Vouched::PassedOn { caller, called, diverted_from }))
+    }
 }

@@ -105,6 +105,11 @@ impl Identity {
         self.ppt.as_deref().is_none_or(|ppt| ppt == "shaken")
     }
 
+    /// Whether its PASSporT says that the call was sent on (RFC 8946).
+    pub fn is_of_diversion(&self) -> bool {
+        self.ppt.as_deref() == Some("div") && self.claims.div.is_some()
+    }
+
     /// Where its certificate is.
     pub fn x5u(&self) -> &str {
         &self.x5u

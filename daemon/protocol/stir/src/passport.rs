@@ -35,6 +35,11 @@ pub enum Kind {
         /// An UUID that only it can read.
         origid: String,
     },
+    /// Somebody sent the call on (RFC 8946): it was for this number before, in canonical form.
+    Div {
+        /// Which.
+        from: String,
+    },
 }
 
 impl Kind {
@@ -42,6 +47,7 @@ impl Kind {
     pub(crate) fn ppt(&self) -> &'static str {
         match self {
             Self::Shaken { .. } => "shaken",
+            Self::Div { .. } => "div",
         }
     }
 }
@@ -56,11 +62,15 @@ pub(crate) struct Header<'a> {
 
 #[derive(Serialize)]
 struct WrittenClaims<'a> {
-    attest: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    attest: Option<&'a str>,
     dest: Numbers<'a>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    div: Option<Number<'a>>,
     iat: u64,
     orig: Number<'a>,
-    origid: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    origid: Option<&'a str>,
 }
 
 #[derive(Serialize)]
@@ -77,9 +87,13 @@ impl Passport {
     /// The JSON of its header and of its claims.
     pub(crate) fn written(&self, x5u: &str) -> (String, String) {
         let header = Header { alg: ALGORITHM, ppt: self.kind.ppt(), typ: TYPE, x5u };
-        let Kind::Shaken { attest, origid } = &self.kind;
+        let (attest, origid, div) = match &self.kind {
+            Kind::Shaken { attest, origid } => (Some(attest.letter()), Some(origid.as_str()), None),
+            Kind::Div { from } => (None, None, Some(Number { tn: from })),
+        };
         let claims = WrittenClaims {
-            attest: attest.letter(),
+            attest,
+            div,
             dest: Numbers { tn: &self.dest },
             iat: self.iat,
             orig: Number { tn: &self.orig },
@@ -103,6 +117,7 @@ pub(crate) struct ReadHeader {
 struct ReadClaims {
     attest: Option<String>,
     dest: ReadNumbers,
+    div: Option<ReadNumber>,
     iat: u64,
     orig: ReadNumber,
     origid: Option<String>,
@@ -126,6 +141,8 @@ pub struct Claims {
     pub orig: Option<String>,
     /// The called numbers, in canonical form.
     pub dest: Vec<String>,
+    /// The number that the call was for before, in canonical form (RFC 8946).
+    pub div: Option<String>,
     /// When that was said, seconds since 1970.
     pub iat: u64,
     /// How far the signer vouches (RFC 8588).
@@ -144,6 +161,7 @@ impl Claims {
         Some(Self {
             orig: read.orig.tn.as_deref().and_then(canonical),
             dest: read.dest.tn.iter().filter_map(|number| canonical(number)).collect(),
+            div: read.div.and_then(|div| div.tn).as_deref().and_then(canonical),
             iat: read.iat,
             attest: read.attest.as_deref().and_then(Attestation::of_letter),
             origid: read.origid.unwrap_or_default(),
@@ -172,5 +190,23 @@ mod tests {
             claims,
             r#"{"attest":"A","dest":{"tn":["12125551213"]},"iat":1443208345,"orig":{"tn":"12155551212"},"origid":"123e4567-e89b-12d3-a456-426655440000"}"#
         );
+    }
+
+    #[test]
+    fn a_diversion_is_written_as_the_example_of_rfc_8946() {
+        let passport = Passport {
+            orig: "12155551212".into(),
+            dest: vec!["12155551214".into()],
+            iat: 1_443_208_345,
+            kind: Kind::Div { from: "12155551213".into() },
+        };
+        let (header, claims) = passport.written("https://www.example.com/cert.cer");
+        assert_eq!(header, r#"{"alg":"ES256","ppt":"div","typ":"passport","x5u":"https://www.example.com/cert.cer"}"#);
+        assert_eq!(
+            claims,
+            r#"{"dest":{"tn":["12155551214"]},"div":{"tn":"12155551213"},"iat":1443208345,"orig":{"tn":"12155551212"}}"#
+        );
+        let read = Claims::read(claims.as_bytes()).unwrap();
+        assert_eq!((read.div.as_deref(), read.attest), (Some("12155551213"), None));
     }
 }

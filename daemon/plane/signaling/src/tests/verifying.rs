@@ -14,7 +14,7 @@ const CERTIFICATE: &[u8] = include_bytes!("../../../../protocol/stir/tests/certi
 const STRANGER: &[u8] = include_bytes!("../../../../protocol/stir/tests/certificates/stranger.pem");
 const KEY: &[u8] = include_bytes!("../../../../protocol/stir/tests/certificates/signer.key");
 
-fn checking() -> Config {
+pub(super) fn checking() -> Config {
     let mut config = config();
     let der = CertificateDer::from_pem_slice(AUTHORITY).unwrap().to_vec();
     config.stir.verify = Some(StirVerify {
@@ -36,8 +36,16 @@ fn world(config: Config) -> World {
 }
 
 fn signed_at(x5u: &str, orig: &str, dest: &str, iat: u64) -> String {
-    let key = PrivateKeyDer::from_pem_slice(KEY).unwrap();
     let kind = Kind::Shaken { attest: Attestation::A, origid: "123e4567-e89b-12d3-a456-426655440000".into() };
+    made(kind, x5u, orig, dest, iat)
+}
+
+fn diverted(from: &str, to: &str, orig: &str, iat: u64) -> String {
+    made(Kind::Div { from: from.into() }, X5U, orig, to, iat)
+}
+
+fn made(kind: Kind, x5u: &str, orig: &str, dest: &str, iat: u64) -> String {
+    let key = PrivateKeyDer::from_pem_slice(KEY).unwrap();
     let passport = Passport { orig: orig.into(), dest: vec![dest.into()], iat, kind };
     Signer::new(key.secret_der(), x5u).unwrap().identity(&passport).unwrap()
 }
@@ -264,5 +272,44 @@ fn who_is_called_is_told_what_came_of_it_where_it_may_be() {
         world.command(LegCommand::Dial(command));
         let told = world.one();
         assert!(header(&told, "From").starts_with(want), "{told}");
+    }
+}
+
+#[test]
+fn row_13_a_call_that_was_sent_on_is_followed_to_the_number_that_was_signed() {
+    let mut world = world(checking());
+    world.recv(CARRIER, &with_identity("c0", &signed()));
+    world.certificate(Ok(CERTIFICATE));
+    world.events.clear();
+    world.sent.clear();
+    let first = signed_at(X5U, "15550199", "15550777", NOW_S);
+    let div = |from: &str, to: &str| diverted(from, to, "15550199", NOW_S);
+    let (near, far) = (div("15550777", "15550888"), div("15550888", "15550100"));
+    let foreign = diverted("15550888", "15550100", "15550198", NOW_S);
+    let stale = diverted("15550888", "15550100", "15550199", NOW_S - 61);
+    let torn = far.replacen('.', ".A", 1);
+    for (n, (identities, status)) in [
+        (vec![&first, &near, &far], None),
+        (vec![&far, &near, &first], None),
+        (vec![&first, &near], Some(438)),
+        (vec![&first, &far], Some(438)),
+        (vec![&near, &far], Some(428)),
+        (vec![&first, &near, &foreign], Some(438)),
+        (vec![&first, &near, &stale], Some(403)),
+        (vec![&first, &near, &torn], Some(438)),
+        (vec![&first, &near, &near, &div("15550888", "15550777")], Some(438)),
+    ]
+    .into_iter()
+    .enumerate()
+    {
+        let lines = identities.iter().map(|identity| identity.as_str()).collect::<Vec<_>>().join("\nIdentity: ");
+        let offered = world.offered(&with_identity(&format!("d{n}"), &lines));
+        let verdict = offered.identity.trust.verdict.unwrap();
+        assert_eq!(verdict.refusal().map(|(status, _)| status), status, "{n}: {verdict:?}");
+        let chain = offered.identity.trust.chain;
+        assert_eq!(
+            chain.as_ref().map(|chain| (&*chain.caller, &*chain.called, chain.identities.len())),
+            status.is_none().then_some(("15550199", "15550100", 3))
+        );
     }
 }

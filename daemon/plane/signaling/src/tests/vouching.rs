@@ -1,7 +1,7 @@
 //! Row 12: which calls are signed, with what, and that nothing holds a call that cannot be.
 
 use aws_lc_rs::signature::{ECDSA_P256_SHA256_FIXED_SIGNING, EcdsaKeyPair};
-use postern_types::trust::{Attestation, Trust, Vouched};
+use postern_types::trust::{Attestation, Chain, Trust, Vouched};
 
 use super::*;
 
@@ -88,4 +88,40 @@ fn a_new_configuration_signs_with_its_own_key() {
     (dial.identity.trust.caller, dial.identity.trust.called) = ("+1".into(), "+2".into());
     world.command(LegCommand::Dial(dial));
     assert!(world.one().contains("\r\nIdentity: "));
+}
+
+#[test]
+fn row_13_good_signatures_go_on_and_a_diversion_is_signed_by_us() {
+    let mut config = signing();
+    config.stir.verify = verifying::checking().stir.verify;
+    let now_s = World::new().now.wall.seconds();
+    let dialed = |called: &str, caller: &str, since_s| {
+        let mut world = World::with(config.clone());
+        let LegCommand::Dial(mut dial) = to_carrier(LEG) else { panic!() };
+        let identities = vec!["one;info=<https://a.example>".into(), "two;ppt=div".into()];
+        let chain = Chain { identities, caller: "15550111".into(), called: "15550142".into(), since_s };
+        let (caller, called) = (caller.into(), called.into());
+        dial.identity.trust = Trust { caller, called, chain: Some(Box::new(chain)), ..Trust::default() };
+        world.command(LegCommand::Dial(dial));
+        let text = world.one();
+        let identities = text.lines().filter_map(|line| line.strip_prefix("Identity: ")).map(str::to_owned);
+        let LegEvent::Vouched { vouched, .. } = world.event() else { panic!() };
+        (identities.collect::<Vec<_>>(), vouched)
+    };
+    let passed = |called: &str, diverted_from: Option<&str>| Vouched::PassedOn {
+        caller: "15550111".into(),
+        called: called.into(),
+        diverted_from: diverted_from.map(Into::into),
+    };
+    let (identities, vouched) = dialed("+15550142", "+15550111", now_s - 60);
+    assert_eq!((identities.len(), vouched), (2, passed("15550142", None)));
+    let (identities, vouched) = dialed("+15550143", "+15550111", now_s);
+    assert_eq!((identities.len(), vouched), (3, passed("15550143", Some("15550142"))));
+    assert_eq!(identities[0], "one;info=<https://a.example>");
+    assert!(identities[2].ends_with(";alg=ES256;ppt=div"), "{identities:?}");
+    // What is stale, or another caller's, is not passed on: we say what we know.
+    for (caller, since_s) in [("+15550111", now_s - 61), ("+15550112", now_s)] {
+        let (identities, vouched) = dialed("+15550142", caller, since_s);
+        assert!(identities.len() == 1 && matches!(vouched, Vouched::Signed { .. }), "{vouched:?}");
+    }
 }
