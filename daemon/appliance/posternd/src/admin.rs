@@ -19,6 +19,9 @@ use crate::{
     trial::{self, Trial},
 };
 
+/// By then the switch has let go of the configuration before.
+const LET_GO_AFTER: Duration = Duration::from_secs(10);
+
 /// Reads and checks a configuration file.
 pub fn read(file: &Path) -> Result<(Config, Vec<Diagnostic>), Refused> {
     read_as(file, file).map(|(config, warnings, _)| (config, warnings))
@@ -50,6 +53,8 @@ pub struct Daemon {
     pub started: Arc<Config>,
     /// The one in force.
     pub config: Mutex<Arc<Config>>,
+    /// Where what takes a while is done.
+    pub runtime: tokio::runtime::Handle,
     /// Held while it changes.
     pub order: Mutex<()>,
     /// What is in force for a time only.
@@ -112,7 +117,13 @@ impl Daemon {
     pub(crate) fn swap(&self, config: Arc<Config>, by: &str) {
         self.journal.set_level(config.log.level);
         self.tenants.replace(Accounts::new(&config));
-        *self.config.lock().unwrap_or_else(PoisonError::into_inner) = config.clone();
+        let in_force = &mut *self.config.lock().unwrap_or_else(PoisonError::into_inner);
+        let before = std::mem::replace(in_force, config.clone());
+        // Who lets go of it last frees it, and a table of a million rows takes a while: not the switch.
+        self.runtime.spawn(async move {
+            tokio::time::sleep(LET_GO_AFTER).await;
+            drop(before);
+        });
         self.mailbox.put(Input::Configure { config, file: self.file.display().to_string(), by: by.into() });
     }
 

@@ -197,6 +197,7 @@ async fn serve(
         // Without tables: those of the start would stay in memory for ever.
         started: Arc::new(Config { tables: Default::default(), ..(*config).clone() }),
         config: Mutex::new(config.clone()),
+        runtime: tokio::runtime::Handle::current(),
         order: Mutex::default(),
         trial: Trial::default(),
         mailbox: mailbox.clone(),
