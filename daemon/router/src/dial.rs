@@ -272,7 +272,11 @@ impl Call {
         let direction = theirs.map_or(Direction::SendRecv, |theirs| theirs.direction);
         let (account, parent) = (first.account, first.sid);
         let timeout = dialing.timeout;
-        let (from, from_name) = shown_to(&cx.config, dialing, &branch.target);
+        let (from, from_name) = {
+            let user = dialing.caller.strip_prefix("client:");
+            let shown = (&*dialing.from, &*dialing.from_name);
+            shown_to(&cx.config, user, shown, dialing.identity.withheld, &branch.target)
+        };
         let (caller, mut identity) = (dialing.caller.clone(), dialing.identity.clone());
         let (mut target, mut from) = (branch.target.clone(), from);
         let steps = numbers::sent(&cx.config, &branch.party, &realm, &mut target, &mut from, &mut identity);
@@ -516,19 +520,24 @@ impl Call {
     }
 }
 
-/// The number or name shown to whoever is dialed, and the display name: outside, a user's name means nothing, so its own number stands in.
-fn shown_to(config: &Config, dialing: &Dialing, target: &Target) -> (Box<str>, Box<str>) {
-    let Some(user) = dialing.caller.strip_prefix("client:") else {
-        return (dialing.from.clone(), dialing.from_name.clone());
-    };
-    if dialing.identity.withheld {
+/// The number or name, and the display name, shown to whoever is dialed or written to: outside, a user's name means nothing, so its own number
+/// stands in. `user` is the caller, if it is one of ours.
+pub fn shown_to(
+    config: &Config,
+    user: Option<&str>,
+    (from, from_name): (&str, &str),
+    withheld: bool,
+    target: &Target,
+) -> (Box<str>, Box<str>) {
+    let Some(user) = user else { return (from.into(), from_name.into()) };
+    if withheld {
         return ("anonymous".into(), "".into());
     }
     let own = match target {
         Target::Trunk { .. } | Target::Uri { .. } => own_number(config, user),
         Target::User { .. } => None,
     };
-    (own.unwrap_or_else(|| dialing.from.clone()), dialing.from_name.clone())
+    (own.unwrap_or_else(|| from.into()), from_name.into())
 }
 
 /// Whether what is dialed is an emergency number of the trunk that it leaves by.

@@ -34,6 +34,7 @@ mod request;
 mod session;
 mod sign;
 mod table;
+mod texts;
 mod transfer;
 mod trial;
 mod trust;

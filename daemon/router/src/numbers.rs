@@ -52,18 +52,33 @@ pub fn of<'c>(config: &'c Config, party: &Party, realm: &RealmName) -> Option<&'
 
 /// A call that came, in our words. None: its numbers stay as they are.
 pub fn received(config: &Config, offered: &Offered) -> Option<(Offered, Steps)> {
-    let numbering = of(config, &offered.party, &offered.realm)?;
-    let (mut ours, mut steps) = (offered.clone(), Steps::default());
-    steps.take(numbering, Side::ReceivedCalled, &mut ours.to);
+    of(config, &offered.party, &offered.realm)?;
+    let mut ours = offered.clone();
+    let numbers = (&mut ours.to, &mut ours.from);
+    let steps = received_by(config, &offered.party, &offered.realm, numbers, &mut ours.identity);
+    (ours != *offered).then_some((ours, steps))
+}
+
+/// The numbers of what came, called and caller, in our words.
+pub fn received_by(
+    config: &Config,
+    party: &Party,
+    realm: &RealmName,
+    (called, caller): (&mut Box<str>, &mut Box<str>),
+    identity: &mut CallerIdentity,
+) -> Steps {
+    let mut steps = Steps::default();
+    let Some(numbering) = of(config, party, realm) else { return steps };
+    steps.take(numbering, Side::ReceivedCalled, called);
     // Who a user is was proven; its name is no number.
-    if matches!(offered.party, Party::Trunk { .. }) {
-        steps.take(numbering, Side::ReceivedCaller, &mut ours.from);
-        Steps::take_quietly(numbering, Side::ReceivedCaller, &mut ours.identity.asserted);
-        for diversion in &mut ours.identity.diversions {
+    if matches!(party, Party::Trunk { .. }) {
+        steps.take(numbering, Side::ReceivedCaller, caller);
+        Steps::take_quietly(numbering, Side::ReceivedCaller, &mut identity.asserted);
+        for diversion in &mut identity.diversions {
             Steps::take_quietly(numbering, Side::ReceivedCaller, &mut diversion.user);
         }
     }
-    (ours != *offered).then_some((ours, steps))
+    steps
 }
 
 /// The same for a number that nobody dialed yet; the caller's only where it is a number.

@@ -4,13 +4,17 @@ use std::{path::PathBuf, sync::Arc, time::Duration};
 
 use postern_config::HttpMethod;
 use postern_facts::{CallRecord, Happened, RecordingRecord};
-use postern_types::{RequestId, fork::ForkCommand, leg::LegCommand, media::MediaCommand, recording::RecorderCommand};
+use postern_types::{
+    RequestId, fork::ForkCommand, leg::LegCommand, media::MediaCommand, recording::RecorderCommand, text::TextCommand,
+};
 
 /// Drained by [`crate::Router::poll_output`] until none is left, after each input.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Output {
     /// For the signaling plane.
     Leg(LegCommand),
+    /// For the signaling plane, about a message.
+    Text(TextCommand),
     /// For the media plane.
     Media(MediaCommand),
     /// For the HTTP driver; answered exactly once by [`crate::Router::handle_http`].

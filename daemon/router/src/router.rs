@@ -33,6 +33,7 @@ use crate::{
         ParticipantOrder, RestError, StreamRecord, UpdateCall, UpdateRecording,
     },
     table::{self, Asked, Caller, Resolved},
+    texts::Texts,
     ways::Ways,
 };
 
@@ -42,17 +43,18 @@ pub const TAILS_MAX: u64 = 20_000;
 
 /// Every call of the appliance.
 pub struct Router {
-    cx: Context,
+    pub(crate) cx: Context,
     calls: HashMap<CallSid, Call>,
     /// When which call is due, one entry a call that has a deadline.
     timers: BTreeSet<(Instant, CallSid)>,
+    pub(crate) texts: Texts,
 }
 
 impl Router {
     /// No calls yet. `rng` makes SIDs and SRTP keys: it must be seeded from the system.
     pub fn new(config: Arc<Config>, rng: StdRng, now: Now) -> Self {
         let _ = now;
-        Self { cx: Context::new(config, rng), calls: HashMap::new(), timers: BTreeSet::new() }
+        Self { cx: Context::new(config, rng), calls: HashMap::new(), timers: BTreeSet::new(), texts: Texts::new() }
     }
 
     /// A new configuration: for calls that come; those that live keep what they decided.
@@ -420,6 +422,7 @@ impl Router {
         let tables = [
             cx.conferences.remembered(),
             self.calls.len(),
+            self.texts.len(),
             self.timers.len(),
             cx.legs.len(),
             cx.requests.len(),
@@ -589,27 +592,14 @@ impl Router {
 
 /// Sets a call going to where its number leads.
 fn start(call: &mut Call, cx: &mut Context, now: Now, offered: &Offered, decision: table::Decision) {
-    let (ways, to) = match decision.to {
-        Resolved::User(user) => (Ways::user(user.clone()), format!("client:{user}")),
-        Resolved::Trunk(trunk, number) => {
-            let to = number.to_string();
-            (Ways::trunk(trunk, number), to)
-        }
-        Resolved::Group(group, number) => {
-            let to = number.to_string();
-            let Some(ways) = Ways::group(cx, &group, &number) else {
-                return call.end(cx, now, EndedBy::Router, Cause::new(404, "no such group"));
-            };
-            (ways, to)
-        }
-        Resolved::Table(_, rows, number) => {
-            let to = number.to_string();
-            let Some(ways) = Ways::rows(cx, &rows, &number) else {
-                return call.end(cx, now, EndedBy::Router, Cause::new(404, "no carrier for this number"));
-            };
-            (ways, to)
-        }
-        Resolved::Application(app) => return call.start_application(cx, now, offered, &app),
+    let to = match &decision.to {
+        Resolved::User(user) => format!("client:{user}"),
+        Resolved::Trunk(_, number) | Resolved::Group(_, number) | Resolved::Table(_, _, number) => number.to_string(),
+        Resolved::Application(app) => return call.start_application(cx, now, offered, app),
+    };
+    let ways = match Ways::of(cx, decision.to) {
+        Ok(ways) => ways,
+        Err(cause) => return call.end(cx, now, EndedBy::Router, cause),
     };
     // Told from the start, so that a caller whose codecs nobody knows hears 488 and not 503 from a port that was not needed.
     if let Some(offer) = &offered.offer

@@ -15,6 +15,7 @@ mod recordings;
 mod rest;
 mod routed;
 mod tables;
+mod texts;
 mod transfers;
 mod trunks;
 mod trust;

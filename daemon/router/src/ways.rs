@@ -13,7 +13,12 @@ use postern_types::{
 };
 use rand::RngExt;
 
-use crate::{call::Call, context::Context, dial::Branch, table::Row};
+use crate::{
+    call::Call,
+    context::Context,
+    dial::Branch,
+    table::{Resolved, Row},
+};
 
 /// Trunks that one call tries at most, as many as a group may have.
 const WAYS_MAX: usize = 32;
@@ -34,6 +39,21 @@ pub struct Way {
 }
 
 impl Ways {
+    /// Where a decision of the table leads.
+    pub fn of(cx: &mut Context, to: Resolved) -> Result<Self, Cause> {
+        match to {
+            Resolved::User(user) => Ok(Self::user(user)),
+            Resolved::Trunk(trunk, number) => Ok(Self::trunk(trunk, number)),
+            Resolved::Group(group, number) => {
+                Self::group(cx, &group, &number).ok_or_else(|| Cause::new(404, "no such group"))
+            }
+            Resolved::Table(_, rows, number) => {
+                Self::rows(cx, &rows, &number).ok_or_else(|| Cause::new(404, "no carrier for this number"))
+            }
+            Resolved::Application(_) => Err(Cause::new(488, "an application takes calls alone")),
+        }
+    }
+
     /// No other.
     pub fn only(target: Target, party: Party) -> Self {
         Self { target, party, spares: VecDeque::new() }

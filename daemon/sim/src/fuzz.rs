@@ -20,7 +20,7 @@ const INPUT_MAX: usize = 65_535;
 
 /// Every parser that reads what a peer or a person wrote.
 pub const TARGETS: &[Target] = &[
-    Target { name: "sip message", run: postern_sip::fuzz::message, seeds: &[INVITE, ANSWER, REGISTER] },
+    Target { name: "sip message", run: postern_sip::fuzz::message, seeds: &[INVITE, ANSWER, REGISTER, MESSAGE] },
     Target { name: "sip raw", run: postern_sip::fuzz::raw, seeds: &[INVITE, ANSWER, REGISTER] },
     Target { name: "sip stream", run: postern_sip::fuzz::stream, seeds: &[STREAM, ANSWER] },
     Target {
@@ -273,6 +273,8 @@ Content-Type: application/dtmf-relay\r\nContent-Length: 24\r\n\r\nSignal=5\r\nDu
 const REFER: &[u8] = b"REFER sip:1@127.0.0.2 SIP/2.0\r\nFrom: <sip:a@b>;tag=1\r\nTo: <sip:1@127.0.0.2>;tag=2\r\nCall-ID: x\r\nCSeq: 3 REFER\r\n\
 Refer-To: <sip:+49301234@b;method=INVITE?Replaces=x%3Bto-tag%3D1%3Bfrom-tag%3D2>\r\nReferred-By: <sip:a@b>\r\nContent-Length: 0\r\n\r\n";
 
+const MESSAGE: &[u8] = b"MESSAGE sip:15551234@192.0.2.1 SIP/2.0\r\nVia: SIP/2.0/UDP 192.0.2.2:5060;branch=z9hG4bK8\r\nMax-Forwards: 70\r\n\
+From: <sip:a@b>;tag=1\r\nTo: <sip:15551234@192.0.2.1>\r\nCall-ID: m\r\nCSeq: 1 MESSAGE\r\nContent-Type: text/plain\r\nContent-Length: 2\r\n\r\nhi";
 const NOTIFY: &[u8] = b"NOTIFY sip:1@127.0.0.2 SIP/2.0\r\nFrom: <sip:a@b>;tag=1\r\nTo: <sip:1@127.0.0.2>;tag=2\r\nCall-ID: x\r\nCSeq: 4 NOTIFY\r\n\
 Event: refer;id=3\r\nSubscription-State: terminated;reason=noresource\r\nReplaces: x@y;to-tag=1;from-tag=2;early-only\r\nContent-Type: message/sipfrag\r\n\
 Content-Length: 16\r\n\r\nSIP/2.0 200 OK\r\n";

@@ -307,6 +307,7 @@ impl Switch {
                 }
             }
             From::Leg(event) => self.router.handle_leg(now, event),
+            From::Text(event) => self.router.handle_text(now, event),
             From::Devices { user, devices } => self.router.handle_devices(now, user, devices),
             From::Device(change) => self.outputs.push_back(Output::Device(change)),
             From::Trunk { trunk, up } => self.router.handle_trunk(now, trunk, up),
@@ -320,6 +321,7 @@ impl Switch {
         use postern_router::Output as From;
         match output {
             From::Leg(command) => self.signaling.handle_command(now, command),
+            From::Text(command) => self.signaling.handle_text(now, command),
             From::Media(command) => self.outputs.push_back(Output::Media(command)),
             From::Http(request) => self.outputs.push_back(Output::Http(request)),
             From::LoadPrompt { key, source } => self.outputs.push_back(Output::LoadPrompt(key, source)),

@@ -18,8 +18,7 @@ const HEADER_VALUE_MAX: usize = 1024;
 const NAME_MAX: usize = 64;
 
 /// Headers that hold dialogs, transactions, bodies and what was agreed together.
-const KEPT: [&str; 30] = [
-    "accept-contact",
+const KEPT: [&str; 29] = [
     "allow-events",
     "call-id",
     "contact",
@@ -110,6 +109,7 @@ pub enum HeaderMethod {
     Update,
     Prack,
     Info,
+    Message,
     Refer,
     Notify,
     Options,
@@ -364,13 +364,14 @@ impl HeaderSide {
 }
 
 impl HeaderMethod {
-    const ALL: [Self; 10] = [
+    const ALL: [Self; 11] = [
         Self::Invite,
         Self::Ack,
         Self::Bye,
         Self::Update,
         Self::Prack,
         Self::Info,
+        Self::Message,
         Self::Refer,
         Self::Notify,
         Self::Options,

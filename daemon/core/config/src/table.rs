@@ -169,7 +169,7 @@ const UNREACHABLE: &[&str] = &["pass", "refuse"];
 const ATTESTATIONS: &[&str] = &["A", "B", "C"];
 const HEADER_SIDES: &[&str] = &["received_request", "received_response", "sent_request", "sent_response"];
 pub(crate) const HEADER_METHODS: &[&str] =
-    &["INVITE", "ACK", "BYE", "UPDATE", "PRACK", "INFO", "REFER", "NOTIFY", "OPTIONS", "REGISTER"];
+    &["INVITE", "ACK", "BYE", "UPDATE", "PRACK", "INFO", "MESSAGE", "REFER", "NOTIFY", "OPTIONS", "REGISTER"];
 const REL100: &[&str] = &["off", "supported", "required"];
 const SESSION_TIMERS: &[&str] = &["off", "supported", "always"];
 /// RFC 4028 4 allows no less than 90 s; who wants more than a day wants none.
@@ -329,11 +329,11 @@ pub(crate) const ROWS: &[Row] = &[
     one("numbering.*.rules.*.strip", Integer { min: 0, max: 32 }, Value("0"), "1", "Characters taken off its front."),
     one("numbering.*.rules.*.prepend", Dialed, Value(""), "\"77\"", "What is put in front afterwards."),
 
-    one("headers", Named("header set"), Words("headers stay as they are"), "", "What is changed in the headers of a trunk's messages: of its calls, of our OPTIONS to it and of our registrations with it. `postern trace` shows messages as they are on the wire: what comes before the rules, what leaves after them. `100`, CANCEL and the ACK of a refusal stay as they are, and so does what holds calls together (`Via`, `From`, `To`, `Contact`, `Call-ID`, `CSeq`, routes, credentials, ...)."),
+    one("headers", Named("header set"), Words("headers stay as they are"), "", "What is changed in the headers of a trunk's messages: of its calls and messages, of our OPTIONS to it and of our registrations with it. `postern trace` shows messages as they are on the wire: what comes before the rules, what leaves after them. `100`, CANCEL and the ACK of a refusal stay as they are, and so does what holds calls together (`Via`, `From`, `To`, `Contact`, `Call-ID`, `CSeq`, routes, credentials, ...)."),
     one("headers.*.rules", Sections, Required, "", "Rules, at most 100. Each that holds for a message is applied, from the top; each sees what the ones before it made."),
     one("headers.*.rules.*.name", Name, Required, "account", "Its name in `postern route` and `postern explain`."),
     many("headers.*.rules.*.for", Choice(HEADER_SIDES), Required, "[sent_request]", "In which messages: `received_request`, `received_response`, `sent_request`, `sent_response`."),
-    many("headers.*.rules.*.methods", Choice(HEADER_METHODS), Words("all"), "[INVITE]", "Of which methods, for a response that of its request: `INVITE`, `ACK`, `BYE`, `UPDATE`, `PRACK`, `INFO`, `REFER`, `NOTIFY`, `OPTIONS`, `REGISTER`."),
+    many("headers.*.rules.*.methods", Choice(HEADER_METHODS), Words("all"), "[INVITE]", "Of which methods, for a response that of its request: `INVITE`, `ACK`, `BYE`, `UPDATE`, `PRACK`, `INFO`, `MESSAGE`, `REFER`, `NOTIFY`, `OPTIONS`, `REGISTER`."),
     one("headers.*.rules.*.header", Text, Required, "P-Asserted-Identity", "Which header, by its long name."),
     one("headers.*.rules.*.add", Text, Words("-"), "\"4711\"", "One more with this value."),
     one("headers.*.rules.*.set", Text, Words("-"), "\"4711\"", "One with this value, in place of those that are there."),

@@ -293,7 +293,7 @@ fn each_mistake_is_told_at_its_place() {
             BASE,
             "headers: {h: {rules: [{name: r, for: sent_request, methods: CANCEL, header: X-A, set: x}]}}",
             (3, 61),
-            "`CANCEL` is not one of `INVITE`, `ACK`, `BYE`, `UPDATE`, `PRACK`, `INFO`, `REFER`, `NOTIFY`, `OPTIONS`, `REGISTER`",
+            "`CANCEL` is not one of `INVITE`, `ACK`, `BYE`, `UPDATE`, `PRACK`, `INFO`, `MESSAGE`, `REFER`, `NOTIFY`, `OPTIONS`, `REGISTER`",
         ),
         (
             BASE,

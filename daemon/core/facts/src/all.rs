@@ -266,6 +266,37 @@ facts! {
         /// The SIP Call-ID on that side.
         sip_call_id: String,
     }
+    /// A message (SIP MESSAGE) was taken: by a device of the user whom it was for, by the other party of the call, or by the trunk that carries it on. What was
+    /// written is in no event, log or trace.
+    MessageDelivered = "message.delivered", "7d21c04be5934f0c8a6e3b95d1f7a820", Info {
+        /// Who wrote: a number, or a user's name.
+        from: String,
+        /// Whom it was for, as it was dialed; empty in a call.
+        to: String,
+        /// Who took it.
+        over: String,
+        /// Bytes of the text.
+        bytes: u64,
+        /// 200, or 202 where it was taken to be delivered later.
+        status: u16,
+        /// From its coming to that answer.
+        after_ms: u64,
+    }
+    /// A message was not taken; its sender was told so.
+    MessageRefused = "message.refused", "be50c6a1932d4e7fb8d40f1e6c9273a5", Notice {
+        /// Who wrote.
+        from: String,
+        /// Whom it was for.
+        to: String,
+        /// Who was tried last; empty: nobody.
+        over: String,
+        /// Bytes of the text.
+        bytes: u64,
+        /// Who refused it.
+        by: EndedBy,
+        /// Why.
+        cause: Cause,
+    }
     /// A leg ended.
     LegEnded = "leg.ended", "c699c806e679150cec8d219c3f564bb5", Info {
         /// Who released it.

@@ -81,6 +81,21 @@ fn worded(fact: &Fact) -> String {
         Fact::AudioTranscoded(f) => {
             format!("audio is converted between {} and {}: no common codec", f.codec, f.other_codec)
         }
+        Fact::MessageDelivered(f) => {
+            let to = if f.to.is_empty() { "the other party" } else { &f.to };
+            format!(
+                "message of {} from {} to {to} taken by {} ({}) after {}",
+                count(f.bytes, "byte"),
+                shown(&f.from),
+                f.over,
+                f.status,
+                took(f.after_ms)
+            )
+        }
+        Fact::MessageRefused(f) => {
+            let to = if f.to.is_empty() { "the other party" } else { &f.to };
+            format!("message of {} from {} to {to} not taken: {}", count(f.bytes, "byte"), shown(&f.from), f.cause)
+        }
         Fact::LegMoved(f) => format!("goes on in call {}", f.into),
         Fact::LegReplaces(f) => format!("takes the place of leg {}, from {}", f.of, f.source),
         Fact::LegHeld(f) => format!("puts the other party on hold ({})", f.direction),

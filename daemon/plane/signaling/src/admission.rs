@@ -70,7 +70,7 @@ impl Signaling {
             // Of a dialog: a called URI's server, or a peer that moved. The dialog itself is checked later.
             (_, Some(Some(tag))) if self.sides.contains_key(&tag) => return true,
             (Method::Cancel, _) if self.merged.contains(&self.merged_id(&request.headers)) => return true,
-            (Method::Invite | Method::Register, None) if self.admits_users(flow) => {
+            (Method::Invite | Method::Register | Method::Message, None) if self.admits_users(flow) => {
                 if request.headers.has(Name::Authorization) && self.unproven.admits(now.instant, UNPROVEN_PER_SECOND) {
                     return true;
                 }
@@ -102,13 +102,23 @@ impl Signaling {
                     self.offered(now.instant, key, request, flow, Who::Trunk(trunk), &endpoint);
                 }
             }
-            (Method::Invite | Method::Register, None) if !endpoint.registrations => {
+            (Method::Message, Some(trunk)) => {
+                if self.trunk_proves(now, key, &request, flow, &trunk) {
+                    self.text_offered(now.instant, key, request, &Who::Trunk(trunk), &endpoint);
+                }
+            }
+            (Method::Invite | Method::Register | Method::Message, None) if !endpoint.registrations => {
                 self.transactions.discard(key);
                 self.refuse_stranger(now, flow);
             }
             (Method::Invite, None) => {
                 if let Some(user) = self.user_proves(now, key, &request, flow) {
                     self.offered(now.instant, key, request, flow, Who::User(user), &endpoint);
+                }
+            }
+            (Method::Message, None) => {
+                if let Some(user) = self.user_proves(now, key, &request, flow) {
+                    self.text_offered(now.instant, key, request, &Who::User(user), &endpoint);
                 }
             }
             (Method::Register, Some(_)) if !endpoint.registrations => self.reply(now.instant, key, &request, 405, tag),
@@ -150,7 +160,7 @@ impl Signaling {
 
     /// 200 that says what we speak: a trunk's or device's way of asking whether we are there.
     pub(crate) fn options(&mut self, now: Instant, key: ServerKey, request: &Request, tag: Tag) {
-        if matches!(request.headers.number(Name::MaxForwards), Some(Ok(0))) {
+        if headers::max_forwards(&request.headers) == 0 {
             return self.reply(now, key, request, 483, tag);
         }
         if !headers::is_served_scheme(request) {

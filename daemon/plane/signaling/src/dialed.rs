@@ -19,6 +19,7 @@ use postern_types::{
     CallSid, Cause, EndedBy, RealmName, Secret, Transport, TrunkName,
     leg::{Dial, LegEvent, Target as Callee},
     stream::AudioStream,
+    trust::Trust,
 };
 
 use crate::{
@@ -32,6 +33,7 @@ use crate::{
     offered::contact,
     places::Endpoint,
     refresh::{self, RAISES_MAX},
+    registrar::Binding,
     rules::Rules,
     side::{Calling, OfferAnswer, OurDescription, Session, Side, State, Tag},
     targets::Target,
@@ -41,23 +43,31 @@ use crate::{
 /// Challenges answered for one request: one of a proxy, one of its server, and a stale nonce.
 pub(crate) const TRIES_MAX: u8 = 3;
 /// Bytes of a request that a datagram surely carries when nothing is known of the way (RFC 3261 18.1.1).
-const DATAGRAM_MAX: usize = 1300;
+pub(crate) const DATAGRAM_MAX: usize = 1300;
 
-/// Where one INVITE goes.
-struct Way {
+/// Where one INVITE or message goes.
+pub(crate) struct Way {
     /// The Request-URI.
     uri: Uri<'static>,
     /// The URI in To.
-    to: Uri<'static>,
-    endpoint: Endpoint,
+    pub(crate) to: Uri<'static>,
+    pub(crate) endpoint: Endpoint,
     flow: Flow,
     /// Whom a connection is made to, and the trunk that it is.
     name: Box<str>,
-    trunk: Option<TrunkName>,
+    pub(crate) trunk: Option<TrunkName>,
     /// Whether a request too large for a datagram goes by TCP.
     large_over_tcp: bool,
     keeps_flow: bool,
-    credentials: Option<(Box<str>, Secret<String>)>,
+    pub(crate) credentials: Option<(Box<str>, Secret<String>)>,
+}
+
+/// A request outside of dialogs that begins.
+pub(crate) struct Opening {
+    pub(crate) request: RequestBuilder,
+    pub(crate) call_id: String,
+    /// Ours, as From has it.
+    pub(crate) host: String,
 }
 
 impl Signaling {
@@ -95,12 +105,20 @@ impl Signaling {
 
     /// All devices at once.
     fn dial_user(&mut self, now: Instant, dial: &Dial, user: &str) -> Result<(), Cause> {
-        let bindings = self.registrar.bindings(user).to_vec();
-        for binding in bindings {
-            let Some(endpoint) = self.places.endpoint(binding.flow).cloned() else { continue };
-            let Ok(to) = Uri::sip(Some(user), &endpoint.advertised.ip().to_string(), None) else { continue };
-            let way = Way {
-                uri: binding.contact,
+        for way in self.ways_to(user) {
+            self.launch(now, dial, way);
+        }
+        let launched = self.legs.get(dial.leg).is_some_and(|leg| !leg.sides.is_empty());
+        if launched { Ok(()) } else { Err(Cause::new(480, "no device is registered")) }
+    }
+
+    /// To each device of a user.
+    pub(crate) fn ways_to(&self, user: &str) -> Vec<Way> {
+        let way = |binding: &Binding| {
+            let endpoint = self.places.endpoint(binding.flow).cloned()?;
+            let to = Uri::sip(Some(user), &endpoint.advertised.ip().to_string(), None).ok()?;
+            Some(Way {
+                uri: binding.contact.clone(),
                 to,
                 endpoint,
                 flow: binding.flow,
@@ -109,11 +127,9 @@ impl Signaling {
                 large_over_tcp: false,
                 keeps_flow: true,
                 credentials: None,
-            };
-            self.launch(now, dial, way);
-        }
-        let launched = self.legs.get(dial.leg).is_some_and(|leg| !leg.sides.is_empty());
-        if launched { Ok(()) } else { Err(Cause::new(480, "no device is registered")) }
+            })
+        };
+        self.registrar.bindings(user).iter().filter_map(way).collect()
     }
 
     /// One INVITE to one place.
@@ -124,12 +140,20 @@ impl Signaling {
         realm: &RealmName,
         place: &Place,
     ) -> Result<(), Cause> {
+        let way = self.way(&dial.target, realm, place)?;
+        self.launch(now, dial, way);
+        let launched = self.legs.get(dial.leg).is_some_and(|leg| !leg.sides.is_empty());
+        if launched { Ok(()) } else { Err(Cause::new(503, "too many transactions or connections")) }
+    }
+
+    /// To a place of a trunk or URI.
+    pub(crate) fn way(&self, callee: &Callee, realm: &RealmName, place: &Place) -> Result<Way, Cause> {
         let Target { transport, remote } = place.target;
         let endpoint = self.places.endpoint_in(realm, remote.is_ipv6(), transport).cloned();
         let endpoint = endpoint.ok_or_else(|| Cause::new(503, "no address that can be reached"))?;
         let bad = |_| Cause::new(484, "not an address that can be dialed");
         let mut via_trunk = None;
-        let (uri, credentials) = match &dial.target {
+        let (uri, credentials) = match callee {
             Callee::Trunk { trunk, number } => {
                 via_trunk = Some(trunk.clone());
                 let port = place.port.filter(|port| *port != usual_port(transport));
@@ -147,7 +171,7 @@ impl Signaling {
                 .as_ref()
                 .and_then(|trunk| self.places.config.trunks.get(trunk))
                 .is_some_and(|t| t.large_over_tcp);
-        let way = Way {
+        Ok(Way {
             to: uri.without_params(),
             uri,
             flow: Flow { transport, local: endpoint.local, remote, connection: None },
@@ -157,52 +181,77 @@ impl Signaling {
             large_over_tcp,
             keeps_flow: false,
             credentials,
-        };
-        self.launch(now, dial, way);
-        let launched = self.legs.get(dial.leg).is_some_and(|leg| !leg.sides.is_empty());
-        if launched { Ok(()) } else { Err(Cause::new(503, "too many transactions or connections")) }
+        })
+    }
+
+    /// What a request outside of dialogs begins with: Via, Max-Forwards, From, To, Call-ID, CSeq. `verdict`, for who is told how far the caller
+    /// is to be believed. None: From can be none.
+    pub(crate) fn open_request(
+        &mut self,
+        method: Method,
+        way: &Way,
+        (from, from_name): (&str, &str),
+        verdict: Option<&Trust>,
+        max_forwards: u8,
+        tag: Tag,
+    ) -> Option<Opening> {
+        // Where we are registered we are known by an address of the registrar's domain.
+        let registered = way.trunk.as_ref().and_then(|trunk| self.places.config.trunks.get(trunk)?.register.as_ref());
+        let host =
+            registered.map_or_else(|| way.endpoint.advertised.ip().to_string(), |register| register.domain.clone());
+        let user = headers::tidy(from);
+        // RFC 3323 4.1: a host that is nobody's.
+        let shown = if user.eq_ignore_ascii_case(identity::ANONYMOUS) { "anonymous.invalid" } else { &host };
+        let user = verdict.map_or_else(|| user.clone(), |trust| identity::with_verstat(&user, trust));
+        let from = Uri::sip(Some(&user).filter(|u| !u.is_empty()).map(|u| &**u), shown, None).ok()?;
+        let call_id = format!("{:016x}{:016x}", self.random(), self.random());
+        let request = RequestBuilder::new(method, &way.uri)
+            .via(way.endpoint.sent_by(way.flow.transport), &self.new_branch())
+            .max_forwards(max_forwards)
+            .header(Name::From, &format!("{};tag={tag}", build::name_addr(&headers::tidy(from_name), &from)))
+            .header(Name::To, &format!("<{}>", way.to))
+            .header(Name::CallId, &call_id)
+            .cseq(1);
+        let routes = way.trunk.iter().flat_map(|trunk| self.registrations.routes(trunk));
+        let request = routes.fold(request, |request, route| request.header(Name::Route, route));
+        Some(Opening { request, call_id, host })
+    }
+
+    /// What it goes over, opened where it must be. None: it cannot be had.
+    pub(crate) fn flow_of(&mut self, now: Instant, way: &Way) -> Option<Flow> {
+        match way.flow.transport {
+            Transport::Udp => Some(way.flow),
+            _ if way.keeps_flow => self.ready(now, way.flow),
+            _ => self.open(now, way.flow, &way.name, way.trunk.clone()),
+        }
     }
 
     /// Sends one INVITE.
     fn launch(&mut self, now: Instant, dial: &Dial, mut way: Way) {
         let tag = self.new_tag();
-        // Where we are registered we are known by an address of the registrar's domain.
-        let registered = way.trunk.as_ref().and_then(|trunk| self.places.config.trunks.get(trunk)?.register.as_ref());
-        let host =
-            registered.map_or_else(|| way.endpoint.advertised.ip().to_string(), |register| register.domain.clone());
-        let user = headers::tidy(&dial.from);
-        // RFC 3323 4.1: a host that is nobody's.
-        let shown = if user.eq_ignore_ascii_case(identity::ANONYMOUS) { "anonymous.invalid" } else { &host };
         let mut ours = OurDescription::new(self.random());
-        let call_id = format!("{:016x}{:016x}", self.random(), self.random());
-        let advertised = way.endpoint.sent_by(way.flow.transport);
         let user_called = match &dial.target {
             Callee::User { user } => Some(user),
             Callee::Trunk { .. } | Callee::Uri { .. } => None,
         };
         let rules = Rules::of(&self.places.config, way.trunk.as_ref(), user_called, &way.endpoint.realm);
-        let user = if rules.verstat { identity::with_verstat(&user, &dial.identity.trust) } else { user };
-        let Ok(from) = Uri::sip(Some(&user).filter(|u| !u.is_empty()).map(|u| &**u), shown, None) else { return };
-        let mut request = RequestBuilder::new(Method::Invite, &way.uri)
-            .via(advertised, &self.new_branch())
-            .max_forwards(dial.max_forwards)
-            .header(Name::From, &format!("{};tag={tag}", build::name_addr(&headers::tidy(&dial.from_name), &from)))
-            .header(Name::To, &format!("<{}>", way.to))
-            .header(Name::CallId, &call_id)
-            .cseq(1)
+        let (from, verdict) = ((&*dial.from, &*dial.from_name), rules.verstat.then_some(&dial.identity.trust));
+        let Some(Opening { request, call_id, host }) =
+            self.open_request(Method::Invite, &way, from, verdict, dial.max_forwards, tag)
+        else {
+            return;
+        };
+        let mut request = request
             .header(Name::Contact, &contact(way.endpoint.contact()))
             .header(Name::Allow, rules.allow())
             .header(Name::UserAgent, PRODUCT);
-        for route in way.trunk.iter().flat_map(|trunk| self.registrations.routes(trunk)) {
-            request = request.header(Name::Route, route);
-        }
-
         if !rules.supported().is_empty() {
             request = request.header(Name::Supported, rules.supported());
         }
         request = early::require(rules.rel100, refresh::ask(&rules.session_timer, request));
         if rules.trusted {
-            request = identity::tell(&dial.identity, &way.to, &host, request);
+            // RFC 5009 8: it may say whether what comes before the answer is to be heard.
+            request = identity::tell(&dial.identity, &way.to, &host, request).other("P-Early-Media", "supported");
         }
         let (mut request, vouched) = self.vouch(dial, way.trunk.as_ref(), request);
         for (name, value) in headers::allowed_extra(&dial.headers) {
@@ -218,12 +267,7 @@ impl Signaling {
             leaves = editing::sent(rules.headers.as_deref(), &invite).0;
         }
         let advertised = way.endpoint.sent_by(way.flow.transport);
-        let flow = match way.flow.transport {
-            Transport::Udp => Some(way.flow),
-            _ if way.keeps_flow => self.ready(now, way.flow),
-            _ => self.open(now, way.flow, &way.name, way.trunk),
-        };
-        let Some(flow) = flow else { return };
+        let Some(flow) = self.flow_of(now, &way) else { return };
         let Some(key) = self.request_as_it_is(now, flow, leaves, Client::Invite(tag)) else {
             self.counters.overloaded += 1;
             return;
@@ -544,7 +588,7 @@ fn readdressed(
 }
 
 /// A challenge that was the end, in words that tell whom to ask.
-fn explained(cause: Cause, has_password: bool) -> Cause {
+pub(crate) fn explained(cause: Cause, has_password: bool) -> Cause {
     let why = if has_password {
         "our username and password were refused"
     } else {

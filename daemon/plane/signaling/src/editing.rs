@@ -14,7 +14,10 @@ use postern_sip::{
 };
 use postern_types::{TrunkName, leg::LegEvent};
 
-use crate::{Client, Signaling, rules, side::Tag};
+use crate::{
+    Client, Signaling, rules,
+    side::{Side, State, Tag},
+};
 
 /// The names of the rules that changed something.
 pub(crate) type Changed = Vec<Box<str>>;
@@ -50,7 +53,7 @@ pub(crate) fn sent(rules: Option<&HeaderRules>, request: &Request) -> (Request, 
 
 impl Signaling {
     /// Those of the dialog with this tag of ours; without one, of the trunk that the flow's other end is.
-    fn header_rules(&self, tag: Option<&str>, flow: Flow) -> Option<Arc<HeaderRules>> {
+    pub(crate) fn header_rules(&self, tag: Option<&str>, flow: Flow) -> Option<Arc<HeaderRules>> {
         if !self.edits {
             return None;
         }
@@ -122,11 +125,16 @@ impl Signaling {
         self.transactions.send(flow, &ack);
     }
 
-    /// Tells the router which rules changed the INVITE that a leg came with.
+    /// Tells the router which rules changed the INVITE that a leg came with; of one that the router does not know yet, once it does.
     pub(crate) fn tell_edited(&mut self, key: ServerKey, rules: Changed) {
-        let side = self.servers.get(&key).and_then(|tag| self.sides.get(tag));
-        if let Some(leg) = side.and_then(|side| side.leg).filter(|_| !rules.is_empty()) {
-            self.tell(LegEvent::HeadersChanged { leg, sent: false, rules });
+        let side = self.servers.get(&key).and_then(|tag| self.sides.get_mut(tag)).filter(|_| !rules.is_empty());
+        match side {
+            Some(Side { leg: Some(leg), .. }) => {
+                let leg = *leg;
+                self.tell(LegEvent::HeadersChanged { leg, sent: false, rules });
+            }
+            Some(Side { state: State::Offered(offered), .. }) => offered.edited = rules,
+            Some(_) | None => {}
         }
     }
 }

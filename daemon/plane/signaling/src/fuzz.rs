@@ -10,7 +10,7 @@ use std::{
 
 use postern_config::{Appliance, Config, Listener, Realm, RealmMedia, SrtpMode, Trunk, User};
 use postern_types::{
-    Cause, ConnectionId, EndedBy, Now, RealmName, Secret, Transport, TrunkName, UnixMicros, UserName, leg::*,
+    Cause, ConnectionId, EndedBy, Now, RealmName, Secret, Transport, TrunkName, UnixMicros, UserName, leg::*, text::*,
 };
 use rand::{SeedableRng, rngs::StdRng};
 
@@ -100,6 +100,7 @@ fn come_to_rest(mut plane: Signaling, mut now: Now, mut alive: std::collections:
         drain(&mut plane, now, &mut alive);
     }
     assert!(plane.sides.is_empty() && plane.merged.is_empty() && plane.servers.is_empty() && plane.clients.is_empty());
+    assert_eq!(plane.texts.len(), 0, "a message was not answered");
     assert_eq!(plane.connections.len(), 0, "a connection that is gone is remembered");
 }
 
@@ -114,6 +115,20 @@ fn drain(plane: &mut Signaling, now: Now, alive: &mut std::collections::BTreeSet
                 }
             }
             Output::Leg(LegEvent::Ended { leg, .. }) => assert!(alive.remove(&leg)),
+            Output::Text(TextEvent::Offered(offered)) => {
+                let TextOffered { id, to, from, from_name, identity, max_forwards, .. } = *offered;
+                let target = TextTarget::Outside(Target::Trunk { trunk: TrunkName::new("t"), number: to });
+                let send = TextSend { id, target, from, from_name, identity, max_forwards };
+                plane.handle_text(now, TextCommand::Send(Box::new(send)));
+            }
+            Output::Text(TextEvent::Within { id, leg, max_forwards, .. }) => {
+                let (target, from, from_name) = (TextTarget::Within(leg), "".into(), "".into());
+                let send = TextSend { id, target, from, from_name, identity: CallerIdentity::default(), max_forwards };
+                plane.handle_text(now, TextCommand::Send(Box::new(send)));
+            }
+            Output::Text(TextEvent::Ended { id, cause, .. }) => {
+                plane.handle_text(now, TextCommand::Answer { id, cause });
+            }
             _ => {}
         }
     }

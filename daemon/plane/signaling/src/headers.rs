@@ -3,14 +3,18 @@
 use std::borrow::Cow;
 
 use postern_sip::{Headers, Name, Request, Response, Uri, status::reason_of};
-use postern_types::{Cause, cause::q850_of, leg::HEADERS_MAX};
+use postern_types::{
+    Cause,
+    cause::q850_of,
+    leg::{FORWARDS_MAX, HEADERS_MAX},
+};
 
 /// What we call ourselves, on every side alike; no version, so that nobody can look up its holes.
 pub(crate) const PRODUCT: &str = "Postern";
 /// Methods that are served in a dialog.
-pub(crate) const ALLOW: &str = "INVITE, ACK, CANCEL, BYE, OPTIONS, INFO, UPDATE, PRACK";
+pub(crate) const ALLOW: &str = "INVITE, ACK, CANCEL, BYE, OPTIONS, INFO, MESSAGE, UPDATE, PRACK";
 /// The same for who may transfer.
-pub(crate) const ALLOW_REFER: &str = "INVITE, ACK, CANCEL, BYE, OPTIONS, INFO, UPDATE, PRACK, REFER";
+pub(crate) const ALLOW_REFER: &str = "INVITE, ACK, CANCEL, BYE, OPTIONS, INFO, MESSAGE, UPDATE, PRACK, REFER";
 /// The body that is understood.
 pub(crate) const SDP: &str = "application/sdp";
 /// Clients that give up when they see any challenge but MD5, instead of skipping it as RFC 3261 22.4 and RFC 8760 2.4 want: how
@@ -97,6 +101,14 @@ pub(crate) fn reason(cause: &Cause) -> Option<String> {
 /// Whether a Request-URI is of a scheme that is served here (RFC 3261 8.2.2.1).
 pub(crate) fn is_served_scheme(request: &Request) -> bool {
     ["sip", "sips", "tel"].iter().any(|scheme| request.uri().scheme_str().eq_ignore_ascii_case(scheme))
+}
+
+/// How many elements a request may still pass, at most [`FORWARDS_MAX`]; 0: no further.
+pub(crate) fn max_forwards(headers: &Headers) -> u8 {
+    match headers.number(Name::MaxForwards) {
+        Some(Ok(left)) => left.min(FORWARDS_MAX.into()) as u8,
+        _ => FORWARDS_MAX,
+    }
 }
 
 /// Whether the sender can take a description in our answer (RFC 3261 20.1: without Accept it can).

@@ -132,7 +132,7 @@ pub(crate) fn with_verstat(user: &str, trust: &Trust) -> String {
     }
 }
 
-/// What a trusted trunk is told in a first INVITE to `to`.
+/// What a trusted trunk is told in the first request of a call, or a message, to `to`.
 pub(crate) fn tell(identity: &CallerIdentity, to: &Uri<'_>, host: &str, mut request: RequestBuilder) -> RequestBuilder {
     let of = |user: &str| Uri::sip(Some(user), host, None).ok();
     let known = !identity.asserted.is_empty() && !identity.asserted.eq_ignore_ascii_case(ANONYMOUS);
@@ -142,8 +142,6 @@ pub(crate) fn tell(identity: &CallerIdentity, to: &Uri<'_>, host: &str, mut requ
     if identity.withheld {
         request = request.header(Name::Privacy, "id");
     }
-    // RFC 5009 8: it may say whether what comes before the answer is to be heard.
-    request = request.other("P-Early-Media", "supported");
     if !identity.by_history {
         for station in &identity.diversions {
             let Some(uri) = of(&station.user) else { continue };

@@ -42,7 +42,7 @@ impl Leg {
 }
 
 /// RFC 3261 16.7 step 6, for devices of one person: what a person did tells more than what a network did.
-fn rank(cause: &Cause) -> (u8, u16) {
+pub(crate) fn rank(cause: &Cause) -> (u8, u16) {
     let class = match cause.status {
         600.. => 0,
         486 => 1,

@@ -23,6 +23,7 @@
 //! | `early` | what is said before the answer: reliable responses, early dialogs |
 //! | `session` | an answered leg: ACK, BYE, new offers |
 //! | `info` | INFO: digits, and what is no digit |
+//! | `texts` | MESSAGE: outside of calls and in them |
 //! | `refer` | REFER: whether, and what the peer is told of how it goes |
 //! | `passing` | REFER passed on to the other party, and what that one tells of it |
 //! | `replaces` | which dialog a request may take the place of |
@@ -71,6 +72,7 @@ mod self_call;
 mod session;
 mod side;
 mod targets;
+mod texts;
 mod timers;
 mod verifying;
 mod vouching;
@@ -82,7 +84,7 @@ use std::{
     time::Instant,
 };
 
-use postern_config::Config;
+use postern_config::{Config, HeaderRules};
 use postern_facts::{MalformedDropped, StrangersRefused, Subject};
 use postern_locate::{LocateId, Locator};
 use postern_sip::{
@@ -92,7 +94,11 @@ use postern_sip::{
     message::Defect,
     transaction::{self, ClientKey, Flow, ServerKey, Transactions},
 };
-use postern_types::{Cause, Now, Secret, Transport, TrunkName, UnixMicros, UserName, leg::LegCommand};
+use postern_types::{
+    Cause, EndedBy, Now, Secret, Transport, TrunkName, UnixMicros, UserName,
+    leg::LegCommand,
+    text::{TextCommand, TextId},
+};
 use rand::{RngExt, rngs::StdRng};
 
 pub use guard::Ban;
@@ -111,6 +117,7 @@ use registering::Registrations;
 use registrar::Registrar;
 use side::{Side, Tag};
 use targets::{Target, Targets};
+use texts::Texts;
 use timers::{OnceAMinute, Timer, Timers};
 
 /// Names asked for at once at most; a dial beyond fails with 503. Answers come in milliseconds or not at all.
@@ -140,6 +147,7 @@ pub struct Signaling {
     /// Finds hosts (RFC 3263).
     locator: Locator,
     searches: HashMap<LocateId, Search>,
+    texts: Texts,
     /// The timer that is set for a user's registrations.
     expiries: HashMap<UserName, Instant>,
     resolve_next: u64,
@@ -192,17 +200,21 @@ enum Client {
     Probe(TrunkName, Target),
     /// REGISTER with a trunk.
     Register(TrunkName),
+    /// A copy of a message, and how a challenge of it is answered.
+    Text(TextId, Option<Box<Retry>>),
     /// The same, to take a registration back: as for a BYE.
     Unregister(Option<Box<Retry>>),
 }
 
-/// What it takes to send a BYE, or the end of a registration, again after what it was for is forgotten.
+/// What it takes to send a BYE, a message, or the end of a registration, again after what it was for is forgotten.
 #[derive(Debug)]
 struct Retry {
     flow: Flow,
     advertised: SentBy,
     request: Request,
     credentials: (Box<str>, Secret<String>),
+    /// Header rules for it.
+    rules: Option<Arc<HeaderRules>>,
 }
 
 impl Signaling {
@@ -231,6 +243,7 @@ impl Signaling {
             merged: HashSet::new(),
             locator: Locator::new(rng.random()),
             searches: HashMap::new(),
+            texts: Texts::default(),
             expiries: HashMap::new(),
             resolve_next: 0,
             timers: Timers::default(),
@@ -347,6 +360,12 @@ impl Signaling {
         self.run(now);
     }
 
+    /// Takes a command of the router about a message.
+    pub fn handle_text(&mut self, now: Now, command: TextCommand) {
+        self.on_text_command(now.instant, command);
+        self.run(now);
+    }
+
     /// Does what is due.
     pub fn handle_timeout(&mut self, now: Now) {
         self.wall = now.wall;
@@ -422,7 +441,14 @@ impl Signaling {
     /// is over and the last timer has run out.
     pub fn remembered(&self) -> usize {
         let (clients, servers) = self.transactions.len();
-        let tables = [self.legs.len(), self.sides.len(), self.clients.len(), self.servers.len(), self.merged.len()];
+        let tables = [
+            self.texts.len(),
+            self.legs.len(),
+            self.sides.len(),
+            self.clients.len(),
+            self.servers.len(),
+            self.merged.len(),
+        ];
         tables.iter().sum::<usize>()
             + self.searches.values().filter(|search| matches!(search, Search::Leg(_))).count()
             + self.verifier.waiting()
@@ -508,6 +534,11 @@ impl Signaling {
                     self.register_answered(now, key, &trunk, &response);
                 }
             }
+            Some(Client::Text(..)) if !response.is_provisional() => {
+                if let Some(Client::Text(id, retry)) = self.clients.remove(&key) {
+                    self.on_text_response(now, id, retry, &response);
+                }
+            }
             Some(Client::Unregister(_)) if !response.is_provisional() => {
                 if let Some(Client::Unregister(Some(retry))) = self.clients.remove(&key) {
                     self.once_more(now, *retry, &response, Client::Unregister(None));
@@ -519,6 +550,7 @@ impl Signaling {
                 | Client::Refer(_)
                 | Client::Probe(..)
                 | Client::Register(_)
+                | Client::Text(..)
                 | Client::Unregister(_),
             )
             | None => {}
@@ -533,6 +565,9 @@ impl Signaling {
             Some(Client::Refer(tag)) => self.passed_over(tag, 408),
             Some(Client::Probe(trunk, target)) => {
                 self.probe_failed(now, &trunk, target, Cause::new(408, "no answer to OPTIONS"));
+            }
+            Some(Client::Text(id, _)) => {
+                self.text_ended(id, EndedBy::Postern, Cause::new(408, "no answer to the message"))
             }
             // It was given up long before.
             Some(Client::Register(_)) => {}
@@ -550,6 +585,9 @@ impl Signaling {
             Some(Client::Probe(trunk, target)) => {
                 let cause = Cause::new(503, format!("cannot be reached by {}: {why}", target.transport));
                 self.probe_failed(now, &trunk, target, cause);
+            }
+            Some(Client::Text(id, _)) => {
+                self.text_ended(id, EndedBy::Postern, Cause::new(503, format!("cannot be reached: {why}")));
             }
             Some(Client::Register(trunk)) => self.register_failed(now, key, &trunk, &why),
             Some(Client::Bye(_) | Client::Told | Client::Unregister(_)) | None => {}

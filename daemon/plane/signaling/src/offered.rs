@@ -13,13 +13,14 @@ use postern_sip::{
 };
 use postern_types::{
     CallSid, Cause, EndedBy, Sid, Transport, TrunkName, UserName,
-    leg::{FORWARDS_MAX, Offered, Party},
+    leg::{Offered, Party},
     stream::AudioStream,
 };
 
 use crate::{
     Signaling,
     early::Provisional,
+    editing::Changed,
     headers::{self, PRODUCT, SDP},
     identity::{self, Caller},
     places::Endpoint,
@@ -97,10 +98,7 @@ impl Signaling {
                 Who::User(_) => headers::user_of(&request.uri()),
             },
             identity,
-            max_forwards: match request.headers.number(Name::MaxForwards) {
-                Some(Ok(left)) => left.min(FORWARDS_MAX.into()) as u8,
-                _ => FORWARDS_MAX,
-            },
+            max_forwards: headers::max_forwards(&request.headers),
             offer: offer.as_ref().map(|o| o.audio.clone()),
             replaces,
             headers: headers::extra(&request.headers),
@@ -130,6 +128,7 @@ impl Signaling {
                 merged_id,
                 early: Provisional::default(),
                 offer_answer: OfferAnswer::Settled,
+                edited: Changed::new(),
             })),
         };
         self.sides.insert(tag, side);
@@ -151,7 +150,7 @@ impl Signaling {
         merged_id: u64,
         rules: &Rules,
     ) -> Option<Option<postern_sdp::Described>> {
-        if matches!(request.headers.number(Name::MaxForwards), Some(Ok(0))) {
+        if headers::max_forwards(&request.headers) == 0 {
             self.reply(now, key, request, 483, tag);
             return None;
         }

@@ -8,7 +8,9 @@ use std::{
 
 use postern_facts::Happened;
 use postern_locate::Question;
-use postern_types::{CallSid, ConnectionId, Transport, TrunkName, UserName, device::DeviceChange, leg::LegEvent};
+use postern_types::{
+    CallSid, ConnectionId, Transport, TrunkName, UserName, device::DeviceChange, leg::LegEvent, text::TextEvent,
+};
 
 /// One thing for the top floor to do or to pass on.
 #[derive(Debug, Clone, PartialEq)]
@@ -26,6 +28,8 @@ pub enum Output {
     Connection(ConnectionId, ConnectionCommand),
     /// For the router.
     Leg(LegEvent),
+    /// For the router, about a message.
+    Text(TextEvent),
     /// How many devices a user has now: after each change, for presence.
     Devices {
         /// Whose.

@@ -174,9 +174,9 @@ impl Signaling {
         self.run(now);
     }
 
-    /// Refuses a new call or registration because there is too much to do, without a transaction. False: it goes on.
+    /// Refuses a new call, message or registration because there is too much to do, without a transaction. False: it goes on.
     pub(crate) fn shed(&mut self, now: Now, flow: Flow, is_known: bool, request: &Request) -> bool {
-        let is_new = matches!(request.method, Method::Invite | Method::Register)
+        let is_new = matches!(request.method, Method::Invite | Method::Register | Method::Message)
             && request.headers.to().is_ok_and(|to| to.tag().is_none());
         // Where nobody registers a stranger gets no answer at all.
         let is_answered = is_known || self.places.endpoint(flow).is_some_and(|endpoint| endpoint.registrations);
@@ -193,7 +193,7 @@ impl Signaling {
         let tag = Tag(self.merged_id(&request.headers)).to_string();
         // Calls come again soon, and not all at once; registrations of a whole town, when power is back, are spread over a minute.
         let after = match request.method {
-            Method::Invite => self.rng.random_range(2..=6),
+            Method::Invite | Method::Message => self.rng.random_range(2..=6),
             _ => self.rng.random_range(10..=60),
         };
         let response = ResponseBuilder::to(&request, 503)

@@ -473,9 +473,10 @@ impl Signaling {
         let cseq = registration.cseq + 1;
         let request =
             RequestBuilder::retry(&held.request, advertised, &branch, cseq, &left).header(Name::Expires, "0").build();
+        let (flow, rules) = (held.flow, self.header_rules(None, held.flow));
         let retry = registration
             .credentials
-            .map(|credentials| Box::new(Retry { flow: held.flow, advertised, request: request.clone(), credentials }));
+            .map(|credentials| Box::new(Retry { flow, advertised, request: request.clone(), credentials, rules }));
         self.request(now, held.flow, request, Client::Unregister(retry));
     }
 }

@@ -15,6 +15,7 @@ use postern_types::{CallSid, Cause, EndedBy, leg::LegEvent, stream::AudioStream}
 use crate::{
     Client, Retry, Signaling,
     dialed::{TRIES_MAX, authorized},
+    editing,
     headers::{self, PRODUCT, SDP},
     known_method,
     offered::{contact, description},
@@ -53,6 +54,7 @@ impl Signaling {
             Method::Invite | Method::Update => self.on_reoffer(now, key, request, found),
             Method::Options => self.options(now, key, request, found),
             Method::Info => self.on_info(now, key, request, found),
+            Method::Message => self.text_in_dialog(now, key, request, found),
             Method::Refer => self.on_refer(now, key, request, found),
             Method::Notify => self.on_notify(now, key, request, found),
             // Of a response that was not reliable, or of another dialog (RFC 3262 3).
@@ -149,24 +151,25 @@ impl Signaling {
             request = request.header(Name::Reason, &reason);
         }
         let request = request.build();
+        let rules = side.rules.headers.clone();
         let retry = side
             .credentials
             .clone()
-            .map(|credentials| Box::new(Retry { flow: to, advertised, request: request.clone(), credentials }));
+            .map(|credentials| Box::new(Retry { flow: to, advertised, request: request.clone(), credentials, rules }));
         self.request(now, to, request, Client::Bye(retry));
     }
 
-    /// A BYE, or the end of a registration, was challenged: once more, with credentials.
-    pub(crate) fn once_more(&mut self, now: Instant, retry: Retry, response: &Response, what: Client) {
+    /// A BYE, a message, or the end of a registration, was challenged: once more, with credentials. Whether it left.
+    pub(crate) fn once_more(&mut self, now: Instant, retry: Retry, response: &Response, what: Client) -> bool {
         if !matches!(response.status, 401 | 407) {
-            return;
+            return false;
         }
         let (branch, cnonce) = (self.new_branch(), self.random());
-        let Retry { flow, advertised, request, credentials } = retry;
+        let Retry { flow, advertised, request, credentials, rules } = retry;
         let cseq = request.headers.cseq().map_or(1, |cseq| cseq.number + 1);
-        if let Some(again) = authorized(&request, response, &credentials, (advertised, &branch, cnonce), cseq) {
-            self.request(now, flow, again, what);
-        }
+        let again = authorized(&request, response, &credentials, (advertised, &branch, cnonce), cseq);
+        let (Some(again), Some(flow)) = (again, self.ready(now, flow)) else { return false };
+        self.request_as_it_is(now, flow, editing::sent(rules.as_deref(), &again).0, what).is_some()
     }
 
     /// The INVITE that made this session can have no further answer: what was kept for one may go.

@@ -16,6 +16,7 @@ use postern_types::{CallSid, Cause, Secret, UserName, stream::AudioStream};
 
 use crate::{
     early::{Early, Provisional},
+    editing::Changed,
     passing::Passed,
     places::Endpoint,
     refer::Referral,
@@ -109,6 +110,8 @@ pub(crate) struct OfferedSide {
     pub(crate) early: Provisional,
     /// An offer that came after ours was acknowledged, and before the answer.
     pub(crate) offer_answer: OfferAnswer,
+    /// The header rules that changed the INVITE, until the router was told.
+    pub(crate) edited: Changed,
 }
 
 #[derive(Debug)]

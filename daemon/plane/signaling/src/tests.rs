@@ -19,6 +19,7 @@ mod restoring;
 mod sessions;
 mod strangers;
 mod streams;
+mod texts;
 mod timers;
 mod torture;
 mod verifying;
@@ -39,6 +40,7 @@ use postern_types::{
     device::{Device, DeviceChange},
     leg::*,
     stream::{AudioStream, Direction, Format},
+    text::*,
 };
 use rand::{SeedableRng, rngs::StdRng};
 
@@ -59,6 +61,7 @@ pub(crate) struct World {
     pub(crate) now: Now,
     pub(crate) sent: Vec<(SocketAddr, String)>,
     pub(crate) events: Vec<LegEvent>,
+    pub(crate) texts: Vec<TextEvent>,
     pub(crate) facts: Vec<Fact>,
     pub(crate) devices: Vec<u32>,
     pub(crate) remembered: BTreeMap<(UserName, String), Device>,
@@ -155,9 +158,9 @@ impl World {
         #[allow(clippy::disallowed_methods, reason = "any instant will do as the start of virtual time")]
         let now = Now { instant: Instant::now(), wall: UnixMicros(1_700_000_000_000_000) };
         let signaling = Signaling::new(Arc::new(config), StdRng::seed_from_u64(7), now.instant);
-        let (sent, events, facts, devices, trunks, asked, commands, fetched) = Default::default();
+        let (sent, events, texts, facts, devices, trunks, asked, commands, fetched) = Default::default();
         let remembered = BTreeMap::new();
-        Self { signaling, now, sent, events, facts, devices, remembered, trunks, asked, commands, fetched }
+        Self { signaling, now, sent, events, texts, facts, devices, remembered, trunks, asked, commands, fetched }
     }
 
     /// Where no source is held up or banned: what bounds all of them together stands alone.
@@ -175,6 +178,7 @@ impl World {
                 }
                 Output::Connection(id, command) => self.commands.push((id, command)),
                 Output::Leg(event) => self.events.push(event),
+                Output::Text(event) => self.texts.push(event),
                 Output::Devices { devices, .. } => self.devices.push(devices),
                 Output::Device(DeviceChange::Keep(device)) => {
                     self.remembered.insert((device.user.clone(), device.key().to_owned()), *device);

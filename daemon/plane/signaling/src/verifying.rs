@@ -22,7 +22,12 @@ use postern_types::{
     trust::{Chain, Outcome, Verdict},
 };
 
-use crate::{Output, Signaling, headers, identity, legs::Leg, side::Tag, timers::Timer};
+use crate::{
+    Output, Signaling, headers, identity,
+    legs::Leg,
+    side::{State, Tag},
+    timers::Timer,
+};
 
 /// Identity headers of one INVITE that are looked at.
 const IDENTITIES_MAX: usize = 8;
@@ -302,9 +307,17 @@ impl Signaling {
     pub(crate) fn announce(&mut self, tag: Tag, offered: Box<Offered>, trunk: Option<TrunkName>) {
         // A caller that waited may have left.
         let Some(side) = self.sides.get_mut(&tag) else { return };
-        side.leg = Some(offered.leg);
+        let leg = offered.leg;
+        side.leg = Some(leg);
+        let rules = match &mut side.state {
+            State::Offered(offered) => std::mem::take(&mut offered.edited),
+            State::Calling(_) | State::Up(_) => Vec::new(),
+        };
         self.legs.insert(offered.leg, Leg { sides: vec![tag], dial: None, ladder: None, failure: None }, trunk);
         self.tell(LegEvent::Offered(offered));
+        if !rules.is_empty() {
+            self.tell(LegEvent::HeadersChanged { leg, sent: false, rules });
+        }
     }
 }
 

@@ -9,7 +9,7 @@ pub fn call_id(bytes: &[u8]) -> Option<&[u8]> {
 }
 
 /// Overwrites by `*`, byte for byte, what must not be shown: digest responses, other credentials, keys of SDES (RFC 4568), ICE
-/// passwords (RFC 8839), passwords in URIs, and digits in INFO. What is masked reads as it did: no length changes.
+/// passwords (RFC 8839), passwords in URIs, digits in INFO, and the text of a MESSAGE. What is masked reads as it did: no length changes.
 pub fn mask(bytes: &mut [u8]) {
     let body = crate::scan::head_end(bytes).unwrap_or(bytes.len());
     let mut is_credentials = false;
@@ -32,6 +32,10 @@ pub fn mask(bytes: &mut [u8]) {
         } else {
             mask_uri_passwords(line);
         }
+    }
+    if starts_with(bytes, b"message ") {
+        // What somebody wrote to somebody is nobody else's.
+        return stars(bytes.get_mut(at..).unwrap_or_default());
     }
     while at < bytes.len() {
         let end = line_end(bytes, at);
@@ -235,5 +239,13 @@ mod tests {
             mask(&mut bytes);
             assert_eq!(String::from_utf8(bytes).unwrap(), String::from_utf8(whole(wanted)).unwrap());
         }
+    }
+
+    #[test]
+    fn what_somebody_wrote_is_not_shown() {
+        let mut bytes = b"MESSAGE sip:b SIP/2.0\r\nContent-Type: text/plain\r\n\r\nmeet me\r\nat noon".to_vec();
+        mask(&mut bytes);
+        let wanted = "MESSAGE sip:b SIP/2.0\r\nContent-Type: text/plain\r\n\r\n**** **\r\n** ****";
+        assert_eq!(String::from_utf8(bytes).unwrap(), wanted);
     }
 }

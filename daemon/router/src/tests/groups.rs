@@ -11,7 +11,7 @@ use postern_types::{
 use super::harness::*;
 
 /// One and two with priority 0 and 1, three last; all lead to the numbers of +77.
-fn world() -> World {
+pub fn world() -> World {
     let mut config = config();
     let member = |trunk: &str, priority| Member { trunk: TrunkName::new(trunk), priority, weight: 1 };
     let group = Group { trunks: vec![member("one", 0), member("two", 1), member("three", 2)] };

@@ -18,6 +18,7 @@ use postern_types::{
     media::{MediaCommand, MediaEvent, Prompt, StreamReport},
     recording::{RecorderCommand, RecorderEvent, RecordingEnd, TapId},
     stream::{AudioStream, Codec, Direction, Fingerprint, Format},
+    text::TextCommand,
     trust::{Trust, Verdict},
 };
 use rand::{SeedableRng, rngs::StdRng};
@@ -32,6 +33,7 @@ pub struct World {
     /// Legs that signaling knows.
     pub legs: HashSet<CallSid>,
     pub commands: VecDeque<LegCommand>,
+    pub texts: VecDeque<TextCommand>,
     pub media: VecDeque<MediaCommand>,
     pub http: VecDeque<HttpRequest>,
     pub prompts: VecDeque<(PromptKey, PromptSource)>,
@@ -214,6 +216,7 @@ impl World {
             now,
             legs: HashSet::new(),
             commands: VecDeque::new(),
+            texts: VecDeque::new(),
             media: VecDeque::new(),
             http: VecDeque::new(),
             prompts: VecDeque::new(),
@@ -238,6 +241,7 @@ impl World {
         while let Some(output) = self.router.poll_output() {
             match output {
                 Output::Leg(command) => self.signaling(command),
+                Output::Text(command) => self.texts.push_back(command),
                 Output::Media(command) => self.streams(command),
                 Output::Http(request) => self.http.push_back(*request),
                 Output::LoadPrompt { key, source } => {

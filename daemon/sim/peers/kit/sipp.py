@@ -71,10 +71,10 @@ class Score:
         self.cseq += 1
         return self._request("BYE", "[next_url]", None, None, (), retrans=True)
 
-    def request(self, method, body=None, headers=()):
-        """Any other request in the dialog."""
+    def request(self, method, body=None, headers=(), kind="application/sdp"):
+        """Any other request in the dialog, with a body of that kind."""
         self.cseq += 1
-        return self._request(method, "[next_url]", None, body, headers, retrans=True)
+        return self._request(method, "[next_url]", None, body, headers, retrans=True, kind=kind)
 
     def hear(self, *statuses):
         """These may come, or not."""
@@ -144,7 +144,7 @@ class Score:
 
     # ---- how it is written ----
 
-    def _request(self, method, target, to, body, headers, cseq=None, branch="[branch]", retrans=False):
+    def _request(self, method, target, to, body, headers, cseq=None, branch="[branch]", retrans=False, kind="application/sdp"):
         if branch == "[branch-{back}]":
             # sipp counts back over its own messages: the INVITE's branch is that of the step it stands in.
             invite = max(i for i, step in enumerate(self.steps) if "INVITE sip:" in step)
@@ -162,11 +162,11 @@ class Score:
             "Call-ID: [call_id]", f"CSeq: {cseq or f'{self.cseq} {method}'}", "Max-Forwards: 70",
             f"Contact: <sip:{self.user}@[local_ip]:[local_port]>", f"User-Agent: {USER_AGENT}", *headers,
         ]
-        return self._message(rows, body, retrans)
+        return self._message(rows, body, retrans, kind)
 
-    def _message(self, rows, body, retrans=False):
+    def _message(self, rows, body, retrans=False, kind="application/sdp"):
         if body:
-            rows = [*rows, "Content-Type: application/sdp"]
+            rows = [*rows, f"Content-Type: {kind}"]
         rows = [*rows, "Content-Length: [len]", "", body or ""]
         attribute = ' retrans="500"' if retrans else ""
         text = "\n".join(rows)

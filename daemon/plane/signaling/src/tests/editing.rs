@@ -4,14 +4,17 @@ use super::*;
 
 /// The carrier's messages are changed as these rules say.
 fn ruled(rules: &str) -> World {
+    World::with(with_rules(config(), rules))
+}
+
+pub(crate) fn with_rules(mut config: Config, rules: &str) -> Config {
     let text = format!(
         "appliance: {{name: a}}\nrealms: {{outer: {{signaling: \"10.0.0.1\"}}}}\nheaders: {{h: {{rules: [{rules}]}}}}\n"
     );
     let (read, _) = load("test.yaml", &text, &NoFiles).expect("the rules read");
-    let mut config = config();
     config.headers = read.headers;
     config.trunks.get_mut("carrier").unwrap().headers = Some("h".into());
-    World::with(config)
+    config
 }
 
 fn told(world: &mut World) -> Vec<(bool, String)> {

@@ -123,7 +123,7 @@ fn known_peers_hear_what_is_wrong() {
     let table = [
         (in_dialog("BYE", "x", 1, "0123456789abcdef", ""), "SIP/2.0 481"),
         (in_dialog("INFO", "x", 2, "ours-not", ""), "SIP/2.0 481"),
-        (invite("m", 1).replace("INVITE", "MESSAGE"), "SIP/2.0 405"),
+        (invite("m", 1).replace("INVITE", "PUBLISH"), "SIP/2.0 405"),
         (invite("n", 1).replace("INVITE", "NEWFANGLED"), "SIP/2.0 501"),
         (invite("p", 1).replace("X-Trace: abc", "no header"), "SIP/2.0 400"),
         (register("alice", "q", 1, "Contact: *"), "SIP/2.0 405"),

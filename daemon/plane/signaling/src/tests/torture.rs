@@ -64,7 +64,7 @@ fn every_message_of_rfc_4475_gets_the_answer_that_its_section_asks_for() {
         ("dblreq", 405),
         ("semiuri", 200),
         ("transports", 200),
-        ("mpart01", 405),
+        ("mpart01", 415),
         ("unreason", 0),
         ("noreason", 0),
         ("badinv01", 400),
@@ -173,7 +173,7 @@ fn rfc_5118_addresses_of_ipv6_are_read_or_refused_as_its_sections_ask() {
 fn a_registrars_door_challenges_what_reads_well_and_is_silent_to_the_rest() {
     let table = [
         ("escnull", 401),
-        ("mpart01", 0),
+        ("mpart01", 401),
         ("ncl", 0),
         ("dblreq", 401),
         ("scalar02", 0),

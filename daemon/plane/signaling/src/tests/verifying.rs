@@ -109,6 +109,19 @@ fn row_12_a_call_waits_for_its_certificate_and_the_next_does_not() {
 }
 
 #[test]
+fn header_rules_that_changed_a_call_are_told_when_it_has_waited() {
+    let rule = "{name: nameless, for: received_request, header: User-Agent, remove: true}";
+    let mut world = world(editing::with_rules(checking(), rule));
+    world.recv(CARRIER, &with_identity("c1", &signed()));
+    assert!(world.events.is_empty());
+    world.certificate(Ok(CERTIFICATE));
+    let [LegEvent::Offered(offered), LegEvent::HeadersChanged { leg, sent: false, rules }] = &world.events[..] else {
+        panic!("{:?}", world.events)
+    };
+    assert_eq!((offered.leg, &*rules[0]), (*leg, "nameless"));
+}
+
+#[test]
 fn what_is_wrong_with_a_signature_is_told_by_the_status_of_the_rfc() {
     let mut world = world(checking());
     world.recv(CARRIER, &with_identity("c0", &signed()));
