@@ -76,4 +76,5 @@ class Kamailio:
         return self._ask("ul.dump")
 
     def stop(self):
-        self.child.stop()
+        # Some of its ends take half a minute, and nothing here waits for what it does then.
+        self.child.stop(limit_s=3)
