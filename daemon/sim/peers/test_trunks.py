@@ -1,7 +1,7 @@
 """Trunks: several addresses, groups, what an operator sees of them."""
 
 import pytest
-from kit import sipp
+from kit import sip, sipp
 
 
 def grouped(world):
@@ -97,3 +97,42 @@ def test_row_15_a_line_that_is_full_takes_no_further_call_and_is_empty_afterward
     zeta.done()
     daemon.idle()
     assert [trunk["kbps"] for trunk in daemon.status()["trunks"]] == [0, 0]
+
+
+def test_row_17_overload_control_is_spoken_both_ways(world):
+    """RFC 7339: we say how it stands to a trunk that asks, and a trunk that wants fewer calls gets fewer; emergency calls are not among them."""
+
+    def change(config):
+        grouped(world)(config)
+        config["trunks"]["acme"]["overload_control"] = True
+        config["realms"]["carrier"]["emergency"] = ["+88112"]
+
+    daemon = world.start(change)
+    asks = ';oc;oc-algo="loss"'
+    caller, acme, zeta = sip.Raw(world.net.other_carrier, 5061), sip.Raw(world.net.carrier, 5066), sip.Raw(world.net.other_carrier)
+    body = "\r\n".join(["v=0", f"o=- 1 1 IN IP4 {caller.local}", "s=-", f"c=IN IP4 {caller.local}", "t=0 0", "m=audio 4000 RTP/AVP 0", ""])
+
+    def call(to, takes, said=None):
+        """Who takes it is busy, and says `said` of its load."""
+        invite = caller.request("INVITE", f"sip:{to}@{world.net.box_carrier}", ("Content-Type: application/sdp",), body).replace(";rport", f"{asks};rport", 1)
+        caller.send(invite, world.net.box_carrier)
+        while not (got := takes.receive()).startswith("INVITE"):
+            pass
+        assert (asks in sip.header(got, "Via")) == (takes is acme)
+        rows = [f"{name}: {sip.header(got, name)}" + (";tag=busy" if name == "To" else "") for name in ("Via", "From", "To", "Call-ID", "CSeq")]
+        answer = "\r\n".join(["SIP/2.0 486 Busy Here", *rows, "Content-Length: 0", "", ""])
+        takes.send(answer.replace(asks, said, 1) if said else answer, world.net.box_carrier)
+        final = caller.final()
+        assert sip.status(final) == 486
+        return sip.header(final, "Via")
+
+    via = call("+881", acme, ';oc=100;oc-algo="loss";oc-validity=60000;oc-seq=1.5')
+    assert ';oc=0;oc-algo="loss";oc-validity=0;oc-seq=' in via and asks not in via, via
+    call("+882", zeta)
+    call("+88112", acme, ';oc=0;oc-algo="loss";oc-validity=0;oc-seq=2.5')
+    call("+883", acme)
+    (spared,) = daemon.until_event("trunk.overloaded", trunk="acme")
+    assert (spared["data"]["percent"], spared["data"]["calls"]) == (100, 1)
+    for raw in (caller, acme, zeta):
+        raw.close()
+    daemon.idle()

@@ -80,6 +80,8 @@ pub struct Trunk {
     /// How it writes numbers: a name of `numbering`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub numbering: Option<String>,
+    /// Whether it is asked how many calls it wants less, and heeded.
+    pub overload_control: bool,
     /// Signed callers.
     pub stir: TrunkStir,
     /// What is changed in the headers of its messages: a name of `headers`.
@@ -262,6 +264,7 @@ impl Trunk {
             numbering: None,
             headers: None,
             trusted: false,
+            overload_control: false,
             stir: TrunkStir::default(),
             session_timer: SessionTimer::default(),
             rel100: Rel100::default(),
@@ -328,6 +331,7 @@ impl Trunk {
         let refer = f.choice(r, "refer", &Refer::ALL);
         let calls_max = f.integer(r, "calls_max").map(|n| n as u32);
         let (trusted, stir) = (f.flag(r, "trusted"), TrunkStir::read(r, f));
+        let overload_control = f.flag(r, "overload_control");
         let (limits, emergency) = (Limits::read(r, f), f.dialed_list(r, "emergency"));
         let (numbering, headers) = (f.reference(r, "numbering"), f.reference(r, "headers"));
         let session_timer = SessionTimer::read(r, f, "trunks.*.session_timer");
@@ -356,6 +360,7 @@ impl Trunk {
             numbering,
             headers,
             trusted: trusted?,
+            overload_control: overload_control?,
             stir: stir?,
             session_timer: session_timer?,
             rel100: rel100?,

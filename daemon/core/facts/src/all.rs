@@ -802,6 +802,16 @@ facts! {
         /// Why.
         cause: Cause,
     }
+    /// Calls were kept from an address of a trunk that wants fewer (overload control, RFC 7339). Told once a minute.
+    TrunkOverloaded = "trunk.overloaded", "8c1d5f27e0b34a96b3f70e62d94a185c", Notice,
+        advice "The trunk has too much to do and says so. Its other addresses and the other trunks of its group take these calls; without such they fail with 503. If it lasts, its operator should know." {
+        /// Which.
+        address: String,
+        /// How many it wants less now, per cent.
+        percent: u64,
+        /// How many calls it was spared since that was told last, those to other trunks included.
+        calls: u64,
+    }
     /// An address of a trunk did not answer OPTIONS several times in a row: it is tried last until it answers.
     TrunkTargetDown = "trunk.target_down", "e2db3b6fd8a54a3ab0a6f1e7c5940d28", Warning,
         advice "Calls take the trunk's other addresses. Look at the network towards this one; it comes back by itself when it answers." {

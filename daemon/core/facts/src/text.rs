@@ -103,6 +103,14 @@ fn worded(fact: &Fact) -> String {
         Fact::ReofferRefused(f) => format!("change of the session refused: {}", f.cause),
         Fact::LegFailedOver(f) => format!("{} failed ({}): on to {}", f.from, f.cause, f.to),
         Fact::TrunkTargetRests(f) => format!("{} is tried last for {} s: {}", f.address, f.for_s, f.cause),
+        Fact::TrunkOverloaded(f) => {
+            format!(
+                "{} wants {} % fewer calls: {} went elsewhere, or failed",
+                f.address,
+                f.percent,
+                count(f.calls, "call")
+            )
+        }
         Fact::TrunkTargetDown(f) => format!("{} is down after {}: {}", f.address, tries(f.fails), f.cause),
         Fact::TrunkTargetUp(f) => format!("{} is up again after {}", f.address, took(f.down_s * 1000)),
         Fact::TrunkDown(f) => format!("down: none of its {} answers; {}", count(f.targets, "target"), f.cause),

@@ -11,7 +11,7 @@ use std::{
 use postern_sip::{
     Method, Name, RequestBuilder, Response, SentBy, Uri, build,
     dialog::Dialog,
-    digest,
+    digest, relief,
     transaction::{ClientKey, Flow, T1_64},
     uri::Scheme,
 };
@@ -196,7 +196,9 @@ impl Signaling {
         tag: Tag,
     ) -> Option<Opening> {
         // Where we are registered we are known by an address of the registrar's domain.
-        let registered = way.trunk.as_ref().and_then(|trunk| self.places.config.trunks.get(trunk)?.register.as_ref());
+        let trunk = way.trunk.as_ref().and_then(|trunk| self.places.config.trunks.get(trunk));
+        let relief = if trunk.is_some_and(|trunk| trunk.overload_control) { relief::WANTED } else { "" };
+        let registered = trunk.and_then(|trunk| trunk.register.as_ref());
         let host =
             registered.map_or_else(|| way.endpoint.advertised.ip().to_string(), |register| register.domain.clone());
         let user = headers::tidy(from);
@@ -206,7 +208,7 @@ impl Signaling {
         let from = Uri::sip(Some(&user).filter(|u| !u.is_empty()).map(|u| &**u), shown, None).ok()?;
         let call_id = format!("{:016x}{:016x}", self.random(), self.random());
         let request = RequestBuilder::new(method, &way.uri)
-            .via(way.endpoint.sent_by(way.flow.transport), &self.new_branch())
+            .via_with(way.endpoint.sent_by(way.flow.transport), &self.new_branch(), relief)
             .max_forwards(max_forwards)
             .header(Name::From, &format!("{};tag={tag}", build::name_addr(&headers::tidy(from_name), &from)))
             .header(Name::To, &format!("<{}>", way.to))

@@ -125,6 +125,10 @@ impl Signaling {
                     None => break,
                 },
             };
+            if self.keeps_back(now, sid, &place) {
+                self.note_failure(sid, Cause::new(503, "the trunk wants fewer calls"));
+                continue;
+            }
             match self.attempt(now, sid, &place) {
                 Ok(()) => return,
                 Err(cause) => self.note_failure(sid, cause),
@@ -242,6 +246,7 @@ impl Signaling {
     /// An address answered an INVITE: it lives, unless it asks for a pause (RFC 3261 21.5.4).
     pub(crate) fn target_answered(&mut self, now: Instant, sid: CallSid, tag: Tag, response: &Response) {
         let Some((trunk, target)) = self.target_of(sid, tag) else { return };
+        self.heed(now, &trunk, target, response);
         match retry_after(response) {
             Some(span) if response.status == 503 => {
                 self.rest(now, &trunk, target, span, crate::headers::cause_of(response));

@@ -9,6 +9,7 @@
 //! | `places` | which endpoint, realm and trunk a source belongs to |
 //! | `guard`, `protect` | what a source may send; who is banned |
 //! | `overload` | what is turned away when there is too much to do |
+//! | `heeding` | the same told to trunks, and heeded of them |
 //! | `connections` | who may have a connection, what comes and goes over it, when it is closed |
 //! | `admission` | who a request is from; challenges; strangers; OPTIONS and REGISTER |
 //! | `registrar`, `restore` | where a user's devices are, over restarts |
@@ -49,6 +50,7 @@ mod editing;
 pub mod fuzz;
 mod guard;
 mod headers;
+mod heeding;
 mod identity;
 mod info;
 mod ladder;
@@ -163,6 +165,8 @@ pub struct Signaling {
     /// Bans that were told.
     bans_told: admission::Meter,
     throttled: OnceAMinute<SocketAddr>,
+    /// Calls kept from a trunk's address that wants fewer, and how many per cent.
+    kept_back: OnceAMinute<(TrunkName, SocketAddr, u8)>,
     strangers: OnceAMinute<SocketAddr>,
     malformed: OnceAMinute<(SocketAddr, String)>,
     refused_connections: OnceAMinute<(SocketAddr, Box<str>)>,
@@ -254,6 +258,7 @@ impl Signaling {
             shed_before: 0,
             bans_told: admission::Meter::default(),
             throttled: OnceAMinute::default(),
+            kept_back: OnceAMinute::default(),
             strangers: OnceAMinute::default(),
             malformed: OnceAMinute::default(),
             refused_connections: OnceAMinute::default(),
@@ -319,7 +324,12 @@ impl Signaling {
         }
     }
 
-    fn handle_weighed(&mut self, now: Now, flow: Flow, passage: Passage, parsed: Result<Message, ParseError>) {
+    fn handle_weighed(&mut self, now: Now, flow: Flow, passage: Passage, mut parsed: Result<Message, ParseError>) {
+        if passage == Passage::Trunk
+            && let Ok(message) = &mut parsed
+        {
+            self.ask_relief(now, message);
+        }
         let trusted = matches!(passage, Passage::Trunk | Passage::Device);
         match parsed {
             Err(error) if error.defect == Defect::KeepAlive => {}
@@ -413,6 +423,7 @@ impl Signaling {
             self.timers.next(),
             self.strangers.next(),
             self.throttled.next(),
+            self.kept_back.next(),
             self.malformed.next(),
             self.refused_connections.next(),
         ];
@@ -484,6 +495,7 @@ impl Signaling {
             self.fact(Subject::default(), MalformedDropped { source, messages, why });
         }
         self.tell_throttled(now);
+        self.tell_kept_back(now.instant);
         self.tell_refused_connections(now.instant);
     }
 

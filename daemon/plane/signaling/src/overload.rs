@@ -3,7 +3,8 @@
 //! The top floor says every tenth of a second how busy the switch thread was and how long its longest turn took: what came in
 //! meanwhile waited for as long. From that follows a *share* of new calls and registrations that is refused, as the loss-based scheme of
 //! RFC 7339 has it, grown while the box is overloaded and given back when it is not. A refusal is a 503 without state and costs a tenth of
-//! a call. Whatever belongs to a call or transaction that lives goes on: finishing work is what ends an overload.
+//! a call. A trunk that asks is told the share instead and drops by itself (`heeding`). Whatever belongs to a call or transaction that
+//! lives goes on: finishing work is what ends an overload.
 
 use std::time::Duration;
 
@@ -69,6 +70,11 @@ impl Overload {
     /// Of new requests, thousandths, that are refused; of those of unknown sources twice as many.
     pub(crate) fn share(&self) -> u32 {
         self.share
+    }
+
+    /// Whether no more than now can be refused.
+    pub(crate) fn is_at_its_most(&self) -> bool {
+        self.share == SHARE_MAX
     }
 
     /// Whether a new request is refused. `draw` is random, `is_known` whether it comes from a trunk or a device.

@@ -183,6 +183,10 @@ impl Signaling {
         if !is_new || !is_answered || self.outranks_bans(flow, request) || self.transactions.knows(request) {
             return false;
         }
+        // Who was told drops by itself; only what that does not mend is refused besides.
+        if request.relief.is_some() && !self.overload.is_at_its_most() {
+            return false;
+        }
         let draw = self.random();
         if !self.overload.refuses(draw, is_known) {
             return false;

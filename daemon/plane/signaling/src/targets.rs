@@ -14,7 +14,7 @@ use postern_config::Config;
 use postern_facts::{Subject, TrunkDown, TrunkTargetRests, TrunkUp};
 use postern_types::{Cause, Transport, TrunkName};
 
-use crate::{Output, Signaling, TargetHealth, places::Learned, probe::Probed, timers::Timer};
+use crate::{Output, Signaling, TargetHealth, heeding::Heeded, places::Learned, probe::Probed, timers::Timer};
 
 /// Targets of one trunk at most: what more a name resolves to is not remembered, only tried.
 pub(crate) const TARGETS_MAX: usize = 64;
@@ -35,6 +35,8 @@ pub(crate) struct Known {
     /// The host of the configuration that led to it.
     pub(crate) host: Box<str>,
     rests: Option<(Instant, Cause)>,
+    /// How many calls it wants less.
+    pub(crate) heeded: Option<Heeded>,
     /// What asking it says, where that is configured.
     pub(crate) probed: Option<Probed>,
 }
@@ -180,7 +182,7 @@ impl Targets {
 impl OfTrunk {
     fn learn(&mut self, host: &str, target: Target) {
         if self.known.len() < TARGETS_MAX && !self.known.iter().any(|known| known.target == target) {
-            self.known.push(Known { target, host: host.into(), rests: None, probed: None });
+            self.known.push(Known { target, host: host.into(), rests: None, heeded: None, probed: None });
         }
     }
 }

@@ -4,6 +4,7 @@ mod dialing;
 mod early;
 mod editing;
 mod failover;
+mod heeding;
 mod hiding;
 mod identity;
 mod incoming;

@@ -10,6 +10,7 @@ use postern_types::Transport;
 use crate::{
     limits::HEADERS_MAX,
     message::{Headers, Mark, Method, Name, Request, Response, Via, empty_body},
+    relief::Relief,
     scan,
     status::reason_of,
     uri::{Parts, Uri},
@@ -192,13 +193,18 @@ impl RequestBuilder {
     }
 
     /// A Via that asks for `rport` (RFC 3581). The branch must begin with `z9hG4bK` and be new for each transaction.
-    pub fn via(mut self, sent_by: impl Into<SentBy>, branch: &str) -> Self {
+    pub fn via(self, sent_by: impl Into<SentBy>, branch: &str) -> Self {
+        self.via_with(sent_by, branch, "")
+    }
+
+    /// The same with further parameters, each with its `;` in front.
+    pub fn via_with(mut self, sent_by: impl Into<SentBy>, branch: &str, params: &str) -> Self {
         let SentBy { transport, address } = sent_by.into();
         let transport = transport.in_via();
         self.fields.composed(Name::Via, |text| {
             ["SIP/2.0/", transport, " "].into_iter().for_each(|part| text.push_str(part));
             write::address(text, address);
-            [";branch=", branch, ";rport"].into_iter().for_each(|part| text.push_str(part));
+            [";branch=", branch, ";rport", params].into_iter().for_each(|part| text.push_str(part));
         });
         self
     }
@@ -242,7 +248,15 @@ impl RequestBuilder {
     /// Done.
     pub fn build(self) -> Request {
         let (headers, body) = self.fields.finish(self.content_type.as_deref(), &self.body);
-        Request { method: self.method, headers, body, source: None, target: self.target, target_parts: self.parts }
+        Request {
+            method: self.method,
+            headers,
+            body,
+            source: None,
+            relief: None,
+            target: self.target,
+            target_parts: self.parts,
+        }
     }
 }
 
@@ -323,8 +337,8 @@ impl<'a> ResponseBuilder<'a> {
         fields.text.push_str("\r\n");
         for (at, value) in from.list(Name::Via).enumerate() {
             match (at, self.request.source, Via::parse(value)) {
-                (0, Some(source), Ok(via)) if needs_received(&via, source) => {
-                    fields.composed(Name::Via, |text| received_via(text, &via, source));
+                (0, Some(source), Ok(via)) if needs_received(&via, source) || self.request.relief.is_some() => {
+                    fields.composed(Name::Via, |text| received_via(text, &via, source, self.request.relief));
                 }
                 _ => fields.known(Name::Via, value),
             }
@@ -351,15 +365,16 @@ fn needs_received(via: &Via<'_>, source: SocketAddr) -> bool {
     via.rport().is_some() || crate::uri::ip_of(via.host) != Some(source.ip())
 }
 
-/// A Via with `received`, and `rport` when it asks for it, filled in.
-fn received_via(text: &mut String, via: &Via<'_>, source: SocketAddr) {
+/// A Via with `received`, `rport` when it asks for it, and how much relief we want filled in.
+fn received_via(text: &mut String, via: &Via<'_>, source: SocketAddr, relief: Option<Relief>) {
     ["SIP/2.0/", via.transport, " ", via.host].into_iter().for_each(|part| text.push_str(part));
     if let Some(port) = via.port {
         text.push(':');
         write::port(text, port);
     }
     for (name, param) in via.params.iter() {
-        if name.eq_ignore_ascii_case("received") || name.eq_ignore_ascii_case("rport") {
+        let is_ours = name.eq_ignore_ascii_case("received") || name.eq_ignore_ascii_case("rport");
+        if is_ours || (relief.is_some() && Relief::has(name)) {
             continue;
         }
         text.push(';');
@@ -374,6 +389,9 @@ fn received_via(text: &mut String, via: &Via<'_>, source: SocketAddr) {
     if via.rport().is_some() {
         text.push_str(";rport=");
         write::port(text, source.port());
+    }
+    if let Some(relief) = relief {
+        relief.write(text);
     }
 }
 

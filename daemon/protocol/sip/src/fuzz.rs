@@ -40,6 +40,8 @@ fn views(headers: &Headers) {
     }
     for via in headers.vias().flatten() {
         let _ = (via.branch(), via.unique_branch(), via.received(), via.rport(), via.params.iter().count());
+        let told = crate::relief::Relief::told(&via);
+        assert!(told.is_none_or(|told| told.loss <= 100));
     }
     for address in [headers.from(), headers.to(), headers.contact()].into_iter().flatten() {
         let _ = (address.display_name(), address.tag(), address.uri());

@@ -28,6 +28,7 @@ pub mod fuzz;
 pub mod limits;
 pub mod message;
 pub mod raw;
+pub mod relief;
 pub mod status;
 pub mod transaction;
 pub mod uri;

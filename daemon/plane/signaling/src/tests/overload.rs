@@ -3,11 +3,11 @@
 use super::*;
 use crate::Load;
 
-const HOT: Load = Load { busy: 1000, turn: Duration::from_millis(10) };
+pub(super) const HOT: Load = Load { busy: 1000, turn: Duration::from_millis(10) };
 const CALM: Load = Load { busy: 100, turn: Duration::from_millis(1) };
 
 impl World {
-    fn report(&mut self, load: Load, times: usize) {
+    pub(super) fn report(&mut self, load: Load, times: usize) {
         for _ in 0..times {
             self.signaling.handle_load(self.now, load);
             self.drain();

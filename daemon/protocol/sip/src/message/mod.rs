@@ -20,7 +20,10 @@ pub use name::Name;
 pub use parse::{Defect, ParseError};
 pub use view::{CSeq, Contact, HeaderError, MAGIC_COOKIE, MediaType, NameAddr, Params, ReasonValue, Via};
 
-use crate::uri::{Parts, Uri};
+use crate::{
+    relief::Relief,
+    uri::{Parts, Uri},
+};
 pub(crate) use headers::Mark;
 pub(crate) use parse::empty_body;
 
@@ -44,6 +47,8 @@ pub struct Request {
     pub body: Arc<[u8]>,
     /// Where it really came from, once known: responses carry it in `received` and `rport` (RFC 3261 18.2.1, RFC 3581).
     pub source: Option<SocketAddr>,
+    /// How much relief its sender is asked for by the responses (RFC 7339).
+    pub relief: Option<Relief>,
     pub(crate) target: (u32, u32),
     pub(crate) target_parts: Parts,
 }

@@ -123,7 +123,8 @@ impl Message {
 
         match start {
             StartLine::Request { method, target, parts, wrong } => {
-                let request = Request { method, headers, body, source: None, target, target_parts: parts };
+                let request =
+                    Request { method, headers, body, source: None, relief: None, target, target_parts: parts };
                 match wrong.or(defect) {
                     None => Ok(Self::Request(request)),
                     Some(defect) => Err(ParseError { defect, request: Some(Box::new(request)) }),
