@@ -10,7 +10,10 @@
 //! Status callbacks are its own: of the first participant that named a URL, in order, and the last one is `conference-end`.
 
 pub mod rest;
+mod tape;
 mod told;
+
+pub use tape::on_recorder;
 
 use std::{
     collections::{BTreeSet, HashMap, VecDeque},
@@ -24,6 +27,7 @@ use postern_types::{
     AccountSid, CallSid, ConferenceSid, Now, RequestId, Sid, UnixMicros,
     media::{MediaCommand, PlayId, Prompt, RoomPart, RoomSound},
 };
+use tape::Tape;
 use url::Url;
 
 use crate::{
@@ -81,6 +85,7 @@ struct Conference {
     jar: Jar,
     /// What its subscriber wants to hear.
     events: Vec<ConferenceEvent>,
+    tape: Tape,
     /// An announcement to all that is loaded.
     announcing: Option<PromptKey>,
     deadline: Option<Instant>,
@@ -231,7 +236,11 @@ pub fn join(cx: &mut Context, now: Now, joining: Joining<'_>) -> Result<(), Stri
         if let Some((url, callback)) = url {
             conference.subscribe(url, callback);
         }
+        if let Some(record) = &noun.record {
+            conference.want_recording(leg, record, base);
+        }
         conference.enter(cx, now, leg, wait);
+        conference.record_if_wanted(cx, now);
     });
     Ok(())
 }
@@ -329,6 +338,7 @@ pub fn on_timeout(cx: &mut Context, now: Now) {
             let Conference { callbacks, jar, account, .. } = conference;
             let mut owner = Owner { asker: Asker::Conference(sid), account: Some(*account), jar };
             callbacks.timeout(cx, now, &mut owner);
+            conference.recording_timeout(cx, now);
         });
     }
 }
@@ -346,16 +356,19 @@ fn with<T>(
         // Who was dialed for it never came.
         conference.end(cx, now, "last-participant-left", None);
     }
-    let Conference { callbacks, jar, account, .. } = &mut *conference;
+    let Conference { callbacks, jar, account, tape, .. } = &mut *conference;
     let owner = Owner { asker: Asker::Conference(sid), account: Some(*account), jar };
-    callbacks.deliver(cx, now, Of::Conference(sid), &owner);
+    for of in [Some(Of::Conference(sid)), tape.of()].into_iter().flatten() {
+        callbacks.deliver(cx, now, of, &owner);
+    }
     let tails = cx.conferences.all.len().saturating_sub(cx.conferences.names.len());
     let is_over = conference.state == State::Completed;
     if is_over && tails > TAILS_MAX {
         conference.callbacks.abandon(cx);
     }
-    let is_gone = is_over && conference.callbacks.is_idle();
-    let deadline = conference.callbacks.next_deadline().filter(|_| !is_gone);
+    let is_gone = is_over && conference.callbacks.is_idle() && !conference.tape.is_running();
+    let deadlines = conference.callbacks.next_deadline().into_iter().chain(conference.tape.deadline());
+    let deadline = deadlines.min().filter(|_| !is_gone);
     if deadline != conference.deadline {
         if let Some(at) = conference.deadline {
             cx.conferences.deadlines.remove(&(at, sid));
@@ -382,6 +395,7 @@ impl Conference {
             callbacks: Callbacks::default(),
             jar: Jar::default(),
             events: Vec::new(),
+            tape: Tape::None,
             announcing: None,
             deadline: None,
         }
@@ -396,10 +410,14 @@ impl Conference {
         self.participants.iter_mut().find(|participant| participant.leg == leg)
     }
 
+    /// Of facts about all of it.
+    fn subject(&self) -> Subject {
+        Subject { account: Some(self.account), ..Subject::default() }
+    }
+
     fn tell(&self, cx: &mut Context, leg: CallSid, fact: impl Into<Fact>) {
         let of = self.participants.iter().find(|participant| participant.leg == leg);
-        let alone = || Subject { account: Some(self.account), ..Subject::default() };
-        cx.fact(of.map_or_else(alone, |participant| participant.subject.clone()), fact);
+        cx.fact(of.map_or_else(|| self.subject(), |participant| participant.subject.clone()), fact);
     }
 
     fn enter(&mut self, cx: &mut Context, now: Now, leg: CallSid, wait: Option<PromptSource>) {
@@ -435,7 +453,7 @@ impl Conference {
         let waited_ms = now.wall.since(self.created.wall).as_millis() as u64;
         let (conference, name, participants) = (self.sid.to_string(), self.name.clone(), all.len() as u64);
         let fact = facts::ConferenceStarted { conference, name, participants, waited_ms };
-        cx.fact(Subject { account: Some(self.account), ..Subject::default() }, fact);
+        cx.fact(self.subject(), fact);
         self.notify(cx, now, ConferenceEvent::Start, "conference-start", None);
     }
 
@@ -482,7 +500,7 @@ impl Conference {
                 }
                 Err(why) => {
                     let fact = facts::PlayFailed { url: "announcement".into(), why };
-                    cx.fact(Subject { account: Some(self.account), ..Subject::default() }, fact);
+                    cx.fact(self.subject(), fact);
                     self.notify(cx, now, ConferenceEvent::Announcement, "announcement-fail", None);
                 }
             }
@@ -574,6 +592,7 @@ impl Conference {
 
     /// It is over: all are let go, and the last callback says why.
     fn end(&mut self, cx: &mut Context, now: Now, reason: &'static str, by: Option<CallSid>) {
+        self.stop_recording(cx, now);
         while let Some(last) = self.participants.len().checked_sub(1) {
             self.remove(cx, now, last, Why::Ended);
         }
@@ -586,7 +605,7 @@ impl Conference {
         let duration_ms = now.wall.since(self.created.wall).as_millis() as u64;
         let (conference, name) = (self.sid.to_string(), self.name.clone());
         let fact = facts::ConferenceEnded { conference, name, why: reason.to_owned(), duration_ms };
-        cx.fact(Subject { account: Some(self.account), ..Subject::default() }, fact);
+        cx.fact(self.subject(), fact);
         self.notify_end(cx, now, reason, by);
         let record = ConferenceRecord { reason_ended: Some(reason.to_owned()), ended_by: by, ..self.record() };
         if cx.conferences.past.len() >= PAST_MAX {

@@ -29,7 +29,7 @@ pub const CALLS_MAX: u64 = 20_000;
 /// Emergency calls that find room beyond that: nobody's limit, but what memory is kept for.
 pub const EMERGENCY_CALLS: u64 = 1000;
 
-/// Who waits for an application server.
+/// Who waits for an application server, or has something recorded.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Asker {
     Call(CallSid),
@@ -51,7 +51,7 @@ pub struct Context {
     /// Who waits for audio.
     pub prompts: HashMap<PromptKey, CallSid>,
     /// Whose audio is recorded or forked.
-    pub taps: HashMap<TapId, CallSid>,
+    pub taps: HashMap<TapId, Asker>,
     /// Legs of each trunk that did not end.
     pub trunks: HashMap<TrunkName, u32>,
     /// Those that live.
@@ -128,10 +128,10 @@ impl Context {
         id
     }
 
-    /// A fresh name for a tap of a call.
-    pub fn tap(&mut self, call: CallSid) -> TapId {
+    /// A fresh name for a tap.
+    pub fn tap(&mut self, asker: Asker) -> TapId {
         let tap = TapId(self.number());
-        self.taps.insert(tap, call);
+        self.taps.insert(tap, asker);
         tap
     }
 

@@ -17,7 +17,7 @@ use postern_types::{
 use crate::{
     call::{Call, is_due},
     callback::{Of, Subscription, rfc2822},
-    context::Context,
+    context::{Asker, Context},
     originate,
     output::Output,
     request::{Fields, add},
@@ -64,7 +64,7 @@ impl Call {
         if self.forks.iter().any(|fork| name.is_some() && fork.record.name == name && fork.until.is_none()) {
             return Err("a stream of this call has that name already".into());
         }
-        let (stream, tap) = (StreamSid::random(&mut cx.rng), cx.tap(self.sid));
+        let (stream, tap) = (StreamSid::random(&mut cx.rng), cx.tap(Asker::Call(self.sid)));
         let token = account.and_then(|account| cx.accounts.token(account));
         let signature = token.map(|token| sign::signature(token, url.as_str(), &[]));
         let setup = ForkSetup {

@@ -6,17 +6,17 @@
 use std::time::{Duration, Instant};
 
 use postern_config::RecordingEvent;
-use postern_facts::{self as facts, RecordingRecord};
+use postern_facts::{self as facts, RecordingRecord, Subject};
 use postern_types::{
-    CallSid, Now, RecordingSid, Sid,
+    CallSid, ConferenceSid, Now, RecordingSid, Sid,
     media::MediaCommand,
     recording::{Listener, RecorderCommand, RecorderEvent, RecordingEnd, RecordingSetup, TapId},
 };
 
 use crate::{
     call::{Call, is_due},
-    callback::{Of, Subscription, rfc2822},
-    context::Context,
+    callback::{self, Callbacks, Subscription, rfc2822},
+    context::{Asker, Context},
     leg::{Leg, Stream},
     negotiate, originate,
     output::Output,
@@ -49,122 +49,110 @@ pub struct Wanted {
 pub struct Recording {
     pub record: RecordingRecord,
     tap: TapId,
+    room: Option<ConferenceSid>,
+    subject: Subject,
     events: Vec<RecordingEvent>,
     /// The recorder must have said its end by then.
     until: Option<Instant>,
 }
 
-impl Recording {
-    /// Whether it was told to end.
-    pub fn is_stopped(&self) -> bool {
-        self.until.is_some()
-    }
+/// Whose audio is recorded.
+pub struct Of {
+    /// Who is told what becomes of it.
+    pub asker: Asker,
+    /// The leg, or the one that had the conference recorded.
+    pub leg: CallSid,
+    /// The room, for a conference's.
+    pub room: Option<ConferenceSid>,
+    /// Whom facts are about.
+    pub subject: Subject,
 }
 
-impl Call {
-    /// Begins to record a leg. Refused: why, in words.
-    pub fn record(
-        &mut self,
-        cx: &mut Context,
-        now: Now,
-        leg: CallSid,
-        wanted: Wanted,
-    ) -> Result<RecordingSid, &'static str> {
-        let of = self.tappable(leg)?;
-        if self.recordings.len() >= RECORDINGS_MAX {
-            return Err("too many recordings of this call");
-        }
-        let sid = RecordingSid::random(&mut cx.rng);
-        let tap = cx.tap(self.sid);
-        let track = match (wanted.inbound, wanted.outbound) {
+impl Recording {
+    /// Has the recorder and the media plane begin.
+    pub fn begin(cx: &mut Context, now: Now, of: Of, wanted: &Wanted) -> Self {
+        let Of { asker, leg, room, subject } = of;
+        let (sid, tap) = (RecordingSid::random(&mut cx.rng), cx.tap(asker));
+        let Wanted { inbound, outbound, stereo, trim, seconds_max, silence, source, .. } = *wanted;
+        let track = match (inbound, outbound) {
+            _ if room.is_some() => "both",
             (true, false) => "inbound",
             (false, true) => "outbound",
             _ => "both",
         };
         let record = RecordingRecord {
             sid,
-            account: of.account,
+            account: subject.account,
             call: leg,
-            conference: None,
+            conference: room.map(|room| room.to_string()),
             created: now.wall,
             updated: now.wall,
             status: "in-progress".into(),
-            channels: if wanted.stereo { 2 } else { 1 },
-            source: wanted.source.into(),
+            channels: if stereo { 2 } else { 1 },
+            source: source.into(),
             track: track.into(),
             duration_ms: 0,
             bytes: 0,
             error: None,
         };
-        let Wanted { inbound, outbound, stereo, trim, seconds_max, silence, .. } = wanted;
         let setup = RecordingSetup { recording: sid, inbound, outbound, stereo, trim, seconds_max, silence };
         // The recorder first: a copy must find its tape.
         cx.out.push_back(Output::Recorder(RecorderCommand::Start(tap, setup)));
-        cx.media(MediaCommand::Tap { leg, tap, to: Listener::Recorder, inbound, outbound });
+        cx.media(match room {
+            Some(room) => MediaCommand::TapRoom { room, tap },
+            None => MediaCommand::Tap { leg, tap, to: Listener::Recorder, inbound, outbound },
+        });
         cx.out.push_back(Output::Recording(Box::new(record.clone())));
-        let (recording, source) = (sid.to_string(), wanted.source.to_owned());
-        let channels = record.channels;
-        self.tell(cx, leg, facts::RecordingStarted { recording, source, channels, track: track.into() });
-        let mut events = Vec::new();
-        if let Some((subscription, wanted)) = wanted.subscription {
-            events = wanted;
-            if !self.callbacks.subscribe(Of::Recording(sid), subscription) {
-                cx.counters.callbacks_lost += 1;
-            }
-        }
-        self.recordings.push(Recording { record, tap, events, until: None });
-        self.tell_subscriber(cx, now, sid, RecordingEvent::InProgress);
-        Ok(sid)
+        let (recording, source, channels) = (sid.to_string(), source.to_owned(), record.channels);
+        cx.fact(subject.clone(), facts::RecordingStarted { recording, source, channels, track: track.into() });
+        let events = wanted.subscription.as_ref().map(|(_, events)| events.clone()).unwrap_or_default();
+        Self { record, tap, room, subject, events, until: None }
     }
 
-    /// A leg whose audio can be copied. Refused: why, in words.
-    pub fn tappable(&self, leg: CallSid) -> Result<&Leg, &'static str> {
-        let open = |leg: &&Leg| leg.is_live() && leg.answered.is_some() && matches!(leg.stream, Stream::Open { .. });
-        let of = self.leg(leg).filter(open).ok_or("the call is not in progress")?;
-        match of.agreed.first() {
-            Some(format) if negotiate::is_tappable(format) => Ok(of),
-            _ => Err("the call's codec cannot be copied: G.711 can"),
-        }
+    /// Whether it was told to end.
+    pub fn is_stopped(&self) -> bool {
+        self.until.is_some()
     }
 
-    /// Ends one; its file is whole when the recorder says so.
-    pub fn stop_recording(&mut self, cx: &mut Context, now: Now, sid: RecordingSid) {
-        let live = |recording: &&mut Recording| recording.record.sid == sid && !recording.is_stopped();
-        let Some(recording) = self.recordings.iter_mut().find(live) else { return };
-        recording.until = Some(now.instant + FINISHING_MAX);
-        cx.out.push_back(Output::Recorder(RecorderCommand::Stop(recording.tap)));
-        cx.media(MediaCommand::Untap { leg: recording.record.call, tap: recording.tap });
+    /// The recorder must have said its end by then.
+    pub fn deadline(&self) -> Option<Instant> {
+        self.until
     }
 
-    /// A leg is over, and with it what is recorded of it.
-    pub fn stop_recordings_of(&mut self, cx: &mut Context, now: Now, leg: CallSid) {
-        let of_leg = self.recordings.iter().filter(|recording| recording.record.call == leg);
-        let sids: Vec<_> = of_leg.map(|recording| recording.record.sid).collect();
-        for sid in sids {
-            self.stop_recording(cx, now, sid);
+    /// Has both end it, once; its file is whole when the recorder says so.
+    pub fn stop(&mut self, cx: &mut Context, now: Now) {
+        if !self.is_stopped() {
+            self.until = Some(now.instant + FINISHING_MAX);
+            cx.out.push_back(Output::Recorder(RecorderCommand::Stop(self.tap)));
+            self.untap(cx);
         }
     }
 
-    /// The recorder tells.
-    pub fn on_recorder(&mut self, cx: &mut Context, now: Now, event: RecorderEvent) {
+    fn untap(&self, cx: &mut Context) {
+        let tap = self.tap;
+        cx.media(match self.room {
+            Some(room) => MediaCommand::UntapRoom { room, tap },
+            None => MediaCommand::Untap { leg: self.record.call, tap },
+        });
+    }
+
+    /// The recorder ended it. What its subscriber is told of.
+    pub fn ended(&mut self, cx: &mut Context, now: Now, event: RecorderEvent) -> RecordingEvent {
         let RecorderEvent::Ended { tap, why, length, bytes, lost } = event;
         cx.taps.remove(&tap);
-        let Some(at) = self.recordings.iter().position(|recording| recording.tap == tap) else { return };
-        let mut recording = self.recordings.swap_remove(at);
-        if !recording.is_stopped() {
-            cx.media(MediaCommand::Untap { leg: recording.record.call, tap });
+        if !self.is_stopped() {
+            self.untap(cx);
         }
-        let record = &mut recording.record;
-        let (sid, leg) = (record.sid, record.call);
+        let record = &mut self.record;
         let duration_ms = length.as_millis() as u64;
         record.status = if bytes > 0 { "completed" } else { "absent" }.into();
         record.updated = now.wall;
         (record.duration_ms, record.bytes) = (duration_ms, bytes);
-        let name = sid.to_string();
+        let (subject, recording) = (self.subject.clone(), record.sid.to_string());
         match why {
             RecordingEnd::Failed(why) => {
                 record.error = Some(why.clone());
-                self.tell(cx, leg, facts::RecordingFailed { recording: name, why, duration_ms });
+                cx.fact(subject, facts::RecordingFailed { recording, why, duration_ms });
             }
             ended => {
                 let why = match ended {
@@ -173,31 +161,34 @@ impl Call {
                     _ => "stopped",
                 };
                 let why = why.to_owned();
-                self.tell(cx, leg, facts::RecordingEnded { recording: name, why, duration_ms, bytes, lost });
+                cx.fact(subject, facts::RecordingEnded { recording, why, duration_ms, bytes, lost });
             }
         }
-        cx.out.push_back(Output::Recording(Box::new(recording.record.clone())));
-        let record = recording.record.clone();
-        self.recordings.push(recording);
-        let told = if bytes > 0 { RecordingEvent::Completed } else { RecordingEvent::Absent };
-        self.tell_subscriber(cx, now, sid, told);
-        self.recordings.pop();
-        self.callbacks.close(Of::Recording(sid));
-        self.session_recorded(cx, now, &record);
+        cx.out.push_back(Output::Recording(Box::new(record.clone())));
+        if bytes > 0 { RecordingEvent::Completed } else { RecordingEvent::Absent }
     }
 
-    fn tell_subscriber(&mut self, cx: &mut Context, now: Now, sid: RecordingSid, event: RecordingEvent) {
-        let Some(recording) = self.recordings.iter().find(|recording| recording.record.sid == sid) else { return };
-        if !recording.events.contains(&event) {
+    /// What is made of a recorder that never said the end: the file is what it is.
+    pub fn overdue(&self) -> RecorderEvent {
+        let why = RecordingEnd::Failed("the recorder did not say what became of it".into());
+        RecorderEvent::Ended { tap: self.tap, why, length: Duration::ZERO, bytes: 0, lost: 0 }
+    }
+
+    /// Posts a callback, if its subscriber wants this one.
+    pub fn tell(&self, cx: &mut Context, callbacks: &mut Callbacks, event: RecordingEvent) {
+        if !self.events.contains(&event) {
             return;
         }
-        let record = &recording.record;
+        let record = &self.record;
         let mut fields = Fields::new();
         if let Some(account) = record.account {
             add(&mut fields, "AccountSid", account);
         }
         add(&mut fields, "CallSid", record.call);
-        add(&mut fields, "RecordingSid", sid);
+        if let Some(conference) = &record.conference {
+            add(&mut fields, "ConferenceSid", conference);
+        }
+        add(&mut fields, "RecordingSid", record.sid);
         add(&mut fields, "RecordingUrl", url(cx, record));
         add(&mut fields, "RecordingStatus", &record.status);
         if event != RecordingEvent::InProgress {
@@ -215,8 +206,72 @@ impl Call {
             RecordingEvent::Completed => "recording completed",
             RecordingEvent::Absent => "recording absent",
         };
-        self.callbacks.post(cx, Of::Recording(sid), word, fields);
-        self.deliver(cx, now, Of::Recording(sid));
+        callbacks.post(cx, callback::Of::Recording(record.sid), word, fields);
+    }
+}
+
+impl Call {
+    /// Begins to record a leg. Refused: why, in words.
+    pub fn record(
+        &mut self,
+        cx: &mut Context,
+        now: Now,
+        leg: CallSid,
+        mut wanted: Wanted,
+    ) -> Result<RecordingSid, &'static str> {
+        let subject = self.tappable(leg)?.subject(self.sid);
+        if self.recordings.len() >= RECORDINGS_MAX {
+            return Err("too many recordings of this call");
+        }
+        let of = Of { asker: Asker::Call(self.sid), leg, room: None, subject };
+        let recording = Recording::begin(cx, now, of, &wanted);
+        let sid = recording.record.sid;
+        if let Some((subscription, _)) = wanted.subscription.take()
+            && !self.callbacks.subscribe(callback::Of::Recording(sid), subscription)
+        {
+            cx.counters.callbacks_lost += 1;
+        }
+        recording.tell(cx, &mut self.callbacks, RecordingEvent::InProgress);
+        self.recordings.push(recording);
+        self.deliver(cx, now, callback::Of::Recording(sid));
+        Ok(sid)
+    }
+
+    /// A leg whose audio can be copied. Refused: why, in words.
+    pub fn tappable(&self, leg: CallSid) -> Result<&Leg, &'static str> {
+        let open = |leg: &&Leg| leg.is_live() && leg.answered.is_some() && matches!(leg.stream, Stream::Open { .. });
+        let of = self.leg(leg).filter(open).ok_or("the call is not in progress")?;
+        match of.agreed.first() {
+            Some(format) if negotiate::is_tappable(format) => Ok(of),
+            _ => Err("the call's codec cannot be copied: G.711 can"),
+        }
+    }
+
+    /// Ends one; its file is whole when the recorder says so.
+    pub fn stop_recording(&mut self, cx: &mut Context, now: Now, sid: RecordingSid) {
+        let named = |recording: &&mut Recording| recording.record.sid == sid;
+        self.recordings.iter_mut().find(named).into_iter().for_each(|recording| recording.stop(cx, now));
+    }
+
+    /// A leg is over, and with it what is recorded of it.
+    pub fn stop_recordings_of(&mut self, cx: &mut Context, now: Now, leg: CallSid) {
+        let of_leg = self.recordings.iter().filter(|recording| recording.record.call == leg);
+        let sids: Vec<_> = of_leg.map(|recording| recording.record.sid).collect();
+        for sid in sids {
+            self.stop_recording(cx, now, sid);
+        }
+    }
+
+    /// The recorder tells.
+    pub fn on_recorder(&mut self, cx: &mut Context, now: Now, event: RecorderEvent) {
+        let Some(at) = self.recordings.iter().position(|recording| recording.tap == event.tap()) else { return };
+        let mut recording = self.recordings.swap_remove(at);
+        let of = callback::Of::Recording(recording.record.sid);
+        let told = recording.ended(cx, now, event);
+        recording.tell(cx, &mut self.callbacks, told);
+        self.deliver(cx, now, of);
+        self.callbacks.close(of);
+        self.session_recorded(cx, now, &recording.record);
     }
 
     /// When the recorder is late.
@@ -227,12 +282,8 @@ impl Call {
     /// A recorder that never said the end: the file is what it is.
     pub fn recording_timeout(&mut self, cx: &mut Context, now: Now) {
         let late = self.recordings.iter().filter(|recording| is_due(recording.until, now));
-        let late: Vec<_> = late.map(|recording| recording.tap).collect();
-        for tap in late {
-            let why = RecordingEnd::Failed("the recorder did not say what became of it".into());
-            let event = RecorderEvent::Ended { tap, why, length: Duration::ZERO, bytes: 0, lost: 0 };
-            self.on_recorder(cx, now, event);
-        }
+        let late: Vec<_> = late.map(Recording::overdue).collect();
+        late.into_iter().for_each(|event| self.on_recorder(cx, now, event));
     }
 
     /// REST: begins one.

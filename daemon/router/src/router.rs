@@ -129,14 +129,18 @@ impl Router {
 
     /// The recorder tells.
     pub fn handle_recorder(&mut self, now: Now, event: RecorderEvent) {
-        let Some(call) = self.cx.taps.remove(&event.tap()) else { return };
-        self.with_call(now, call, |call, cx| call.on_recorder(cx, now, event));
+        match self.cx.taps.remove(&event.tap()) {
+            None => {}
+            Some(Asker::Call(call)) => self.with_call(now, call, |call, cx| call.on_recorder(cx, now, event)),
+            Some(Asker::Conference(sid)) => conference::on_recorder(&mut self.cx, now, sid, event),
+        }
     }
 
     /// The driver of forks tells.
     pub fn handle_fork(&mut self, now: Now, event: ForkEvent) {
-        let Some(call) = self.cx.taps.get(&event.tap()).copied() else { return };
-        self.with_call(now, call, |call, cx| call.on_fork(cx, now, event));
+        if let Some(Asker::Call(call)) = self.cx.taps.get(&event.tap()).copied() {
+            self.with_call(now, call, |call, cx| call.on_fork(cx, now, event));
+        }
     }
 
     /// How many devices of a user are registered now.

@@ -15,6 +15,7 @@ mod recordings;
 mod rest;
 mod routed;
 mod tables;
+mod taped;
 mod texts;
 mod transfers;
 mod trunks;

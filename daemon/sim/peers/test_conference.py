@@ -183,7 +183,7 @@ def test_what_cannot_be_is_refused_by_name(world):
             room.client.conferences("new").participants.create(from_="+15550009999", to="client:alice", **wrong)
         assert refused.value.status == 400 and name in refused.value.msg
     assert not room.client.conferences.list()
-    world.app["/voice"] = document('<Dial><Conference record="record-from-start">x</Conference></Dial>')
+    world.app["/voice"] = document('<Dial record="true"><Conference>x</Conference></Dial>')
     world.app["/fallback"] = document("<Hangup/>")
     score = sipp.Score(user="+15550000").invite(sipp.sdp()).hear(100, 180).either(603, 480, 200).hear()
     run = world.caller("anna", score, box.NUMBER_APP, local=room.hosts["anna"])
@@ -191,3 +191,24 @@ def test_what_cannot_be_is_refused_by_name(world):
     assert asked.params["ErrorCode"] == "12200"
     run.stop()
     room.box.idle()
+
+
+def test_it_is_recorded_with_all_who_are_heard(world):
+    record = 'record="record-from-start" recordingStatusCallback="/kept" recordingStatusCallbackEvent="in-progress completed"'
+    room = Room(world, {"anna": record, "cora": 'muted="true"'})
+    world.app["/kept"] = ""
+    room.come("anna", "ben", "cora")
+    (begun,) = world.app.until_asked("/kept")
+    recording = begun.params["RecordingSid"]
+    file = world.folder / "state" / "recordings" / f"{recording}.wav"
+    until("four seconds of it", lambda: file.exists() and file.stat().st_size > 4 * 16000)
+    sid = room.sid
+    room.client.conferences(sid).update(status="completed")
+    room.over()
+    kept = until("it to be whole", lambda: (all := world.app.asked("/kept")) and len(all) == 2 and all[1].params)
+    assert (kept["RecordingStatus"], kept["ConferenceSid"], kept["RecordingSource"]) == ("completed", sid, "Conference")
+    resource = room.client.recordings(recording).fetch()
+    assert (resource.conference_sid, resource.status, resource.channels) == (sid, "completed", 1)
+    assert present(audio.read_wav(file), TONES) == {"anna", "ben"}
+    (ended,) = room.box.events(type="recording.ended")
+    assert ended["data"]["lost"] == 0

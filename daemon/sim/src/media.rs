@@ -85,6 +85,8 @@ impl Media {
             // No audio is simulated.
             MediaCommand::Tap { .. }
             | MediaCommand::Untap { .. }
+            | MediaCommand::TapRoom { .. }
+            | MediaCommand::UntapRoom { .. }
             | MediaCommand::Press { .. }
             | MediaCommand::Chime { .. } => {}
             MediaCommand::StopPlay { leg } => {

@@ -257,6 +257,21 @@ pub enum MediaCommand {
         /// Which.
         tap: TapId,
     },
+    /// Copy what all of a room hear who do not speak to the recorder, as the inbound track, until [`MediaCommand::UntapRoom`] or the room's
+    /// end. A room has one; a new one replaces it. Ignored for a room that is not there.
+    TapRoom {
+        /// Which room.
+        room: ConferenceSid,
+        /// Its name.
+        tap: TapId,
+    },
+    /// Copy no more.
+    UntapRoom {
+        /// Which room.
+        room: ConferenceSid,
+        /// Which.
+        tap: TapId,
+    },
     /// End the stream and free its ports. Answered by Closed.
     Close {
         /// Whose.

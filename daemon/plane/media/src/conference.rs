@@ -49,6 +49,10 @@ const GROUPS_MAX: usize = 8;
 const ENTERED: (f64, u32) = (880.0, 160);
 const LEFT: (f64, u32) = (587.0, 160);
 
+mod tap;
+
+use tap::RoomTap;
+
 /// How a leg takes part, by slots.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct RoomSeat {
@@ -88,6 +92,7 @@ struct Room {
     mixer: Mixer,
     slots: Vec<u32>,
     groups: Vec<Group>,
+    tap: Option<Box<RoomTap>>,
     tick: Option<Instant>,
     /// Until when something came, or sounds.
     latest: Option<Instant>,
@@ -173,7 +178,7 @@ impl Room {
     fn new(id: ConferenceSid) -> Self {
         let rate = SAMPLE_RATE;
         let mixer = Mixer::new(frame_of(rate));
-        Self { id, rate, mixer, slots: Vec::new(), groups: Vec::new(), tick: None, latest: None }
+        Self { id, rate, mixer, slots: Vec::new(), groups: Vec::new(), tap: None, tick: None, latest: None }
     }
 
     /// The encoding that a party of this setup can share.
@@ -433,7 +438,7 @@ impl Relay {
 
     /// A room's clock ticks: all are heard, and mixed.
     fn tick_room(&mut self, now: Instant, tick: Instant, at: u32) {
-        let Self { legs, rooms, events, counts, .. } = self;
+        let Self { legs, rooms, events, counts, tapped, .. } = self;
         let Rooms { rooms, ticks, going_on, frame } = rooms;
         let Some(Some(room)) = rooms.get_mut(at as usize) else { return };
         if room.tick != Some(tick) {
@@ -461,6 +466,9 @@ impl Relay {
             }
         }
         room.mixer.mix();
+        if let Some(tap) = &mut room.tap {
+            tap.copy(moment, room.rate, room.mixer.common(), tapped);
+        }
         room.groups.iter_mut().for_each(|group| group.len = None);
         *going_on = Some(Speaking { room: at, at: 0, spoken: false });
     }

@@ -257,7 +257,9 @@ impl MediaPlane {
             MediaCommand::Bridge { a, b } => self.bridge(a, b),
             MediaCommand::Join { room, leg, part } => self.join(room, leg, part),
             MediaCommand::Leave { leg } => self.leave(leg),
-            MediaCommand::Chime { room, sound } => self.chime(room, sound),
+            MediaCommand::Chime { room, sound } => self.tell_room(room, Command::Chime { room, sound }),
+            MediaCommand::TapRoom { room, tap } => self.tell_room(room, Command::TapRoom { room, tap }),
+            MediaCommand::UntapRoom { room, tap } => self.tell_room(room, Command::UntapRoom { room, tap }),
             MediaCommand::Unbridge { leg } => {
                 if let Some(&slot) = self.legs.get(&leg) {
                     self.bridges.retain(|&(a, b)| a != slot && b != slot);

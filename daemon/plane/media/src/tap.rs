@@ -170,8 +170,9 @@ impl Relay {
 
     /// Its listener had no room for a copy.
     pub fn tap_lost(&mut self, slot: u32, tap: TapId) {
-        if let Some(taps) = leg(&mut self.legs, slot).and_then(|leg| leg.taps.as_mut()) {
-            taps.lose(tap);
+        match leg(&mut self.legs, slot) {
+            Some(leg) => leg.taps.iter_mut().for_each(|taps| taps.lose(tap)),
+            None => self.room_tap_lost(tap),
         }
     }
 }

@@ -109,6 +109,14 @@ pub(crate) enum Command {
         slot: u32,
         tap: TapId,
     },
+    TapRoom {
+        room: ConferenceSid,
+        tap: TapId,
+    },
+    UntapRoom {
+        room: ConferenceSid,
+        tap: TapId,
+    },
     /// The leg is over. `keep`: its sockets stay in the ring, for [`Command::Reopen`]; what comes to them meanwhile is dropped.
     Close {
         slot: u32,
@@ -504,6 +512,8 @@ impl Worker {
             Command::Join { room, slot, part } => self.relay.join(now, room, slot, part),
             Command::Leave { slot } => self.relay.leave(slot),
             Command::Chime { room, sound } => self.relay.chime(now, room, &sound),
+            Command::TapRoom { room, tap } => self.relay.tap_room(now, room, tap),
+            Command::UntapRoom { room, tap } => self.relay.untap_room(room, tap),
             Command::Play { slot, play, prompt, times } => self.relay.play(now, slot, play, prompt, times),
             Command::StopPlay { slot } => self.relay.stop_play(slot),
             Command::Press { slot, code, duration_ms } => self.relay.press(now, slot, code, duration_ms),

@@ -232,6 +232,11 @@ impl Mixer {
         self.shared.iter_mut().zip(&self.sum).for_each(|(out, sum)| *out = clipped(*sum));
     }
 
+    /// What all hear of the latest mix who do not speak.
+    pub fn common(&self) -> &[i16] {
+        &self.shared
+    }
+
     /// What a party hears of the latest mix.
     pub fn hear(&mut self, id: SeatId) -> Heard<'_> {
         let Self { seats, speakers, coaches, sum, shared, own, .. } = self;

@@ -13,10 +13,10 @@ mod tree;
 pub mod fuzz;
 
 pub use program::{
-    CONFERENCE_NAME_MAX, ClientNoun, ConferenceCallback, ConferenceEvent, ConferenceNoun, Dial, DialRecord, Gather,
-    Noun, Number, PARTICIPANTS_MAX, Pause, Play, Program, Prompt, Record, RecordingCallback, Redirect, Reject,
-    RejectReason, STREAM_NAME_MAX, STREAM_PARAMETER_BYTES_MAX, STREAM_PARAMETERS_MAX, SipNoun, StatusCallback,
-    StreamNoun, Target, Verb, Wait,
+    CONFERENCE_NAME_MAX, ClientNoun, ConferenceCallback, ConferenceEvent, ConferenceNoun, ConferenceRecord, Dial,
+    DialRecord, Gather, Noun, Number, PARTICIPANTS_MAX, Pause, Play, Program, Prompt, Record, RecordingCallback,
+    Redirect, Reject, RejectReason, STREAM_NAME_MAX, STREAM_PARAMETER_BYTES_MAX, STREAM_PARAMETERS_MAX, SipNoun,
+    StatusCallback, StreamNoun, Target, Verb, Wait,
 };
 pub use tree::{ATTRIBUTES_MAX, DEPTH_MAX, DOCUMENT_MAX, ELEMENTS_MAX};
 

@@ -176,6 +176,17 @@ pub struct ConferenceNoun {
     pub label: Option<String>,
     /// Who is told.
     pub callback: Option<ConferenceCallback>,
+    /// It is recorded, from its start. The first who wants that decides how.
+    pub record: Option<ConferenceRecord>,
+}
+
+/// How a conference is recorded.
+#[derive(Debug, Clone, PartialEq)]
+pub struct ConferenceRecord {
+    /// Silence at both ends is cut off.
+    pub trim: bool,
+    /// Who is told.
+    pub callback: Option<RecordingCallback>,
 }
 
 /// What somebody who waits hears.

@@ -1,6 +1,6 @@
 use std::time::Duration;
 
-use postern_config::{CallbackEvent, HttpMethod};
+use postern_config::{CallbackEvent, HttpMethod, RecordingEvent};
 
 use super::*;
 
@@ -115,9 +115,11 @@ fn a_conference_with_nothing_and_with_everything() {
     let Noun::Conference(noun) = &dial.nouns[0] else { panic!() };
     assert_eq!((&*noun.name, noun.participants_max, &noun.wait), ("support room", 250, &Wait::Tone));
     assert!(noun.start_on_enter && noun.beep_on_enter && noun.beep_on_exit && !noun.muted && !noun.end_on_exit);
+    assert_eq!(noun.record, None);
     let coached = "CA00000000000000000000000000000abc";
     let all = parse(&format!(
         r#"<Dial><Conference muted="true" beep="onExit" startConferenceOnEnter="false" endConferenceOnExit="true" waitUrl=""
+             record="record-from-start" trim="trim-silence" recordingStatusCallback="/kept" recordingStatusCallbackEvent="absent"
              maxParticipants="200" coach="{coached}" participantLabel="boss" region="us1" statusCallback="/told"
              statusCallbackMethod="GET" statusCallbackEvent="start end join leave mute hold modify announcement join">x</Conference></Dial>"#
     ));
@@ -129,6 +131,9 @@ fn a_conference_with_nothing_and_with_everything() {
     assert_eq!((noun.coach.as_deref(), noun.label.as_deref()), (Some(coached), Some("boss")));
     let callback = noun.callback.as_ref().unwrap();
     assert_eq!((&*callback.url, callback.method, callback.events.len()), ("/told", HttpMethod::Get, 8));
+    let record = noun.record.as_ref().unwrap();
+    let kept = record.callback.as_ref().map(|callback| (&*callback.url, &callback.events[..]));
+    assert_eq!((record.trim, kept), (true, Some(("/kept", &[RecordingEvent::Absent][..]))));
 }
 
 #[test]
@@ -152,11 +157,11 @@ fn mistakes_are_told_with_their_place() {
         ("<Response><Dial>+1<Conference>x</Conference></Dial></Response>", 12200, 1, 11, "alone"),
         ("<Response><Dial record='true'><Conference>x</Conference></Dial></Response>", 12200, 1, 11, "recorded"),
         (
-            "<Response><Dial><Conference record='record-from-start'>x</Conference></Dial></Response>",
+            "<Response><Dial><Conference record='yes'>x</Conference></Dial></Response>",
             12200,
             1,
             17,
-            "recorded",
+            "record-from-start",
         ),
         (
             "<Response><Dial><Conference maxParticipants='251'>x</Conference></Dial></Response>",

@@ -304,6 +304,7 @@ fn wanted(given: &Parameters) -> Result<CreateParticipant, Refusal> {
         coach: coach.map(|sid| sid.to_string()),
         label: label.map(str::to_owned),
         callback: callback(given)?,
+        record: None,
     };
     let time_limit = given.number("TimeLimit", 1..=LIMIT_MAX_S)?.unwrap_or(LIMIT_DEFAULT_S);
     Ok(CreateParticipant {

@@ -10,15 +10,15 @@ use postern_types::{
 use super::*;
 use crate::testing::{LIMITS, format, peer_of, start};
 
-const ROOM: ConferenceSid = ConferenceSid(7);
+pub(super) const ROOM: ConferenceSid = ConferenceSid(7);
 const EVENT: u8 = 101;
 /// The share of a tone in what is heard by which it is there, and by which it is not.
 const THERE: f64 = 0.1;
 const AWAY: f64 = 0.001;
 
 /// A party that sends a tone of its own, and keeps what it hears.
-struct Party {
-    hz: f64,
+pub(super) struct Party {
+    pub hz: f64,
     talks: bool,
     format: Format,
     encoder: Encoder,
@@ -30,16 +30,16 @@ struct Party {
 }
 
 /// A room, its parties in the slots from 0, and a clock.
-struct House {
-    relay: Relay,
+pub(super) struct House {
+    pub relay: Relay,
     begin: Instant,
     ms: u64,
-    parties: Vec<Party>,
+    pub parties: Vec<Party>,
 }
 
 impl House {
     /// Parties with these codecs, all in the room, each with its tone.
-    fn new(codecs: &[Codec]) -> Self {
+    pub fn new(codecs: &[Codec]) -> Self {
         let mut house = Self { relay: Relay::new(codecs.len(), LIMITS, 1), begin: start(), ms: 0, parties: vec![] };
         for (slot, codec) in (0..).zip(codecs) {
             let format = format(codec.clone());
@@ -64,11 +64,11 @@ impl House {
         house
     }
 
-    fn now(&self) -> Instant {
+    pub fn now(&self) -> Instant {
         self.begin + Duration::from_millis(self.ms)
     }
 
-    fn part(&mut self, slot: u32, part: RoomSeat) {
+    pub fn part(&mut self, slot: u32, part: RoomSeat) {
         self.relay.join(self.now(), ROOM, slot, part);
     }
 
@@ -94,7 +94,7 @@ impl House {
     }
 
     /// 20 ms in which all talkers send a packet, and silence of those who do not.
-    fn frame(&mut self) {
+    pub fn frame(&mut self) {
         for slot in 0..self.parties.len() as u32 {
             let party = &mut self.parties[slot as usize];
             let rate = party.encoder.rate();
@@ -112,7 +112,7 @@ impl House {
         self.pass(20);
     }
 
-    fn pass(&mut self, ms: u64) {
+    pub fn pass(&mut self, ms: u64) {
         for _ in 0..ms {
             self.ms += 1;
             let now = self.now();
@@ -135,7 +135,7 @@ impl House {
     }
 
     /// A second and a half of talk; what is heard of its last second is kept.
-    fn talk(&mut self) {
+    pub fn talk(&mut self) {
         for frame in 0..75 {
             if frame == 25 {
                 self.parties.iter_mut().for_each(|party| party.heard.clear());
@@ -149,17 +149,22 @@ impl House {
         let by = &self.parties[slot as usize];
         let rate = f64::from(by.decoder.rate());
         let is_there = |hz: f64| {
-            let (mut re, mut im) = (0.0, 0.0);
-            for (n, sample) in by.heard.iter().enumerate() {
-                let (turn, sample) = (TAU * hz * n as f64 / rate, f64::from(*sample) / 5000.0);
-                (re, im) = (re + sample * turn.cos(), im + sample * turn.sin());
-            }
-            let share = 4.0 * (re * re + im * im) / (by.heard.len().max(1) as f64).powi(2);
+            let share = share(&by.heard, rate, hz);
             assert!(!(AWAY..THERE).contains(&share), "slot {slot}: {share} of {hz} Hz is neither there nor away");
             share > THERE
         };
         (0..).zip(&self.parties).filter(|(_, of)| is_there(of.hz)).map(|(of, _)| of).collect()
     }
+}
+
+/// The share of a tone of a party's in what is heard.
+pub(super) fn share(heard: &[i16], rate: f64, hz: f64) -> f64 {
+    let (mut re, mut im) = (0.0, 0.0);
+    for (n, sample) in heard.iter().enumerate() {
+        let (turn, sample) = (TAU * hz * n as f64 / rate, f64::from(*sample) / 5000.0);
+        (re, im) = (re + sample * turn.cos(), im + sample * turn.sin());
+    }
+    4.0 * (re * re + im * im) / (heard.len().max(1) as f64).powi(2)
 }
 
 #[test]

@@ -2,10 +2,7 @@
 
 use std::collections::HashMap;
 
-use postern_types::{
-    CallSid, ConferenceSid,
-    media::{RoomPart, RoomSound},
-};
+use postern_types::{CallSid, ConferenceSid, media::RoomPart};
 
 use super::MediaPlane;
 use crate::{
@@ -76,9 +73,10 @@ impl MediaPlane {
         self.say(leg, |slot| Command::Leave { slot });
     }
 
-    pub(super) fn chime(&mut self, room: ConferenceSid, sound: RoomSound) {
+    /// Tells the worker of a room that is there.
+    pub(super) fn tell_room(&mut self, room: ConferenceSid, command: Command) {
         if let Some(worker) = self.seating.homes.get(&room).map(|home| home.worker) {
-            self.tell(worker, Command::Chime { room, sound });
+            self.tell(worker, command);
         }
     }
 }

@@ -1,9 +1,9 @@
 //! `<Conference>`: a room in a `<Dial>`.
 
-use super::{Read, Reader, attribute};
+use super::{RECORDING_CALLBACK, Read, Reader, attribute};
 use crate::{program::*, tree::Element};
 
-const KNOWN: [&str; 15] = [
+const KNOWN: [&str; 14] = [
     "muted",
     "beep",
     "startConferenceOnEnter",
@@ -18,25 +18,23 @@ const KNOWN: [&str; 15] = [
     "statusCallbackMethod",
     "statusCallbackEvent",
     "participantLabel",
-    "recordingStatusCallback",
 ];
 
 impl Reader<'_> {
     pub(super) fn conference(&mut self, element: &Element) -> Read<ConferenceNoun> {
-        self.known(element, &KNOWN);
+        self.known(element, &[&KNOWN[..], &RECORDING_CALLBACK].concat());
         self.leaf(element)?;
         let name = element.text.trim();
         if !is_name(name) {
             let want = format!("<Conference> wants a name of 1 to {CONFERENCE_NAME_MAX} characters");
             return Err(self.error(element, want));
         }
-        match attribute(element, "record") {
-            None | Some("do-not-record" | "false" | "False") => {}
-            Some("record-from-start" | "true" | "True") => {
-                return Err(self.error(element, "record: a conference cannot be recorded in this version yet".into()));
-            }
+        let is_recorded = match attribute(element, "record") {
+            None | Some("do-not-record" | "false" | "False") => false,
+            Some("record-from-start" | "true" | "True") => true,
             Some(other) => return Err(self.value(element, "record", other, "do-not-record or record-from-start")),
-        }
+        };
+        let (trim, recording) = (self.trim(element, false)?, self.recording_callback(element)?);
         let (beep_on_enter, beep_on_exit) = match attribute(element, "beep") {
             None | Some("true" | "True") => (true, true),
             Some("false" | "False") => (false, false),
@@ -79,6 +77,7 @@ impl Reader<'_> {
             coach: coach.map(str::to_owned),
             label: label.map(str::to_owned),
             callback: self.conference_callback(element)?,
+            record: is_recorded.then_some(ConferenceRecord { trim, callback: recording }),
         })
     }
 
