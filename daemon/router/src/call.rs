@@ -283,6 +283,7 @@ impl Call {
                 let via = if is_tone { Via::Tones } else { Via::Rtp };
                 self.on_digit(cx, now, leg, digit, via, duration_ms);
             }
+            MediaEvent::Speaks { leg, on } => conference::on_speech(cx, now, leg, on),
             MediaEvent::PlayEnded { leg, play } => {
                 if !conference::on_play_ended(cx, now, leg, play) && leg == self.sid {
                     self.on_play_ended(cx, now, play);

@@ -86,6 +86,8 @@ struct Conference {
     /// What its subscriber wants to hear.
     events: Vec<ConferenceEvent>,
     tape: Tape,
+    /// The media plane tells who speaks.
+    watched: bool,
     /// An announcement to all that is loaded.
     announcing: Option<PromptKey>,
     deadline: Option<Instant>,
@@ -241,6 +243,7 @@ pub fn join(cx: &mut Context, now: Now, joining: Joining<'_>) -> Result<(), Stri
         }
         conference.enter(cx, now, leg, wait);
         conference.record_if_wanted(cx, now);
+        conference.watch_if_wanted(cx);
     });
     Ok(())
 }
@@ -312,6 +315,14 @@ pub fn on_play_ended(cx: &mut Context, now: Now, leg: CallSid, play: PlayId) -> 
         with(cx, now, sid, |conference, cx| conference.on_play_ended(cx, now, leg, play));
     }
     is_ours
+}
+
+/// A participant begins to speak, or stops.
+pub fn on_speech(cx: &mut Context, now: Now, leg: CallSid, on: bool) {
+    if let Some(sid) = cx.conferences.seats.get(&leg).copied() {
+        let word = if on { "participant-speech-start" } else { "participant-speech-stop" };
+        with(cx, now, sid, |conference, cx| conference.notify(cx, now, ConferenceEvent::Speaker, word, Some(leg)));
+    }
 }
 
 /// The answer to a status callback.
@@ -396,6 +407,7 @@ impl Conference {
             jar: Jar::default(),
             events: Vec::new(),
             tape: Tape::None,
+            watched: false,
             announcing: None,
             deadline: None,
         }

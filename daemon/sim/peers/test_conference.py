@@ -59,6 +59,7 @@ class Room:
             self.legs[who] = request.params["CallSid"]
             common = 'statusCallback="/room" statusCallbackEvent="start end join leave mute hold modify"'
             given = self.attributes.get(who, "")
+            common = "" if "statusCallbackEvent" in given else common
             return document(f'<Dial action="/after"><Conference participantLabel="{who}" {common} {given}>The room</Conference></Dial>')
 
         world.app["/voice"] = voice
@@ -212,3 +213,19 @@ def test_it_is_recorded_with_all_who_are_heard(world):
     assert present(audio.read_wav(file), TONES) == {"anna", "ben"}
     (ended,) = room.box.events(type="recording.ended")
     assert ended["data"]["lost"] == 0
+
+
+def test_who_speaks_is_told(world):
+    room = Room(world, {"anna": 'statusCallback="/room" statusCallbackEvent="speaker"', "ben": 'muted="true"'})
+    room.come("anna", "ben", "cora")
+
+    def spoken(word):
+        return {r.params["ParticipantLabel"] for r in world.app.asked("/room") if r.params["StatusCallbackEvent"] == f"participant-speech-{word}"}
+
+    until("both to be told", lambda: spoken("start") == {"anna", "cora"})
+    assert not spoken("stop"), "a tone has no pauses"
+    room.client.conferences(room.sid).participants("cora").update(muted=True)
+    until("her end to be told", lambda: spoken("stop") == {"cora"})
+    room.client.conferences(room.sid).update(status="completed")
+    room.over()
+    assert set(room.told()) == {"participant-speech-start", "participant-speech-stop"}

@@ -85,6 +85,7 @@ impl Media {
             // No audio is simulated.
             MediaCommand::Tap { .. }
             | MediaCommand::Untap { .. }
+            | MediaCommand::WatchRoom { .. }
             | MediaCommand::TapRoom { .. }
             | MediaCommand::UntapRoom { .. }
             | MediaCommand::Press { .. }

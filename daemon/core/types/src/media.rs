@@ -257,6 +257,11 @@ pub enum MediaCommand {
         /// Which.
         tap: TapId,
     },
+    /// Tell who of a room speaks, from now on, by [`MediaEvent::Speaks`]. Ignored for a room that is not there.
+    WatchRoom {
+        /// Which room.
+        room: ConferenceSid,
+    },
     /// Copy what all of a room hear who do not speak to the recorder, as the inbound track, until [`MediaCommand::UntapRoom`] or the room's
     /// end. A room has one; a new one replaces it. Ignored for a room that is not there.
     TapRoom {
@@ -377,6 +382,13 @@ pub enum MediaEvent {
         /// How long it was held.
         duration_ms: u32,
     },
+    /// In a room that is watched, a leg begins to speak and to be mixed, or stops: not for the pauses between words.
+    Speaks {
+        /// Whose.
+        leg: CallSid,
+        /// It begins.
+        on: bool,
+    },
     /// A Play finished by itself.
     PlayEnded {
         /// Whose.
@@ -481,6 +493,7 @@ impl MediaEvent {
             | Self::Heard { leg }
             | Self::ConsentLost { leg, .. }
             | Self::Digit { leg, .. }
+            | Self::Speaks { leg, .. }
             | Self::PlayEnded { leg, .. }
             | Self::TimedOut { leg, .. }
             | Self::Report { leg, .. }

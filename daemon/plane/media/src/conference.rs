@@ -49,6 +49,7 @@ const GROUPS_MAX: usize = 8;
 const ENTERED: (f64, u32) = (880.0, 160);
 const LEFT: (f64, u32) = (587.0, 160);
 
+mod speech;
 mod tap;
 
 use tap::RoomTap;
@@ -93,6 +94,8 @@ struct Room {
     slots: Vec<u32>,
     groups: Vec<Group>,
     tap: Option<Box<RoomTap>>,
+    /// Who speaks is told.
+    watched: bool,
     tick: Option<Instant>,
     /// Until when something came, or sounds.
     latest: Option<Instant>,
@@ -121,6 +124,8 @@ pub(crate) struct Seat {
     payload_type: u8,
     /// A frame in units of its RTP clock.
     units: u32,
+    /// It was told as one who speaks.
+    speaks: bool,
 }
 
 impl Rooms {
@@ -178,7 +183,17 @@ impl Room {
     fn new(id: ConferenceSid) -> Self {
         let rate = SAMPLE_RATE;
         let mixer = Mixer::new(frame_of(rate));
-        Self { id, rate, mixer, slots: Vec::new(), groups: Vec::new(), tap: None, tick: None, latest: None }
+        Self {
+            id,
+            rate,
+            mixer,
+            slots: Vec::new(),
+            groups: Vec::new(),
+            tap: None,
+            watched: false,
+            tick: None,
+            latest: None,
+        }
     }
 
     /// The encoding that a party of this setup can share.
@@ -288,7 +303,16 @@ impl Relay {
         let Self { legs, rooms, .. } = self;
         let (Some(leg), Some(room)) = (leg_at(legs, slot), rooms.room(at)) else { return };
         let (id, part) = (room.mixer.join(Part::default()), RoomSeat::default());
-        leg.seat = Some(Box::new(Seat { room: at, id, part, ear: None, group: None, payload_type: 0, units: 0 }));
+        leg.seat = Some(Box::new(Seat {
+            room: at,
+            id,
+            part,
+            ear: None,
+            group: None,
+            payload_type: 0,
+            units: 0,
+            speaks: false,
+        }));
         leg.mark_next = true;
         room.slots.push(slot);
         self.reseat(slot);
@@ -446,6 +470,7 @@ impl Relay {
         }
         if room.latest.is_none_or(|latest| now.saturating_duration_since(latest) >= GONE_AFTER) {
             room.tick = None;
+            room.tell_speakers(legs, events, counts, |_, _| false);
             return;
         }
         let moment = moment_of(tick, now);
@@ -469,6 +494,7 @@ impl Relay {
         if let Some(tap) = &mut room.tap {
             tap.copy(moment, room.rate, room.mixer.common(), tapped);
         }
+        room.tell_speakers(legs, events, counts, |mixer, id| mixer.speaks(id));
         room.groups.iter_mut().for_each(|group| group.len = None);
         *going_on = Some(Speaking { room: at, at: 0, spoken: false });
     }

@@ -258,6 +258,7 @@ impl MediaPlane {
             MediaCommand::Join { room, leg, part } => self.join(room, leg, part),
             MediaCommand::Leave { leg } => self.leave(leg),
             MediaCommand::Chime { room, sound } => self.tell_room(room, Command::Chime { room, sound }),
+            MediaCommand::WatchRoom { room } => self.tell_room(room, Command::WatchRoom { room }),
             MediaCommand::TapRoom { room, tap } => self.tell_room(room, Command::TapRoom { room, tap }),
             MediaCommand::UntapRoom { room, tap } => self.tell_room(room, Command::UntapRoom { room, tap }),
             MediaCommand::Unbridge { leg } => {

@@ -109,6 +109,9 @@ pub(crate) enum Command {
         slot: u32,
         tap: TapId,
     },
+    WatchRoom {
+        room: ConferenceSid,
+    },
     TapRoom {
         room: ConferenceSid,
         tap: TapId,
@@ -512,6 +515,7 @@ impl Worker {
             Command::Join { room, slot, part } => self.relay.join(now, room, slot, part),
             Command::Leave { slot } => self.relay.leave(slot),
             Command::Chime { room, sound } => self.relay.chime(now, room, &sound),
+            Command::WatchRoom { room } => self.relay.watch_room(room),
             Command::TapRoom { room, tap } => self.relay.tap_room(now, room, tap),
             Command::UntapRoom { room, tap } => self.relay.untap_room(room, tap),
             Command::Play { slot, play, prompt, times } => self.relay.play(now, slot, play, prompt, times),

@@ -232,6 +232,11 @@ impl Mixer {
         self.shared.iter_mut().zip(&self.sum).for_each(|(out, sum)| *out = clipped(*sum));
     }
 
+    /// Whether a party is among them.
+    pub fn speaks(&self, id: SeatId) -> bool {
+        self.speakers.contains(&id.0)
+    }
+
     /// What all hear of the latest mix who do not speak.
     pub fn common(&self) -> &[i16] {
         &self.shared

@@ -230,6 +230,8 @@ pub enum ConferenceEvent {
     Modify,
     /// An announcement.
     Announcement,
+    /// Somebody begins to speak, or stops.
+    Speaker,
 }
 
 impl ConferenceEvent {
@@ -247,6 +249,7 @@ impl ConferenceEvent {
             "hold" => Self::Hold,
             "modify" => Self::Modify,
             "announcement" => Self::Announcement,
+            "speaker" => Self::Speaker,
             _ => return None,
         })
     }

@@ -1,10 +1,10 @@
 //! What a conference's subscriber is told: the fields of its status callbacks.
 
 use postern_document::{ConferenceCallback, ConferenceEvent};
-use postern_types::{CallSid, Now};
+use postern_types::{CallSid, Now, media::MediaCommand};
 use url::Url;
 
-use super::{Conference, Participant};
+use super::{Conference, Participant, State};
 use crate::{
     callback::{Of, Subscription, rfc2822},
     context::Context,
@@ -18,6 +18,14 @@ impl Conference {
             self.events.clone_from(&callback.events);
             let subscription = Subscription { url, method: callback.method, events: Vec::new() };
             self.callbacks.subscribe(Of::Conference(self.sid), subscription);
+        }
+    }
+
+    /// Has the media plane tell who speaks, once all are mixed, if the subscriber wants that.
+    pub(super) fn watch_if_wanted(&mut self, cx: &mut Context) {
+        let is_wanted = self.events.contains(&ConferenceEvent::Speaker) && self.state == State::InProgress;
+        if is_wanted && !std::mem::replace(&mut self.watched, true) {
+            cx.media(MediaCommand::WatchRoom { room: self.sid });
         }
     }
 

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use postern_types::{
     AccountSid, CallSid, ConferenceSid,
-    media::{MediaCommand, RoomPart, RoomSound},
+    media::{MediaCommand, MediaEvent, RoomPart, RoomSound},
 };
 
 use super::harness::*;
@@ -371,4 +371,29 @@ fn two_hundred_are_in_one_conference() {
     }
     world.callbacks();
     world.assert_empty();
+}
+
+#[test]
+fn who_speaks_is_told_to_who_asks_for_it() {
+    let watched = |world: &World| world.media.iter().filter(|c| matches!(c, MediaCommand::WatchRoom { .. })).count();
+    for (attributes, want) in [(ALL, 0), (r#"statusCallback="/room" statusCallbackEvent="speaker""#, 1)] {
+        let mut world = World::new();
+        let a = come(&mut world, attributes);
+        assert_eq!(watched(&world), 0, "there is no room yet");
+        let (b, c) = (come(&mut world, ""), come(&mut world, attributes));
+        assert_eq!(watched(&world), want);
+        told(&mut world);
+        for (leg, on) in [(b, true), (a, true), (b, false)] {
+            world.event(MediaEvent::Speaks { leg, on });
+        }
+        let (events, all) = told(&mut world);
+        let wanted = ["participant-speech-start", "participant-speech-start", "participant-speech-stop"];
+        assert_eq!(events, if want == 1 { &wanted[..] } else { &[] });
+        assert!(all.iter().take(1).all(|first| field(first, "CallSid") == Some(&*b.to_string())));
+        [a, b, c].into_iter().for_each(|leg| world.bye(leg));
+        // Too late.
+        world.event(MediaEvent::Speaks { leg: b, on: true });
+        world.callbacks();
+        world.assert_empty();
+    }
 }

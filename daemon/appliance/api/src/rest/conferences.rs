@@ -322,7 +322,7 @@ fn callback(given: &Parameters) -> Result<Option<ConferenceCallback>, Refusal> {
     let method = order::method(given, "ConferenceStatusCallbackMethod")?;
     let mut events = Vec::new();
     for word in given.all("ConferenceStatusCallbackEvent").flat_map(str::split_whitespace) {
-        let want = "want start, end, join, leave, mute, hold, modify or announcement";
+        let want = "want start, end, join, leave, mute, hold, modify, announcement or speaker";
         let event = ConferenceEvent::from_word(word)
             .ok_or_else(|| Refusal::parameter(20001, "ConferenceStatusCallbackEvent", want))?;
         if !events.contains(&event) {

@@ -72,7 +72,7 @@ impl House {
         self.relay.join(self.now(), ROOM, slot, part);
     }
 
-    fn only(&mut self, talkers: &[u32]) {
+    pub fn only(&mut self, talkers: &[u32]) {
         for (slot, party) in (0..).zip(&mut self.parties) {
             party.talks = talkers.contains(&slot);
         }

@@ -85,7 +85,7 @@ impl Reader<'_> {
         let method = self.method(element, "statusCallbackMethod")?;
         let mut events = Vec::new();
         for word in attribute(element, "statusCallbackEvent").unwrap_or_default().split_whitespace() {
-            let want = "start, end, join, leave, mute, hold, modify, announcement";
+            let want = "start, end, join, leave, mute, hold, modify, announcement, speaker";
             let event = ConferenceEvent::from_word(word)
                 .ok_or_else(|| self.value(element, "statusCallbackEvent", word, want))?;
             if !events.contains(&event) {
