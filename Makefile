@@ -4,13 +4,15 @@
 CACHE ?= $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/postern
 CARGO_TARGET_DIR ?= $(CACHE)/target
 SECONDS_EACH ?= 60
+# Miri follows the compiler, so there is none for the stable one. By date, so that a run today and one next year are the same.
+MIRI_TOOLCHAIN ?= nightly-2026-05-20
 VENV := $(CACHE)/venv
 PYTHON := $(VENV)/bin/python
 TOOLS := daemon/sim/tools
-export CACHE CARGO_TARGET_DIR
+export CACHE CARGO_TARGET_DIR MIRI_TOOLCHAIN
 
 .DEFAULT_GOAL := help
-.PHONY: help setup build check test test-appliance peers demo deb image bench fuzz arm64 clean
+.PHONY: help setup build check test test-appliance peers demo deb image bench fuzz arm64 miri clean
 
 help: ## this list
 	@echo "Postern. Build products: $(CARGO_TARGET_DIR)"
@@ -67,6 +69,10 @@ fuzz: ## the fuzz targets, for longer than the tests run them (SECONDS_EACH=60)
 arm64: ## types, facts and the protocols without C, built for ARM64 and tested under user emulation; no part of `test`
 	@$(TOOLS)/setup build arm64
 	@$(TOOLS)/test arm64
+
+miri: ## the tests of the code that is `unsafe`, as far as no kernel or C library is asked, under Miri (a nightly toolchain is installed for it); no part of `test`
+	@$(TOOLS)/setup build miri
+	@$(TOOLS)/test miri
 
 clean: ## build products; the installed tools and the virtual environment stay
 	cargo clean

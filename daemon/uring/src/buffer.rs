@@ -43,13 +43,26 @@ pub(crate) struct Pool {
 impl Pool {
     /// Allocates, registers with the ring and gives the kernel its buffers.
     pub(crate) fn new(ring: &IoUring, options: &Options) -> io::Result<Rc<Self>> {
+        let pool = Self::allocate(options)?;
+        // SAFETY: the address is page-aligned memory for `provided` entries; it stays allocated until the pool drops,
+        // which the ring outlives only after unregistering with its own end (`Ring` keeps an Rc, or leaks the pool).
+        unsafe {
+            let entries = pool.entries.start.as_ptr() as u64;
+            ring.submitter().register_buf_ring_with_flags(entries, pool.provided, GROUP, 0).map_err(explained)?;
+        }
+        pool.provide_all();
+        Ok(Rc::new(pool))
+    }
+
+    /// The memory alone, which no kernel knows of.
+    fn allocate(options: &Options) -> io::Result<Self> {
         let total = usize::from(options.receive_buffers) + usize::from(options.spare_buffers);
         let fits = options.receive_buffers.is_power_of_two() && total < usize::from(u16::MAX);
         if !fits || (options.buffer_size as usize) < 2 * TRAILER_ROOM {
             return Err(io::Error::new(io::ErrorKind::InvalidInput, "buffer counts or sizes out of range"));
         }
         let entry = size_of::<BufRingEntry>();
-        let pool = Self {
+        Ok(Self {
             entries: Memory::new(usize::from(options.receive_buffers) * entry)?,
             data: Memory::new(total * options.buffer_size as usize)?,
             buffer_size: options.buffer_size as usize,
@@ -57,17 +70,11 @@ impl Pool {
             tail: Cell::new(0),
             out: Cell::new(options.receive_buffers),
             spares: RefCell::new((options.receive_buffers..total as u16).rev().collect()),
-        };
-        // SAFETY: the address is page-aligned memory for `provided` entries; it stays allocated until the pool drops,
-        // which the ring outlives only after unregistering with its own end (`Ring` keeps an Rc, or leaks the pool).
-        unsafe {
-            let entries = pool.entries.start.as_ptr() as u64;
-            ring.submitter().register_buf_ring_with_flags(entries, pool.provided, GROUP, 0).map_err(explained)?;
-        }
-        for id in 0..pool.provided {
-            pool.provide(id);
-        }
-        Ok(Rc::new(pool))
+        })
+    }
+
+    fn provide_all(&self) {
+        (0..self.provided).for_each(|id| self.provide(id));
     }
 
     /// Bytes that a receive may fill.
@@ -229,5 +236,88 @@ impl Drop for Memory {
     fn drop(&mut self) {
         // SAFETY: allocated in `new` with this layout, freed only here.
         unsafe { alloc::dealloc(self.base.as_ptr(), self.layout) }
+    }
+}
+
+/// Without a kernel, so that Miri can follow every access (`make miri`).
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const RECEIVE: u16 = 8;
+    const SPARE: u16 = 3;
+
+    fn pool() -> Rc<Pool> {
+        let options = Options { receive_buffers: RECEIVE, spare_buffers: SPARE, buffer_size: 512, ..Options::MEDIA };
+        let pool = Pool::allocate(&options).unwrap();
+        pool.provide_all();
+        Rc::new(pool)
+    }
+
+    /// What the kernel would read: the entry at a place, and the tail.
+    fn entry(pool: &Pool, place: u16) -> (u64, u32, u16) {
+        let base = pool.entries.start.as_ptr().cast::<BufRingEntry>();
+        // SAFETY: the place is below the number of entries, and nobody writes meanwhile.
+        let entry = unsafe { &*base.add(usize::from(place)) };
+        (entry.addr(), entry.len(), entry.bid())
+    }
+
+    fn tail(pool: &Pool) -> u16 {
+        let base = pool.entries.start.as_ptr().cast::<BufRingEntry>();
+        // SAFETY: as in `provide`.
+        unsafe { (*BufRingEntry::tail(base).cast::<AtomicU16>()).load(Ordering::Acquire) }
+    }
+
+    #[test]
+    fn every_buffer_is_its_owners_alone() {
+        let pool = pool();
+        let mut out: Vec<Buffer> = (0..RECEIVE).map(|id| pool.received(id, usize::MAX)).collect();
+        assert!(out.iter().all(|buffer| buffer.len() == 512 - TRAILER_ROOM), "a receive leaves the trailer's room");
+        out.extend(std::iter::from_fn(|| pool.spare()));
+        assert_eq!((out.len(), pool.available()), (usize::from(RECEIVE + SPARE), 0));
+        for (n, buffer) in out.iter_mut().enumerate() {
+            buffer.room().fill(n as u8);
+        }
+        for (n, buffer) in out.iter_mut().enumerate() {
+            buffer.set_len(usize::MAX);
+            assert_eq!((buffer.len(), buffer.iter().all(|byte| *byte == n as u8)), (512, true));
+        }
+        drop(out);
+        assert_eq!(pool.available(), RECEIVE);
+        let spares: Vec<Buffer> = std::iter::from_fn(|| pool.spare()).collect();
+        assert_eq!(spares.len(), usize::from(SPARE));
+    }
+
+    #[test]
+    fn what_is_narrowed_keeps_to_its_end_and_what_does_not_fit_is_refused() {
+        let pool = pool();
+        let mut buffer = pool.received(0, 100);
+        buffer.room()[16..20].copy_from_slice(b"data");
+        buffer.narrow(16, 4);
+        assert_eq!((&*buffer, buffer.capacity()), (&b"data"[..], 496));
+        assert_eq!(buffer.fill(&[1; 497]), Err(BufferTooSmall));
+        assert_eq!(&*buffer, b"data", "as it was");
+        assert_eq!(buffer.fill(&[1; 496]), Ok(()));
+        buffer.reverse();
+        assert_eq!(buffer.len(), 496);
+    }
+
+    #[test]
+    fn the_kernel_is_told_of_each_buffer_that_came_back_however_often_the_ring_went_round() {
+        let pool = pool();
+        for round in 0..1000u16 {
+            let id = round % RECEIVE;
+            let place = tail(&pool) % RECEIVE;
+            drop(pool.received(id, 10));
+            assert_eq!(entry(&pool, place), (pool.at(id).as_ptr() as u64, (512 - TRAILER_ROOM) as u32, id));
+        }
+        assert_eq!(tail(&pool), RECEIVE + 1000);
+    }
+
+    #[test]
+    fn a_buffer_outlives_whoever_else_held_the_pool() {
+        let mut last = pool().spare().unwrap();
+        last.fill(b"still here").unwrap();
+        assert_eq!(&*last, b"still here");
     }
 }
