@@ -104,11 +104,11 @@ def test_the_package_starts_and_stops_a_stream(world, listen):
     until("its first verb to be over", lambda: [e for e in daemon.events(type="document.verb") if e["data"]["verb"] == "Gather"])
     made = client.calls(call).streams.create(url=server.url, name="copy", track="inbound_track", parameter1_name="a", parameter1_value="b")
     assert made.status == "in-progress" and made.sid.startswith("MZ") and made.name == "copy"
-    until("half a second of it", lambda: server.heard and len(server.heard[0].events("media")) > 25)
+    until("a second and a half of it", lambda: server.heard and len(server.heard[0].events("media")) > 75)
     assert client.calls(call).streams(made.sid).update(status="stopped").status == "stopped"
     (heard,) = server.until_closed()
     assert heard.messages[1]["start"]["customParameters"] == {"a": "b"}
-    is_in(heard.track("inbound"), CARRIER_SOUND, 0.4)
+    is_in(heard.track("inbound"), CARRIER_SOUND, 0.9)
     run.done()
     daemon.idle()
 
