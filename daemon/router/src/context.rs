@@ -20,7 +20,7 @@ use rand::rngs::StdRng;
 
 use crate::{
     conference::Conferences,
-    limits::{Bound, Full, Limits},
+    limits::{Bound, Full, Limits, Passing},
     output::{Counters, HttpRequest, Output, PromptKey, PromptSource},
 };
 
@@ -188,9 +188,9 @@ impl Context {
         }
     }
 
-    /// Takes room for one more leg of a trunk. An error: there is none, which was told and counted.
-    pub fn take_room(&mut self, now: Now, trunk: &TrunkName, bound: Bound) -> Result<(), Full> {
-        match self.limits.room(&self.config, now, trunk, bound) {
+    /// Takes room for one more leg or message of a trunk. An error: there is none, which was told and counted.
+    pub fn take_room(&mut self, now: Now, trunk: &TrunkName, bound: Bound, passing: Passing) -> Result<(), Full> {
+        match self.limits.room(&self.config, now, (trunk, bound), passing) {
             Ok(()) => {
                 self.limits.passed(&self.config, now, trunk, bound);
                 Ok(())

@@ -22,7 +22,7 @@ use crate::{
     callback::{Of, Subscription},
     context::Context,
     leg::{Leg, Origin, Stream},
-    limits::Bound,
+    limits::{Bound, Passing},
     negotiate::{self, Policy},
     numbers,
     recording::Wanted,
@@ -232,7 +232,7 @@ impl Call {
         let emergency = self.emergency || is_emergency(&cx.config, &branch.target);
         if let Party::Trunk { trunk } = &branch.party
             && !emergency
-            && let Err(full) = cx.take_room(now, trunk, Bound::Out)
+            && let Err(full) = cx.take_room(now, trunk, Bound::Out, Passing::Call)
         {
             return Err(refuse(503, full.why()));
         }

@@ -26,6 +26,15 @@ pub enum Bound {
     Out,
 }
 
+/// What wants to pass.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Passing {
+    /// It stays for a while: all limits hold it.
+    Call,
+    /// It is over at once: rates alone hold it.
+    Message,
+}
+
 /// Why a trunk takes no further call.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Full {
@@ -65,8 +74,14 @@ struct OneWay {
 }
 
 impl Limits {
-    /// Whether one more call may go this way. It is not counted yet.
-    pub fn room(&self, config: &Config, now: Now, trunk: &TrunkName, bound: Bound) -> Result<(), Full> {
+    /// Whether one more may go this way. It is not counted yet.
+    pub fn room(
+        &self,
+        config: &Config,
+        now: Now,
+        (trunk, bound): (&TrunkName, Bound),
+        passing: Passing,
+    ) -> Result<(), Full> {
         let Some(settings) = config.trunks.get(trunk) else { return Ok(()) };
         let Settings { calls_in, calls_out, rate_in, rate_out, burst, bandwidth_max, .. } = settings.limits;
         let none = [OneWay::default(), OneWay::default()];
@@ -76,16 +91,18 @@ impl Limits {
             Bound::In => (calls_in, rate_in, ("calls_in", "rate_in")),
             Bound::Out => (calls_out, rate_out, ("calls_out", "rate_out")),
         };
-        let all = ways[0].live.saturating_add(ways[1].live);
-        for (limit, max, live) in [("calls_max", settings.calls_max, all), (names.0, calls, one.live)] {
-            if let Some(max) = max.filter(|max| live >= *max) {
-                return Err(Full { limit, max });
+        if passing == Passing::Call {
+            let all = ways[0].live.saturating_add(ways[1].live);
+            for (limit, max, live) in [("calls_max", settings.calls_max, all), (names.0, calls, one.live)] {
+                if let Some(max) = max.filter(|max| live >= *max) {
+                    return Err(Full { limit, max });
+                }
             }
-        }
-        if let Some(max) = bandwidth_max
-            && self.bandwidth(trunk).saturating_add(bandwidth::expected(config, trunk)) > max
-        {
-            return Err(Full { limit: "bandwidth_max", max });
+            if let Some(max) = bandwidth_max
+                && self.bandwidth(trunk).saturating_add(bandwidth::expected(config, trunk)) > max
+            {
+                return Err(Full { limit: "bandwidth_max", max });
+            }
         }
         match rate {
             Some(max) if one.due.is_some_and(|due| due > now.instant + tolerance(max, burst)) => {
@@ -185,12 +202,15 @@ mod tests {
             let (mut first, mut all) = (0, 0);
             for ms in 0..20_000_u64 {
                 let at = start + Duration::from_millis(ms);
-                while limits.room(&config, at, &trunk, Bound::In).is_ok() {
+                while limits.room(&config, at, (&trunk, Bound::In), Passing::Call).is_ok() {
                     limits.passed(&config, at, &trunk, Bound::In);
                     all += 1;
                     first += u32::from(ms == 0);
                 }
-                assert!(limits.room(&config, at, &trunk, Bound::Out).is_ok(), "the other way has its own");
+                assert!(
+                    limits.room(&config, at, (&trunk, Bound::Out), Passing::Call).is_ok(),
+                    "the other way has its own"
+                );
             }
             assert_eq!(first, burst.unwrap_or(rate), "{rate} {burst:?}");
             let most = first + 20 * rate;
@@ -203,12 +223,13 @@ mod tests {
         let config = config(Settings { bandwidth_max: Some(200), ..Settings::default() });
         let (trunk, start) = (TrunkName::new("t"), now());
         let mut limits = Limits::default();
-        let room = |limits: &Limits| limits.room(&config, start, &trunk, Bound::Out);
+        let room = |limits: &Limits| limits.room(&config, start, (&trunk, Bound::Out), Passing::Call);
         for _ in 0..2 {
             assert_eq!(room(&limits), Ok(()));
             limits.weigh(&trunk, 0, 80);
         }
         assert_eq!(room(&limits), Err(Full { limit: "bandwidth_max", max: 200 }));
+        assert_eq!(limits.room(&config, start, (&trunk, Bound::Out), Passing::Message), Ok(()));
         limits.weigh(&trunk, 80, 24);
         assert_eq!((limits.bandwidth(&trunk), room(&limits)), (104, Ok(())));
         limits.weigh(&trunk, 80, 0);
@@ -223,15 +244,18 @@ mod tests {
         config.trunks.get_mut(&trunk).unwrap().calls_max = Some(3);
         let mut limits = Limits::default();
         for bound in [Bound::In, Bound::In] {
-            assert_eq!(limits.room(&config, start, &trunk, bound), Ok(()));
+            assert_eq!(limits.room(&config, start, (&trunk, bound), Passing::Call), Ok(()));
             limits.count(&trunk, bound, true);
         }
         let full = Full { limit: "calls_in", max: 2 };
-        assert_eq!(limits.room(&config, start, &trunk, Bound::In), Err(full));
+        assert_eq!(limits.room(&config, start, (&trunk, Bound::In), Passing::Call), Err(full));
         limits.count(&trunk, Bound::Out, true);
-        assert_eq!(limits.room(&config, start, &trunk, Bound::Out), Err(Full { limit: "calls_max", max: 3 }));
+        assert_eq!(
+            limits.room(&config, start, (&trunk, Bound::Out), Passing::Call),
+            Err(Full { limit: "calls_max", max: 3 })
+        );
         limits.count(&trunk, Bound::In, false);
-        assert_eq!(limits.room(&config, start, &trunk, Bound::Out), Ok(()));
+        assert_eq!(limits.room(&config, start, (&trunk, Bound::Out), Passing::Call), Ok(()));
 
         assert_eq!(limits.refused(start, &trunk, Bound::In, full).unwrap().refused, 1);
         for ms in 1..1000 {

@@ -14,7 +14,7 @@ use crate::{
     context::Context,
     dial::{Branch, is_emergency, sent_number},
     leg::{Leg, Origin},
-    limits::Bound,
+    limits::{Bound, Passing},
     negotiate::{self, Policy},
     numbers,
     rest::{CreateCall, Instructions, RestError, StatusCallback, UpdateCall},
@@ -53,7 +53,7 @@ pub fn create(cx: &mut Context, now: Now, account: AccountSid, wanted: CreateCal
     let emergency = is_emergency(&cx.config, &target);
     while let Party::Trunk { trunk } = &party
         && !emergency
-        && let Err(full) = cx.take_room(now, trunk, Bound::Out)
+        && let Err(full) = cx.take_room(now, trunk, Bound::Out, Passing::Call)
     {
         let Some(next) = spares.pop_front() else { return Err(no_room(full.why())) };
         (target, party) = (next.target, next.party);

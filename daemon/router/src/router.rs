@@ -25,7 +25,7 @@ use crate::{
     conference,
     context::{Asker, Context},
     dial::{Branch, Dialing},
-    limits::Bound,
+    limits::{Bound, Passing},
     negotiate, numbers, originate,
     output::{Counters, HttpFailure, HttpResponse, Output, PromptKey},
     rest::{
@@ -485,7 +485,7 @@ impl Router {
         }
         // Asked before its own leg is counted.
         let room = trunk.filter(|_| !emergency).map_or(Ok(()), |trunk| {
-            self.cx.take_room(now, trunk, Bound::In).map_err(|full| {
+            self.cx.take_room(now, trunk, Bound::In, Passing::Call).map_err(|full| {
                 let limits = self.cx.config.trunks.get(trunk).map(|trunk| trunk.limits).unwrap_or_default();
                 Cause::new(limits.refusal(), full.why())
             })

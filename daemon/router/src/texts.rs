@@ -13,7 +13,7 @@ use postern_types::{
 use crate::{
     Output, Router,
     dial::{own_number, shown_to},
-    limits::Bound,
+    limits::{Bound, Passing},
     negotiate, numbers,
     table::{self, Asked, Caller},
     ways::{Way, Ways},
@@ -75,7 +75,7 @@ impl Router {
         };
         let room = match (self.cx.closed(false), &trunk) {
             (Some(why), _) => Err(Cause::new(503, why)),
-            (None, Some(trunk)) => self.cx.take_room(now, trunk, Bound::In).map_err(|full| {
+            (None, Some(trunk)) => self.cx.take_room(now, trunk, Bound::In, Passing::Message).map_err(|full| {
                 let limits = config.trunks.get(trunk).map(|trunk| trunk.limits).unwrap_or_default();
                 Cause::new(limits.refusal(), full.why())
             }),
@@ -126,7 +126,7 @@ impl Router {
         let Some(mut pending) = self.texts.remove(&id) else { return };
         while let (Some(Way { target, party }), Some(offered)) = (pending.spares.pop_front(), &pending.offered) {
             if let Party::Trunk { trunk } = &party
-                && let Err(full) = self.cx.take_room(now, trunk, Bound::Out)
+                && let Err(full) = self.cx.take_room(now, trunk, Bound::Out, Passing::Message)
             {
                 cause = Cause::new(503, full.why());
                 continue;

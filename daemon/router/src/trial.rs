@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     Router,
-    limits::Bound,
+    limits::{Bound, Passing},
     negotiate, numbers,
     table::{self, Asked, Caller, Resolved},
 };
@@ -111,7 +111,7 @@ impl Router {
         let cx = self.context();
         let state = |trunk: &TrunkName| match () {
             () if cx.down.contains(trunk) => "down",
-            () if cx.limits.room(&cx.config, now, trunk, Bound::Out).is_err() => "full",
+            () if cx.limits.room(&cx.config, now, (trunk, Bound::Out), Passing::Call).is_err() => "full",
             () => "up",
         };
         try_number(&cx.config, of, of.at.unwrap_or(now.wall), &state)
