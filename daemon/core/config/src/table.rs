@@ -415,7 +415,7 @@ pub(crate) const ROWS: &[Row] = &[
     one("log.to", Choice(TARGETS_OF_LOG), Value("auto"), "stderr", "`journal`, `stderr`, or `auto`: the journal when the service manager connected it, else stderr."),
 
     one("protection", Section, Words("as below"), "", "What every source that is no trunk is held to. A source is an IPv4 address, or an IPv6 network of 64 bits."),
-    one("protection.rate", Integer { min: 1, max: 1_000_000 }, Value("200"), "500", "SIP messages a second that one source may send for long; what is beyond is dropped and counted. An office of a thousand phones behind one address needs about 50."),
+    one("protection.rate", Integer { min: 1, max: 1_000_000 }, Value("200"), "500", "SIP messages a second that one source may send for long; what is beyond is dropped and counted, but for emergency calls and what belongs to calls that live among five a second. An office of a thousand phones behind one address needs about 50."),
     one("protection.burst", Integer { min: 1, max: 1_000_000 }, Value("1000"), "4000", "How many it may send at once after a rest: when power is back, every phone of an office registers in the same second."),
     one("protection.bans", Flag, Value("true"), "false", "Whether sources are banned that guess names or passwords, scan, or send what is no SIP. A trunk's address never is; a source with a registered device is only slowed down."),
     one("protection.ban", Duration { min_ms: SECOND, max_ms: 24 * 60 * MINUTE }, Value("10m"), "1h", "How long a first ban lasts. Each further one is twice as long."),

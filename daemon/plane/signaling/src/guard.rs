@@ -52,8 +52,8 @@ pub(crate) enum Misdeed {
 pub(crate) enum Look {
     /// It may come in.
     Free,
-    /// Too many.
-    Spent,
+    /// Too many; whether this one is among the few that are looked at all the same.
+    Spent { looked_at: bool },
     /// The source is banned; whether this one is among the few that are looked at all the same.
     Banned { looked_at: bool },
 }
@@ -159,14 +159,17 @@ impl Guard {
         }
         let (rate, bans) = (self.rate, self.rules.bans);
         let Some(source) = self.source(now, network(source)) else {
-            return if self.newcomers.takes(now, rate) { Look::Free } else { Look::Spent };
+            return if self.newcomers.takes(now, rate) { Look::Free } else { Look::Spent { looked_at: false } };
         };
         if let Some(ban) = source.ban.as_mut().filter(|ban| bans && !is_known && ban.until > now) {
             let looked_at = source.narrow.takes(now, NARROW);
             ban.dropped += u64::from(!looked_at);
             return Look::Banned { looked_at };
         }
-        if source.bucket.takes(now, rate) { Look::Free } else { Look::Spent }
+        if source.bucket.takes(now, rate) {
+            return Look::Free;
+        }
+        Look::Spent { looked_at: source.narrow.takes(now, NARROW) }
     }
 
     /// Whether it is banned, without counting a message.

@@ -345,6 +345,9 @@ impl Signaling {
             Ok(Message::Request(request)) if passage == Passage::Narrow && !self.outranks_bans(flow, &request) => {
                 self.drop_banned(flow);
             }
+            Ok(Message::Request(request)) if passage == Passage::Spent && !self.outranks_bans(flow, &request) => {
+                self.throttle(flow);
+            }
             Ok(Message::Request(request)) if self.overload.share() > 0 && self.shed(now, flow, trusted, &request) => {}
             Ok(Message::Request(request)) if !trusted && !self.let_in(now, flow, &request) => {}
             Ok(message) => self.transactions.receive(now.instant, flow, message),

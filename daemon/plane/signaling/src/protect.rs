@@ -42,6 +42,8 @@ pub(crate) enum Passage {
     Anybody,
     /// Of a banned source: only what [`Signaling::outranks_bans`].
     Narrow,
+    /// Of a source that sends too many: the same.
+    Spent,
     /// It is dropped.
     Shut,
 }
@@ -66,7 +68,8 @@ impl Signaling {
         match self.guard.look(now.instant, source, is_known) {
             Look::Free if is_known => Passage::Device,
             Look::Free => Passage::Anybody,
-            Look::Spent => self.throttle(flow),
+            Look::Spent { looked_at: true } => Passage::Spent,
+            Look::Spent { looked_at: false } => self.throttle(flow),
             Look::Banned { looked_at } => match (self.is_spared(source), looked_at) {
                 (true, true) => Passage::Anybody,
                 (true, false) => self.throttle(flow),
@@ -79,14 +82,14 @@ impl Signaling {
         }
     }
 
-    fn throttle(&mut self, flow: Flow) -> Passage {
+    pub(crate) fn throttle(&mut self, flow: Flow) -> Passage {
         self.counters.throttled += 1;
         self.throttled.note(flow.remote);
         Passage::Shut
     }
 
-    /// Whether a request of a banned source goes on, or one that comes when there is too much to do: what belongs to a call that lives, and
-    /// an emergency call. Who makes that must prove who it is as ever.
+    /// Whether a request goes on though its source is banned or sends too many, or though there is too much to do: what belongs to a call
+    /// that lives, and an emergency call. Who makes that must prove who it is as ever.
     pub(crate) fn outranks_bans(&self, flow: Flow, request: &Request) -> bool {
         let to_tag = request.headers.to().ok().and_then(|to| to.tag()).and_then(Tag::read);
         to_tag.is_some_and(|tag| self.sides.contains_key(&tag)) || self.is_emergency(flow, request)

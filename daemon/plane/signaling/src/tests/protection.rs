@@ -179,6 +179,33 @@ fn a_ban_cuts_no_call() {
     assert!(world.last().starts_with("SIP/2.0 200"));
 }
 
+/// An INVITE to this number of the inner realm, from this host.
+fn calling(number: &str, call: &str, host: &str) -> String {
+    let text = invite(call, 1).replacen("sip:+15550100@203.0.113.1", &format!("sip:{number}@192.168.1.1"), 1);
+    text.replace("198.51.100.10", host)
+}
+
+#[test]
+fn row_14_a_rate_that_is_spent_holds_no_emergency_call() {
+    let mut world = with(|config| {
+        (config.protection.rate, config.protection.burst) = (1, 20);
+        config.realms.get_mut("inner").unwrap().emergency = vec!["112".into()];
+    });
+    assert!(world.register("alice", PHONE, "").starts_with("SIP/2.0 200"));
+    for n in 0..100 {
+        world.recv(PHONE, &register("alice", &format!("flood-{n}"), 1, ""));
+    }
+    world.sent.clear();
+    // Of what comes beyond its rate five a second are looked at.
+    for (number, call, is_heard) in [("4711", "c1", false), ("112", "c2", true), ("4712", "c3", false)] {
+        world.pass(Duration::from_millis(210));
+        world.sent.clear();
+        world.recv(PHONE, &calling(number, call, "192.168.1.50"));
+        let answers = std::mem::take(&mut world.sent);
+        assert_eq!(answers.iter().any(|(_, text)| text.starts_with("SIP/2.0 40")), is_heard, "{number}: {answers:?}");
+    }
+}
+
 #[test]
 fn a_ban_holds_no_emergency_call_which_has_to_prove_who_it_is_as_ever() {
     let mut world = with(|config| {
@@ -186,15 +213,9 @@ fn a_ban_holds_no_emergency_call_which_has_to_prove_who_it_is_as_ever() {
     });
     world.recv_at(INNER, STRANGER, &scan("s1"));
     assert_eq!(world.banned().len(), 1);
-    let call = |number: &str, call: &str| {
-        let (line, rest) = invite(call, 1).split_once('\n').map(|(a, b)| (a.to_owned(), b.to_owned())).unwrap();
-        let uri = line.split(' ').nth(1).unwrap().to_owned();
-        let text = format!("{line}\n{rest}").replacen(&uri, &format!("sip:{number}@192.168.1.1"), 1);
-        text.replace("198.51.100.10", "203.0.113.66")
-    };
-    world.recv_at(INNER, STRANGER, &call("4711", "c1"));
+    world.recv_at(INNER, STRANGER, &calling("4711", "c1", "203.0.113.66"));
     assert!(world.is_quiet(), "it is banned");
-    world.recv_at(INNER, STRANGER, &call("112", "c2"));
+    world.recv_at(INNER, STRANGER, &calling("112", "c2", "203.0.113.66"));
     let answers = std::mem::take(&mut world.sent);
     assert!(answers.iter().any(|(_, text)| text.starts_with("SIP/2.0 40")), "asked who it is: {answers:?}");
 }
