@@ -1,5 +1,8 @@
 use postern_srtp::SrtpContext;
-use postern_types::stream::{Direction, Format, SdesKey, SrtpSuite};
+use postern_types::{
+    media::{PlayId, Prompt},
+    stream::{Direction, Format, SdesKey, SrtpSuite},
+};
 
 use super::*;
 use crate::testing::{LIMITS, address, start};
