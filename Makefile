@@ -12,7 +12,7 @@ TOOLS := daemon/sim/tools
 export CACHE CARGO_TARGET_DIR MIRI_TOOLCHAIN
 
 .DEFAULT_GOAL := help
-.PHONY: help setup build check test test-appliance peers demo deb image bench fuzz arm64 miri clean
+.PHONY: help setup build check test test-appliance peers demo deb image bench soak fuzz arm64 miri clean
 
 help: ## this list
 	@echo "Postern. Build products: $(CARGO_TARGET_DIR)"
@@ -61,6 +61,10 @@ test-appliance: ## the image in an emulated machine: calls, watchdog, updates, p
 bench: ## the relay and signaling against rtpengine, into docs/PERFORMANCE.md
 	@$(TOOLS)/setup build peers bench
 	@$(TOOLS)/bench $(ARGS)
+
+soak: ## an hour of calls that come and go (SOAK_MINUTES=60): memory, descriptors, legs and ports must come back; no part of `test`
+	@$(TOOLS)/setup build peers
+	@BENCH=bench.soak $(TOOLS)/bench $(ARGS)
 
 fuzz: ## the fuzz targets, for longer than the tests run them (SECONDS_EACH=60)
 	@$(TOOLS)/setup build

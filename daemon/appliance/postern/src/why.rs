@@ -134,6 +134,37 @@ const OURS: &[(&str, &str)] = &[
         "T.38 was offered and not answered",
         "A switch to fax was accepted without a description of where to send it: the other side speaks no T.38, though its answer was 200.",
     ),
+    (
+        "an application takes calls alone",
+        "A message was sent to a number that an application has: it takes calls and no messages.",
+    ),
+    (
+        "messages go to users and trunks",
+        "A message was sent to an address that is neither a user's nor leads to a trunk.",
+    ),
+    (
+        "nobody in this call takes messages",
+        "A message was sent in a call whose other party is a document or a conference, or not there yet.",
+    ),
+    (
+        "its sender makes no SIP address",
+        "Who sent the message has a name that cannot be written as a SIP address on the way out: see the number rules of that way.",
+    ),
+    ("no way to it", "None of the trunks that lead there could be tried."),
+    ("the other party did not answer yet", "A message was sent in a call before its other party had answered."),
+    ("the other party is gone", "A message was sent in a call while its other party was leaving it."),
+    (
+        "too large for a datagram",
+        "The message is longer than one datagram may be, and the way to its receiver has UDP alone (RFC 3428 8): TCP or TLS carries it.",
+    ),
+    (
+        "cannot be reached:",
+        "No connection to the next hop could be made: its address, its port or a firewall between (`postern status`).",
+    ),
+    (
+        "the trunk wants fewer calls",
+        "The trunk asked for fewer calls (RFC 7339), and no other way was left: its operator sees why; `trunk.overloaded` tells how many.",
+    ),
     ("the trunk's calls come too fast", "More calls a second than `limits` of the trunk allow."),
     (
         "the trunk's line is full",

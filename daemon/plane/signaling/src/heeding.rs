@@ -47,7 +47,8 @@ impl Signaling {
         let Some(relief) = response.headers.via().ok().and_then(|via| Relief::told(&via)) else { return };
         let asks = self.places.config.trunks.get(trunk).is_some_and(|trunk| trunk.overload_control);
         let Some(known) = self.targets.get_mut(trunk, target).filter(|_| asks) else { return };
-        if known.heeded.is_none_or(|heeded| heeded.relief.seq < relief.seq) {
+        // One that began anew may count from nothing again.
+        if known.heeded.is_none_or(|heeded| heeded.relief.seq < relief.seq || heeded.until <= now) {
             let until = now + Duration::from_millis(relief.validity_ms.into());
             known.heeded = Some(Heeded { relief, until });
         }

@@ -92,6 +92,9 @@ fn row_17_a_trunk_that_wants_fewer_calls_gets_fewer_for_as_long_as_it_says() {
     assert_eq!(world.goes_to(5, false).as_deref(), Some("198.51.100.40"));
     world.pass(Duration::from_millis(1001));
     assert_eq!(world.goes_to(6, false).as_deref(), Some("198.51.100.10"), "it held for a second");
+    // It began anew, and counts from nothing.
+    world.told(220, ";oc=100;oc-algo=\"loss\";oc-validity=1000;oc-seq=0.1");
+    assert_eq!(world.goes_to(221, false).as_deref(), Some("198.51.100.40"));
     // A share of them, by chance.
     world.told(7, ";oc=40;oc-algo=\"loss\";oc-validity=60000;oc-seq=6.0");
     let kept = (10..210).filter(|leg| world.goes_to(*leg, false).as_deref() == Some("198.51.100.40")).count();
@@ -104,7 +107,7 @@ fn row_17_a_trunk_that_wants_fewer_calls_gets_fewer_for_as_long_as_it_says() {
         Fact::TrunkOverloaded(fact) => Some((fact.address.as_str(), fact.calls)),
         _ => None,
     });
-    assert_eq!(told.collect::<Vec<_>>(), [("198.51.100.10:5060", 1), ("198.51.100.10:5060", 1 + kept as u64)]);
+    assert_eq!(told.collect::<Vec<_>>(), [("198.51.100.10:5060", 1), ("198.51.100.10:5060", 2 + kept as u64)]);
 }
 
 #[test]
