@@ -48,7 +48,7 @@ def _in_turns(folder, binaries, legs, kind, loads, plan, say):
             for what, how in loads.items():
                 for bench in benches:
                     result = bench.run(how, plan.seconds, WARM_S)
-                    if result["cpu_ns_per_packet"] is None:
+                    if result["received"] == 0:
                         say(f"  {what:5} {turn + 1}/{plan.turns} {bench.system.name:9} no packet came back: the turn does not count")
                         continue
                     runs[bench.system.name][what].append(result)
