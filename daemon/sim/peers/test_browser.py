@@ -12,6 +12,7 @@ from kit.browser import Browser
 from kit.firefox import Firefox
 from kit.talk import reply
 from kit.wait import until
+from test_documents import document
 
 CARRIER = "+15557770000"
 
@@ -20,10 +21,6 @@ def webrtc(config):
     config["users"]["alice"].update(srtp="webrtc", codecs=["PCMU"])
     # A leg moves to the worker of the one that it is joined to, in the middle of its handshake.
     config["media"]["workers"] = [0, 1]
-
-
-def document(text):
-    return f"<Response>{text}</Response>"
 
 
 def body(message):

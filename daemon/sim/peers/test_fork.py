@@ -7,9 +7,11 @@ import threading
 
 import pytest
 from conftest import CARRIER_SOUND, PHONE_SOUND
-from kit import audio, box, sipp, stream
+from kit import audio, box, stream
 from kit.listener import Listener
 from kit.wait import until
+from test_documents import document
+from test_recording import talks
 
 
 @pytest.fixture
@@ -23,17 +25,6 @@ def listen(world):
     yield listen
     for listener in made:
         listener.stop()
-
-
-def document(text):
-    return f'<?xml version="1.0" encoding="UTF-8"?><Response>{text}</Response>'
-
-
-def talks(world, ms=3000):
-    """The carrier calls the application's number, speaks, and hangs up."""
-    offer = sipp.sdp(port=sipp.PLAYED, formats=((0, "PCMU/8000"),))
-    score = sipp.Score().invite(offer).hear(100, 180, 183).expect(200).ack().play(world.folder / "carrier.ul")
-    return score.pause(ms).bye().expect(200)
 
 
 def is_in(heard, sound, seconds):

@@ -10,10 +10,7 @@ import pytest
 from conftest import CARRIER_SOUND, PHONE_SOUND
 from kit import audio, box, sipp
 from kit.wait import until
-
-
-def document(text):
-    return f'<?xml version="1.0" encoding="UTF-8"?><Response>{text}</Response>'
+from test_documents import document
 
 
 def talks(world, ms=3000):

@@ -82,13 +82,7 @@ async fn update(
     match app.context.switch.ask(Request::UpdateCall { account, sid, update: Box::new(update) }).await? {
         Reply::Call(record) => Ok(Json(instance::call(&record, account)).into_response()),
         Reply::Refused(error) => Err(error.into()),
-        Reply::NotLive => match finished(&app, account, sid).await? {
-            Some(record) => {
-                let why = format!("the call is over ({}) and cannot be changed", record.status);
-                Err(Refusal::new(StatusCode::BAD_REQUEST, 21220, why))
-            }
-            None => Err(Refusal::not_found(&path)),
-        },
+        Reply::NotLive => Err(not_live(&app, account, (sid, &path), "changed").await),
         _ => Err(unexpected()),
     }
 }
@@ -132,6 +126,18 @@ fn named(account: AccountSid, in_path: &str) -> Result<(CallSid, String), Refusa
 async fn finished(app: &App, account: AccountSid, sid: CallSid) -> Result<Option<CallRecord>, Refusal> {
     let record = app.context.store.find(sid).await?;
     Ok(record.filter(|record| app.context.tenants.now().owns(account, record.account)))
+}
+
+/// Why a call that does not live cannot be changed, recorded, …: it is over, or never was.
+async fn not_live(app: &App, account: AccountSid, (sid, path): (CallSid, &str), what: &str) -> Refusal {
+    match finished(app, account, sid).await {
+        Ok(Some(record)) => {
+            let why = format!("the call is over ({}) and cannot be {what}", record.status);
+            Refusal::new(StatusCode::BAD_REQUEST, 21220, why)
+        }
+        Ok(None) => Refusal::not_found(path),
+        Err(refusal) => refusal,
+    }
 }
 
 /// The switch answered another question than was asked: a mistake of ours.

@@ -21,7 +21,7 @@ use postern_types::{AccountSid, CallSid, RecordingSid, UnixMicros};
 use serde::Deserialize;
 use serde_json::{Value, json};
 
-use super::{Answer, counted::Page, named, owner, unexpected};
+use super::{Answer, counted::Page, named, not_live, owner, unexpected};
 use crate::{
     App,
     date::rfc2822,
@@ -97,10 +97,7 @@ async fn create(
     match app.context.switch.ask(request).await? {
         Reply::Recording(record) => Ok((StatusCode::CREATED, Json(instance(&record, account))).into_response()),
         Reply::Refused(error) => Err(error.into()),
-        Reply::NotLive => match super::finished(&app, account, sid).await? {
-            Some(_) => Err(Refusal::new(StatusCode::BAD_REQUEST, 21220, "the call is over and cannot be recorded")),
-            None => Err(Refusal::not_found(&path)),
-        },
+        Reply::NotLive => Err(not_live(&app, account, (sid, &path), "recorded").await),
         _ => Err(unexpected()),
     }
 }

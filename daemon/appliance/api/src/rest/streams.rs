@@ -14,7 +14,7 @@ use postern_switch::{Reply, Request};
 use postern_types::AccountSid;
 use serde_json::{Value, json};
 
-use super::{Answer, finished, named, owner, unexpected};
+use super::{Answer, named, not_live, owner, unexpected};
 use crate::{App, date::rfc2822, error::Refusal, form::Parameters, instance::account_path, order};
 
 /// The routes, each with and without `.json`.
@@ -37,10 +37,7 @@ async fn create(
     match app.context.switch.ask(Request::CreateStream { account, call: sid, wanted: Box::new(wanted) }).await? {
         Reply::Stream(record) => Ok((StatusCode::CREATED, Json(instance(&record, account))).into_response()),
         Reply::Refused(error) => Err(error.into()),
-        Reply::NotLive => match finished(&app, account, sid).await? {
-            Some(_) => Err(Refusal::new(StatusCode::BAD_REQUEST, 21220, "the call is over and cannot be streamed")),
-            None => Err(Refusal::not_found(&path)),
-        },
+        Reply::NotLive => Err(not_live(&app, account, (sid, &path), "streamed").await),
         _ => Err(unexpected()),
     }
 }
