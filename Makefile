@@ -62,7 +62,7 @@ bench: ## the relay and signaling against rtpengine, into docs/PERFORMANCE.md
 	@$(TOOLS)/setup build peers bench
 	@$(TOOLS)/bench $(ARGS)
 
-soak: ## an hour of calls that come and go (SOAK_MINUTES=60): memory, descriptors, legs and ports must come back; no part of `test`
+soak: ## an hour of calls that come and go (SOAK_MINUTES=60, SOAK_RATE=200): memory, descriptors, legs and ports must come back; no part of `test`
 	@$(TOOLS)/setup build peers
 	@BENCH=bench.soak $(TOOLS)/bench $(ARGS)
 

@@ -1,4 +1,4 @@
-"""Calls that come and go for a long time: does anything stay that should go? `make soak`, SOAK_MINUTES=60.
+"""Calls that come and go for a long time: does anything stay that should go? `make soak`, SOAK_MINUTES=60, SOAK_RATE=200.
 
 A round is half a minute of calls that end at once and some hundred that are held. Between rounds, with no call alive, memory, descriptors,
 legs and ports are looked at. Nothing is written but a table and, with --json, the rounds.
@@ -17,7 +17,6 @@ from pathlib import Path
 from . import signaling
 from .talk import resident_kb
 
-RATE = 200
 ROUND_S = 25.0
 HELD = 300
 # What is kept for the next calls (sockets, ports, the latest messages) has grown to its size in the first part of a soak.
@@ -86,6 +85,7 @@ def verdicts(rounds):
 def main():
     words = argparse.ArgumentParser(prog="soak")
     words.add_argument("--minutes", type=float, default=float(os.environ.get("SOAK_MINUTES", 60)))
+    words.add_argument("--rate", type=int, default=int(os.environ.get("SOAK_RATE", 200)), help="calls a second")
     words.add_argument("--json", action="store_true")
     words = words.parse_args()
     binaries = Path(os.environ.get("POSTERN_BIN", Path.home() / ".cache/postern/target/release"))
@@ -95,7 +95,7 @@ def main():
         bench = signaling.Bench(signaling.Posternd(folder, binaries), folder, binaries, lambda _: None)
         try:
             while time.monotonic() < end or len(rounds) < 3:
-                calls = bench.run(RATE, ROUND_S)
+                calls = bench.run(words.rate, ROUND_S)
                 held = bench.hold(HELD)
                 rounds.append({"calls_made": calls["calls"] + HELD, "failed": calls["failed"] + held["failed"], **idle(bench.system)})
                 last = rounds[-1]

@@ -54,11 +54,19 @@ impl Limits {
 }
 
 impl Config {
+    /// Whether any number is an emergency number.
+    pub fn has_emergencies(&self) -> bool {
+        self.emergency_lists().any(|list| !list.is_empty())
+    }
+
+    fn emergency_lists(&self) -> impl Iterator<Item = &Vec<String>> {
+        let realms = self.realms.values().map(|realm| &realm.emergency);
+        realms.chain(self.trunks.values().map(|trunk| &trunk.emergency))
+    }
+
     /// Whether a number is an emergency number of any realm or trunk, for who calls from none.
     pub fn is_emergency_somewhere(&self, number: &str) -> bool {
-        let realms = self.realms.values().map(|realm| &realm.emergency);
-        let mut lists = realms.chain(self.trunks.values().map(|trunk| &trunk.emergency));
-        lists.any(|list| list.iter().any(|listed| listed == number))
+        self.emergency_lists().any(|list| list.iter().any(|listed| listed == number))
     }
 
     /// Whether a call is an emergency call, which no limit may hinder: by what its realm and its trunk say of the number as it was dialed, and

@@ -26,6 +26,7 @@ use crate::{
 };
 
 mod crew;
+mod kept;
 mod kernel;
 mod seating;
 mod status;
@@ -38,7 +39,7 @@ pub use status::Status;
 /// Legs at once. Two descriptors each: more than most machines allow a process to open.
 pub const LEGS_MAX: usize = 16384;
 /// Commands that wait for one worker beyond its queue. A leg is not opened when half are waiting, so that those of the
-/// legs that exist have room; beyond all of it only `Close` is taken.
+/// legs that exist have room, unless it is an emergency call's; beyond all of it only `Close` is taken.
 pub const WAITING_MAX: usize = 65536;
 /// How long a worker that ended must have run, or have been tried, before it is started again: what ends it at once
 /// would otherwise have the switch do nothing but start it.
@@ -67,6 +68,8 @@ pub struct MediaPlane {
     quarantine: Duration,
     /// As [`Worker::busy`] says it: beyond it only what is urgent is taken.
     busy_max: u64,
+    /// Whether the last ports and slots are kept for emergency calls.
+    keeps: bool,
     slots: Vec<Option<Stream>>,
     free_slots: Vec<u32>,
     legs: HashMap<CallSid, u32>,
@@ -159,6 +162,7 @@ impl MediaPlane {
             identity,
             quarantine: config.media.quarantine,
             busy_max: u64::from(config.media.busy_max) * 10,
+            keeps: config.has_emergencies(),
             slots: std::iter::repeat_with(|| None).take(LEGS_MAX).collect(),
             free_slots: (0..LEGS_MAX as u32).rev().collect(),
             legs: HashMap::new(),
@@ -195,6 +199,7 @@ impl MediaPlane {
     pub fn reconfigure(&mut self, config: &Config) {
         self.quarantine = config.media.quarantine;
         self.busy_max = u64::from(config.media.busy_max) * 10;
+        self.keeps = config.has_emergencies();
         self.limits = limits(config);
         self.reloads += 1;
         for worker in 0..self.workers.len() {
@@ -304,6 +309,9 @@ impl MediaPlane {
         let are_slots_short = self.slots_used() >= self.slots_max;
         let ipv6 = key.1;
         let family = if ipv6 { "IPv6" } else { "IPv4" };
+        if !urgent && let Some(why) = self.kept(now, &key) {
+            return Err(why);
+        }
         let realm = self.realms.get(&key.0).ok_or_else(|| format!("no realm {}", key.0))?;
         let (advertised, options) = (realm.advertised, SocketOptions::MEDIA.marked(realm.media.dscp.code()));
         let ports = self.ports.get_mut(&key).ok_or_else(|| format!("realm {} has no {family} media address", key.0))?;
@@ -313,7 +321,7 @@ impl MediaPlane {
         let busy_max = self.busy_max;
         let rank = |worker: &Worker| {
             let busy = worker.busy();
-            (busy > busy_max, is_short && !worker.has_rested(&key, now.instant), busy / BUSY_STEP, worker.streams)
+            (is_short && worker.rested(&key, now.instant) == 0, busy > busy_max, busy / BUSY_STEP, worker.streams)
         };
         let (worker, chosen) = alive.min_by_key(|(_, worker)| rank(worker)).ok_or("no media worker is alive")?;
         if chosen.busy() > busy_max && !urgent {
@@ -322,7 +330,7 @@ impl MediaPlane {
                 "every media worker is busy: the least with {busy} % of its CPU, media.busy_max is {most} %"
             ));
         }
-        if chosen.waiting.len() >= WAITING_MAX / 2 {
+        if chosen.waiting.len() >= WAITING_MAX / 2 && !urgent {
             return Err("the media workers are overloaded".into());
         }
         let address = ports.address();

@@ -79,6 +79,11 @@ impl Ports {
         }
     }
 
+    /// Pairs of the whole range.
+    pub fn len(&self) -> usize {
+        (usize::from(self.last) + 1 - usize::from(self.first)) / 2
+    }
+
     /// Pairs that could be taken now.
     pub fn free(&self, now: Instant) -> usize {
         let rested = self.resting.iter().take_while(|(until, _)| *until <= now);

@@ -5,7 +5,7 @@
 //! long time and neither a device nor a call needs it.
 
 use std::{
-    collections::{HashMap, hash_map::Entry},
+    collections::{HashMap, VecDeque, hash_map::Entry},
     net::{IpAddr, SocketAddr},
     time::{Duration, Instant},
 };
@@ -32,7 +32,10 @@ use crate::{
 
 /// Connections at once at most, proven or not: each is a descriptor and some kilobytes. Refused beyond.
 const CONNECTIONS_MAX: usize = 10_000;
-/// Of strangers at most. Refused beyond: an honest client proves itself within a second and comes again.
+/// To and from trunks there may be so many more: calls for help go out by them, also of a box that is full of phones.
+const OF_TRUNKS_MORE: usize = 1000;
+/// Of strangers at most. Beyond it the oldest gives way to the next, so that who only holds connections keeps nobody out. By the rate below it
+/// had four seconds; who is honest proves itself within one.
 const UNPROVEN_MAX: usize = 4096;
 /// Of strangers from one source at most: an office behind one address whose phones all come back at once has room.
 const UNPROVEN_OF_SOURCE_MAX: u32 = 128;
@@ -62,6 +65,8 @@ pub(crate) struct Connections {
     /// Accepted ones by source.
     sources: HashMap<IpAddr, Source>,
     unproven: usize,
+    /// Strangers in the order in which they came; some proved themselves since, or are gone.
+    queue: VecDeque<ConnectionId>,
     /// Strangers of this second.
     strangers: Meter,
     opened: u64,
@@ -145,27 +150,48 @@ impl Connections {
         flow.transport.is_reliable() && !flow.connection.is_some_and(|id| self.is_alive(id))
     }
 
-    fn admit(&mut self, now: Instant, id: ConnectionId, flow: Flow, proven: bool) -> Result<(), &'static str> {
+    /// Whether there is room for one more, of a trunk or not.
+    fn has_room(&self, of_trunk: bool) -> bool {
+        self.all.len() < if of_trunk { CONNECTIONS_MAX + OF_TRUNKS_MORE } else { CONNECTIONS_MAX }
+    }
+
+    /// The stranger that came first of those that are here.
+    fn oldest_stranger(&mut self) -> Option<ConnectionId> {
+        let is_stranger = |id: &ConnectionId| self.all.get(id).is_some_and(|connection| !connection.proven);
+        while self.queue.pop_front_if(|id| !is_stranger(id)).is_some() {}
+        self.queue.front().copied()
+    }
+
+    /// Takes a connection in, one of a trunk as proven from the start. One that has to give way for it is returned.
+    fn admit(
+        &mut self,
+        now: Instant,
+        id: ConnectionId,
+        flow: Flow,
+        proven: bool,
+    ) -> Result<Option<ConnectionId>, &'static str> {
         let source = flow.remote.ip();
-        if self.all.len() >= CONNECTIONS_MAX {
+        if !self.has_room(proven) {
             return Err("too many connections");
         }
         let known = self.sources.get(&source).map_or((0, 0), |of| (of.all, of.unproven));
         if known.0 >= OF_SOURCE_MAX || (!proven && known.1 >= UNPROVEN_OF_SOURCE_MAX) {
             return Err("too many connections from one source");
         }
-        if !proven && self.unproven >= UNPROVEN_MAX {
-            return Err("too many connections of strangers");
-        }
         if !proven && !self.strangers.admits(now, STRANGERS_PER_SECOND) {
             return Err("too many connections of strangers in a second");
+        }
+        let mut yields = None;
+        if !proven {
+            yields = self.oldest_stranger().filter(|_| self.unproven >= UNPROVEN_MAX);
+            self.queue.push_back(id);
         }
         let of_source = self.sources.entry(source).or_default();
         of_source.all += 1;
         of_source.unproven += u32::from(!proven);
         self.unproven += usize::from(!proven);
         self.insert(now, id, flow, State::Handshake, proven, None);
-        Ok(())
+        Ok(yields)
     }
 
     fn insert(&mut self, now: Instant, id: ConnectionId, flow: Flow, state: State, proven: bool, peer: Option<Peer>) {
@@ -262,7 +288,11 @@ impl Signaling {
             _ => self.connections.admit(now, id, flow, proven),
         };
         match admitted {
-            Ok(()) => {
+            Ok(yields) => {
+                if let Some(oldest) = yields {
+                    self.counters.connections_expired += 1;
+                    self.close(now, oldest, "a stranger that came later has its place");
+                }
                 self.command(id, ConnectionCommand::Admit);
                 self.arm(now, id);
             }
@@ -442,7 +472,7 @@ impl Signaling {
         if let Some(id) = self.connections.to.get(&peer) {
             return Some(Flow { connection: Some(*id), ..flow });
         }
-        if self.connections.len() >= CONNECTIONS_MAX {
+        if !self.connections.has_room(peer.trunk.is_some()) {
             self.counters.connections_refused += 1;
             return None;
         }
@@ -514,5 +544,6 @@ impl Signaling {
     }
 }
 
+const _: () = assert!(UNPROVEN_MAX > 4 * STRANGERS_PER_SECOND as usize);
 const _: () = assert!(UNPROVEN_MAX < CONNECTIONS_MAX && (UNPROVEN_OF_SOURCE_MAX as usize) < UNPROVEN_MAX);
 const _: () = assert!(UNPROVEN_OF_SOURCE_MAX < OF_SOURCE_MAX && (OF_SOURCE_MAX as usize) < CONNECTIONS_MAX);

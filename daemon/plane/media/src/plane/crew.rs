@@ -60,9 +60,9 @@ impl Worker {
         self.handle.shared.busy_permille.load(Ordering::Relaxed)
     }
 
-    /// Whether a slot of this port table may be used again.
-    pub(super) fn has_rested(&self, key: &PortsKey, now: Instant) -> bool {
-        self.resting.get(key).and_then(VecDeque::front).is_some_and(|(until, _)| *until <= now)
+    /// Slots of this port table that may be used again.
+    pub(super) fn rested(&self, key: &PortsKey, now: Instant) -> usize {
+        self.resting.get(key).map_or(0, |pile| pile.partition_point(|(until, _)| *until <= now))
     }
 
     /// Whether its thread has ended.

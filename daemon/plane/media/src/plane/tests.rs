@@ -12,22 +12,28 @@ fn now() -> Now {
     Now { instant: Instant::now(), wall: UnixMicros::from_system(SystemTime::now()) }
 }
 
-/// A plane of two workers with eight port pairs from `first` on, and so many legs.
-fn plane(first: u16, legs: u128) -> MediaPlane {
+/// Two workers and eight port pairs from `first` on, with these emergency numbers.
+fn config(first: u16, emergency: &str) -> Config {
     let yaml = format!(
         "appliance: {{name: test, state_folder: /, runtime_folder: /}}\n\
-         realms: {{lo: {{signaling: [\"127.0.0.1:45060\"], media: {{addresses: [127.0.0.1], ports: {first}-{}}}}}}}\n\
+         realms: {{lo: {{signaling: [\"127.0.0.1:45060\"], emergency: [{emergency}], media: {{addresses: [127.0.0.1], ports: {first}-{}}}}}}}\n\
          media: {{workers: [0, 1], quarantine: 0ms}}\n",
         first + 15
     );
-    let config = postern_config::load("test.yaml", &yaml, &NoFiles).expect("a configuration").0;
-    let mut plane = MediaPlane::start(&config, Bell::new().unwrap()).unwrap();
+    postern_config::load("test.yaml", &yaml, &NoFiles).expect("a configuration").0
+}
+
+fn open(plane: &mut MediaPlane, leg: u128, urgent: bool) -> Option<MediaEvent> {
+    let realm = RealmName::new("lo");
+    plane.command(now(), MediaCommand::Open { leg: CallSid(leg), realm, ipv6: false, urgent });
+    plane.poll_event()
+}
+
+/// A plane of such a configuration, and so many legs.
+fn plane(first: u16, legs: u128) -> MediaPlane {
+    let mut plane = MediaPlane::start(&config(first, ""), Bell::new().unwrap()).unwrap();
     for leg in 0..legs {
-        plane.command(
-            now(),
-            MediaCommand::Open { leg: CallSid(leg), realm: RealmName::new("lo"), ipv6: false, urgent: false },
-        );
-        let event = plane.poll_event();
+        let event = open(&mut plane, leg, false);
         assert!(matches!(event, Some(MediaEvent::Opened { .. })), "{event:?}");
     }
     plane
@@ -152,6 +158,7 @@ fn rested_ports_are_free_again_without_a_new_call() {
     let limit = now().instant + LIMIT;
     while plane.status().ports_free != 8 {
         assert!(now().instant < limit, "{:?}", plane.status());
+        while plane.poll_event().is_some() {}
         thread::yield_now();
     }
 }
@@ -195,9 +202,7 @@ fn busy_workers_take_emergency_calls_only() {
     let opened = |plane: &mut MediaPlane, leg, busy, urgent| {
         // They say it anew each second, so just before it is asked.
         plane.workers.iter().for_each(|worker| worker.handle.shared.busy_permille.store(busy, Ordering::Relaxed));
-        plane
-            .command(now(), MediaCommand::Open { leg: CallSid(leg), realm: RealmName::new("lo"), ipv6: false, urgent });
-        plane.poll_event()
+        open(plane, leg, urgent)
     };
     let why = (10..13).find_map(|leg| match opened(&mut plane, leg, 960, false) {
         Some(MediaEvent::OpenFailed { why, .. }) => Some(why),
@@ -206,4 +211,33 @@ fn busy_workers_take_emergency_calls_only() {
     assert!(why.is_some_and(|why| why.ends_with("with 96 % of its CPU, media.busy_max is 95 %")));
     assert!(matches!(opened(&mut plane, 20, 1000, true), Some(MediaEvent::Opened { .. })));
     assert!(matches!(opened(&mut plane, 21, 950, false), Some(MediaEvent::Opened { .. })));
+}
+
+#[test]
+fn row_14_the_last_ports_are_kept_for_emergency_calls_where_there_are_any() {
+    let is_open = |event: &Option<MediaEvent>| matches!(event, Some(MediaEvent::Opened { .. }));
+    let mut plane = MediaPlane::start(&config(47_700, "\"112\""), Bell::new().unwrap()).unwrap();
+    let opened: Vec<_> = (0..8).map(|leg| open(&mut plane, leg, false)).collect();
+    assert_eq!(opened.iter().map(is_open).collect::<Vec<_>>(), [true, true, true, true, true, true, false, false]);
+    let Some(MediaEvent::OpenFailed { why, .. }) = &opened[7] else { panic!("{opened:?}") };
+    assert_eq!(&**why, "realm lo: the last media ports are kept for emergency calls");
+    assert!(is_open(&open(&mut plane, 20, true)) && is_open(&open(&mut plane, 21, true)), "one call");
+    let Some(MediaEvent::OpenFailed { why, .. }) = open(&mut plane, 22, true) else { panic!() };
+    assert_eq!(&*why, "realm lo: all IPv4 media ports are in use");
+    // What an ordinary call gives back while all is short is kept again.
+    plane.command(now(), MediaCommand::Close { leg: CallSid(0) });
+    legs(&mut plane, 1, |event| matches!(event, MediaEvent::Closed { .. }));
+    assert!(!is_open(&open(&mut plane, 23, false)));
+    assert!(is_open(&open(&mut plane, 24, true)));
+    // Without emergency numbers nothing is kept.
+    plane.reconfigure(&config(47_700, ""));
+    plane.command(now(), MediaCommand::Close { leg: CallSid(1) });
+    legs(&mut plane, 1, |event| matches!(event, MediaEvent::Closed { .. }));
+    let limit = now().instant + LIMIT;
+    // Sockets of an earlier configuration are closed, and their ports free, a moment after their leg.
+    while !is_open(&open(&mut plane, 25, false)) {
+        assert!(now().instant < limit, "{:?}", plane.status());
+        while plane.poll_event().is_some() {}
+        thread::yield_now();
+    }
 }

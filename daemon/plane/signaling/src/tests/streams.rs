@@ -307,6 +307,35 @@ fn strangers_have_few_connections_and_little_time() {
 }
 
 #[test]
+fn who_only_holds_connections_keeps_nobody_out_and_trunks_have_room_of_their_own() {
+    let mut world = world(Transport::Udp);
+    let mut next = 0;
+    let mut arrive = |world: &mut World, local, source: &str| {
+        next += 1;
+        world.connects(next, Transport::Tcp, local, source)
+    };
+    // Slow strangers of forty sources.
+    let mut slow = Vec::new();
+    for n in 0..4096 {
+        if n % 900 == 899 {
+            world.pass(Duration::from_secs(1));
+        }
+        slow.push(arrive(&mut world, TCP, &format!("10.9.{}.1:{}", n / 128, 10_000 + n)).unwrap());
+    }
+    let phone = arrive(&mut world, TCP, "192.168.1.50:7").expect("the oldest had its time");
+    assert_eq!(world.closed(), [slow[0]]);
+    world.says(phone, &register("alice", "r", 1, "Contact: <sip:a@b>"));
+    assert!(world.answered(phone).starts_with("SIP/2.0 401"));
+    world.happens(slow[2], ConnectionEvent::Closed("it went by itself".into()));
+    assert!(arrive(&mut world, TCP, "192.168.1.51:7").is_some() && world.closed().is_empty(), "its place is free");
+    assert!(arrive(&mut world, TCP, "192.168.1.52:7").is_some());
+    assert_eq!(world.closed(), [slow[1]]);
+    assert!(arrive(&mut world, TCP, "192.168.1.53:7").is_some());
+    assert_eq!(world.closed(), [slow[3]], "the oldest of those that are here");
+    assert!(arrive(&mut world, OUTER, CARRIER).is_some() && world.closed().is_empty(), "a trunk is no stranger");
+}
+
+#[test]
 fn half_a_message_has_its_time_and_an_idle_connection_its_end() {
     let mut world = world(Transport::Udp);
     let half = world.connects(0, Transport::Tcp, OUTER, CARRIER).unwrap();
