@@ -31,6 +31,8 @@ pub struct Media {
     pub open_max: usize,
     /// Whether a configured stream gets its first packet at once.
     pub peers_send: bool,
+    /// Whether what is left of ports and of the workers' time is kept for emergency calls.
+    pub is_short: bool,
 }
 
 impl Media {
@@ -42,12 +44,16 @@ impl Media {
             events: VecDeque::new(),
             open_max: 0,
             peers_send: true,
+            is_short: false,
         }
     }
 
     /// Carries a command out.
     pub fn command(&mut self, now: Now, command: MediaCommand) {
         match command {
+            MediaCommand::Open { leg, urgent: false, .. } if self.is_short => {
+                self.events.push_back(MediaEvent::OpenFailed { leg, why: "what is left is kept".into() });
+            }
             MediaCommand::Open { leg, ipv6, .. } => self.open(leg, ipv6),
             MediaCommand::Configure { leg, setup } => {
                 let Some(stream) = self.streams.get_mut(&leg) else { return };

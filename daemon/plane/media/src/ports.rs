@@ -80,7 +80,7 @@ impl Ports {
     }
 
     /// Pairs of the whole range.
-    pub fn len(&self) -> usize {
+    pub fn range(&self) -> usize {
         (usize::from(self.last) + 1 - usize::from(self.first)) / 2
     }
 

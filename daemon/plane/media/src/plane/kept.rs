@@ -21,7 +21,7 @@ impl MediaPlane {
         let ports = self.ports.get(key)?;
         let free = ports.free(now.instant);
         let is_left = |share: usize| free > share || free + self.rested(now, key) > share;
-        if !is_left(share(ports.len())) {
+        if !is_left(share(ports.range())) {
             return Some(format!("realm {}: the last media ports are kept for emergency calls", key.0));
         }
         (self.slots_max.saturating_sub(self.legs.len()) <= share(self.slots_max))
