@@ -130,6 +130,23 @@ impl Collector for Snapshot {
             let gauge = ConstGauge::new(cost / 1e6);
             gauge.encode(to.encode_descriptor("media_packet_cpu_seconds", help, None, MetricType::Gauge)?)?;
         }
+        if let Some(found) = &media.calibrated {
+            let help = "CPU time of a media worker per packet relayed by sockets, as measured at the start";
+            let gauge = ConstGauge::new(found.us_per_packet / 1e6);
+            gauge.encode(to.encode_descriptor(
+                "media_packet_cpu_calibrated_seconds",
+                help,
+                None,
+                MetricType::Gauge,
+            )?)?;
+        }
+        {
+            let help = "How many more calls fit, by what they need";
+            let mut family = to.encode_descriptor("calls_remaining", help, None, MetricType::Gauge)?;
+            for room in &s.remaining {
+                ConstGauge::new(room.calls).encode(family.encode_family(&[("resource", room.of.as_str())])?)?;
+            }
+        }
         {
             let help = "When a certificate of ours ends, seconds since 1970";
             let mut family = to.encode_descriptor("certificate_expires", help, None, MetricType::Gauge)?;
@@ -183,7 +200,7 @@ impl Collector for Snapshot {
 
 #[cfg(test)]
 mod tests {
-    use postern_switch::request::{MediaStatus, TrunkStatus};
+    use postern_switch::request::{CalibrationStatus, MediaStatus, RemainingStatus, TrunkStatus};
 
     use super::*;
 
@@ -193,7 +210,14 @@ mod tests {
             name: "edge1".into(),
             calls: 3,
             calls_total: 9,
-            media: MediaStatus { workers: 1, workers_failed: 2, send_errors: 3, ..MediaStatus::default() },
+            media: MediaStatus {
+                workers: 1,
+                workers_failed: 2,
+                send_errors: 3,
+                calibrated: Some(CalibrationStatus { us_per_packet: 250_000.0, legs: 2, calls_per_worker: 9 }),
+                ..MediaStatus::default()
+            },
+            remaining: vec![RemainingStatus { of: "ports of realm a".into(), calls: 7 }],
             trunks: vec![TrunkStatus {
                 name: "car\"rier".into(),
                 calls: 2,
@@ -211,6 +235,8 @@ mod tests {
             "postern_media_workers 1.0",
             "postern_media_workers_failed_total 2",
             "postern_media_send_errors_total 3",
+            "postern_media_packet_cpu_calibrated_seconds 0.25",
+            "postern_calls_remaining{resource=\"ports of realm a\"} 7",
             "postern_trunk_legs_live{trunk=\"car\\\"rier\"} 2",
             "postern_events_total{type=\"call.offered\"} 4",
             "postern_build{version=\"\",name=\"edge1\"} 1",

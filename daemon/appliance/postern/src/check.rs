@@ -72,8 +72,13 @@ pub(crate) fn records_folder(file: &Path) -> Result<PathBuf, Failure> {
 
 /// The same, for who goes on without it.
 pub(crate) fn quiet_socket_of(file: &Path) -> Option<PathBuf> {
+    Some(quiet_config_of(file)?.appliance.runtime_folder.join("postern.sock"))
+}
+
+/// A file as it stands, without its tables; none when it cannot be read or has mistakes.
+pub(crate) fn quiet_config_of(file: &Path) -> Option<Config> {
     let (config, _) = load(file, &WithoutTables).ok()?.ok()?;
-    Some(config.appliance.runtime_folder.join("postern.sock"))
+    Some(config)
 }
 
 /// Whether what stands in `place` can take the place of the file; tells the mistakes otherwise.

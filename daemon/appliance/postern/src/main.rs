@@ -7,6 +7,7 @@
 
 mod apply;
 mod bans;
+mod bench;
 mod bundle;
 mod check;
 mod client;
@@ -76,6 +77,8 @@ enum Command {
     Doctor,
     /// What this machine's CPUs, interrupts and socket limits should be set to, and why. Needs no running daemon.
     Tune(tune::Arguments),
+    /// What a packet costs this machine, and how many calls follow from it. Needs no running daemon, and wants none with calls.
+    Bench(bench::Arguments),
     /// Everything that tells what is wrong in one file, for whoever helps; no secrets in it. Needs no running daemon.
     SupportBundle(bundle::Arguments),
     /// How the appliance is.
@@ -200,6 +203,10 @@ async fn run(arguments: Arguments) -> Result<(), Failure> {
     if let Command::Tune(wanted) = &arguments.command {
         return tune::run(wanted, arguments.json);
     }
+    if let Command::Bench(wanted) = &arguments.command {
+        let (file, socket) = places(&arguments);
+        return bench::run(wanted, &file, &socket, arguments.json).await;
+    }
     if let Command::SupportBundle(wanted) = &arguments.command {
         let (file, socket) = places(&arguments);
         return bundle::run(wanted, &file, &socket, arguments.json).await;
@@ -232,6 +239,7 @@ async fn run(arguments: Arguments) -> Result<(), Failure> {
         | Command::Records(_)
         | Command::Diff(_)
         | Command::Tune(_)
+        | Command::Bench(_)
         | Command::SupportBundle(_)
         | Command::Upgrade(_)
         | Command::Rollback(_) => unreachable!("done above"),

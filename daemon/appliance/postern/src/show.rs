@@ -127,6 +127,18 @@ pub(crate) fn status(s: &Value) -> String {
         media["packets_sent"],
         media["packets_dropped"]
     );
+    let calibrated = &media["calibrated"];
+    if let Some(us) = calibrated["us_per_packet"].as_f64() {
+        let calls = &calibrated["calls_per_worker"];
+        _ = writeln!(
+            out,
+            "machine    {us:.1} us CPU a packet by sockets: {calls} calls a worker, of 50 packets/s each way"
+        );
+    }
+    // The scarcest is the first.
+    if let Some(room) = s["remaining"].get(0) {
+        _ = writeln!(out, "room       {} more calls; what ends first: {}", room["calls"], text(room, "of"));
+    }
     if media["g729"] == true {
         _ = writeln!(out, "codecs     G.729 is converted: libbcg729 is here");
     }

@@ -19,7 +19,8 @@ use postern_accounts::Accounts;
 use postern_api::{Context, EventHub, SwitchHandle, Tenants, bind_unix, serve_tcp, serve_unix};
 use postern_config::Config;
 use postern_events::{Ledger, LedgerLimits, RingLimits, spool::SpoolLimits};
-use postern_facts::{ApplianceStarted, Happened, Subject};
+use postern_facts::{ApplianceStarted, Happened, MediaCalibrated, Subject};
+use postern_media::calibrate::{Calibration, START_LEGS, START_SPAN, calibrate};
 use postern_switch::Input;
 use postern_types::Transport;
 use postern_uring::{SocketOptions, bind_patiently};
@@ -107,6 +108,9 @@ async fn serve(
     let running = switch_thread::start(start).map_err(|e| said("io_uring cannot be set up")(&e))?;
     running.notices.iter().for_each(|notice| eprintln!("posternd: {notice}"));
     let mailbox = running.mailbox.clone();
+    // Beside the rest of the start, and over before the first call: it wants a worker's CPU for itself.
+    let cpu = postern_media::worker_cpus(&config).into_iter().next().unwrap_or(0);
+    let calibrating = tokio::task::spawn_blocking(move || calibrate(cpu, START_LEGS, START_SPAN));
 
     let report: drivers::Report = {
         let mailbox = mailbox.clone();
@@ -185,7 +189,11 @@ async fn serve(
         ApplianceStarted { name: appliance.name.clone(), version: env!("CARGO_PKG_VERSION").into(), calls_lost };
     mailbox.put(Input::Happened(Happened { subject: Subject::default(), fact: started.into() }));
     mailbox.put(Input::Restore(registered));
-    running.go.send((drivers, connections, questions)).map_err(|_| "the switch thread died at its start".to_owned())?;
+    let calibration = calibrating.await.unwrap_or_else(|_| Err(io::Error::other("the measurement ended by a fault")));
+    let fact = calibrated(&calibration, config.media.busy_max);
+    mailbox.put(Input::Happened(Happened { subject: Subject::default(), fact: fact.into() }));
+    let go = switch_thread::Go { drivers, streams: connections, questions, calibration: calibration.ok() };
+    running.go.send(go).map_err(|_| "the switch thread died at its start".to_owned())?;
 
     let link = config.control_plane.as_ref().map(|control_plane| {
         drivers::nats::start(control_plane, &appliance.name, spool.clone(), switch.clone(), report.clone())
@@ -242,6 +250,19 @@ async fn serve(
         (Some(_), true) => Ok(()),
         (None, _) => Err("the switch thread ended by a fault; live calls were lost".into()),
         (_, false) => Err("the last call records could not be written in time".into()),
+    }
+}
+
+/// What a measurement came to, as it is told.
+fn calibrated(found: &io::Result<Calibration>, busy_max: u8) -> MediaCalibrated {
+    match found {
+        Ok(found) => MediaCalibrated {
+            ns_per_packet: (found.us_per_packet * 1000.0) as u64,
+            calls_per_worker: found.calls_in(f64::from(busy_max) * 10.0),
+            took_ms: found.took.as_millis() as u64,
+            why: String::new(),
+        },
+        Err(error) => MediaCalibrated { ns_per_packet: 0, calls_per_worker: 0, took_ms: 0, why: error.to_string() },
     }
 }
 

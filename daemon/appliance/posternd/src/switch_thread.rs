@@ -19,8 +19,11 @@ use std::{
 use postern_api::Asked;
 use postern_config::Config;
 use postern_facts::{Happened, MediaFastPath, MediaWorkerFailed, Subject};
-use postern_media::{Copies, KernelPart, MediaPlane};
-use postern_switch::{Input, Output, Reply, Switch, Token, request::MediaStatus};
+use postern_media::{Calibration, Copies, KernelPart, MediaPlane};
+use postern_switch::{
+    Input, Output, Reply, Switch, Token,
+    request::{CalibrationStatus, MediaStatus, RemainingStatus},
+};
 use postern_types::{Now, UnixMicros};
 use postern_uring::{Event, SocketId, SwitchRing};
 use tokio::sync::{mpsc, oneshot};
@@ -57,7 +60,7 @@ pub struct Running {
     /// What this kernel cannot do, in words for a person.
     pub notices: Vec<&'static str>,
     /// Hand the drivers and the questions over: the thread serves from then on.
-    pub go: SyncSender<(Drivers, Streams, mpsc::Receiver<Asked>)>,
+    pub go: SyncSender<Go>,
     /// Ends when [`Input::Stop`] was carried out and every leg is gone, or two seconds after it, with the number of the last event.
     pub thread: JoinHandle<u64>,
 }
@@ -74,7 +77,8 @@ pub fn start(start: Start) -> io::Result<Running> {
                 return 0;
             }
         };
-        if let Ok((drivers, mut streams, questions)) = drivers.recv() {
+        if let Ok(Go { drivers, mut streams, questions, calibration }) = drivers.recv() {
+            calibration.into_iter().for_each(|found| ours.media.set_calibration(found));
             ours.run(&drivers, &mut streams, questions, &waiting);
         }
         ours.media.stop();
@@ -83,6 +87,18 @@ pub fn start(start: Start) -> io::Result<Running> {
     let (mailbox, notices, tapped) =
         is_ready.recv().map_err(|_| io::Error::other("the switch thread died at its start"))??;
     Ok(Running { mailbox, tapped, notices, go, thread })
+}
+
+/// What the thread serves with.
+pub struct Go {
+    /// Where outputs go.
+    pub drivers: Drivers,
+    /// SIP over connections.
+    pub streams: Streams,
+    /// What the API asks.
+    pub questions: mpsc::Receiver<Asked>,
+    /// What a packet costs here; none: nobody knows.
+    pub calibration: Option<Calibration>,
 }
 
 struct Thread {
@@ -279,7 +295,7 @@ impl Thread {
                     }
                     drivers.store.put(*record);
                 }
-                Output::Reply(token, reply) => self.reply(token, reply),
+                Output::Reply(token, reply) => self.reply(now, token, reply),
             }
         }
     }
@@ -301,9 +317,12 @@ impl Thread {
         }
     }
 
-    fn reply(&mut self, token: Token, mut reply: Reply) {
+    fn reply(&mut self, now: Now, token: Token, mut reply: Reply) {
         if let Reply::Status(status) = &mut reply {
             status.media = media_status(&self.media);
+            let rooms = self.media.room(now.instant).into_iter();
+            status.remaining.extend(rooms.map(|room| RemainingStatus { of: room.of, calls: room.calls }));
+            status.remaining.sort_by_key(|room| room.calls);
         }
         if let Some(answer) = self.answers.remove(&token) {
             // Whoever asked may have left.
@@ -327,6 +346,11 @@ fn media_status(media: &MediaPlane) -> MediaStatus {
         packets_dropped: status.dropped,
         us_per_packet: (status.packets_in > status.forwarded).then_some(status.us_per_packet),
         busy_percent: status.busy_percent,
+        calibrated: media.calibration().map(|found| CalibrationStatus {
+            us_per_packet: found.us_per_packet,
+            legs: found.legs as u64,
+            calls_per_worker: media.calls_per_worker().unwrap_or(0),
+        }),
         send_errors: status.send_errors,
         receive_starved: status.receive_starved,
         truncated: status.truncated,

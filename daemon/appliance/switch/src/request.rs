@@ -222,6 +222,9 @@ pub struct Status {
     /// Of these, with a mean opinion score below 3.6 in either direction.
     #[serde(default)]
     pub poor_total: u64,
+    /// How many more calls fit, by each resource; the one that ends first is the first.
+    #[serde(default)]
+    pub remaining: Vec<RemainingStatus>,
     /// Registered devices.
     pub devices: u64,
     /// Users by presence: available, busy.
@@ -376,6 +379,26 @@ pub struct CertificateStatus {
     pub days: u64,
 }
 
+/// What a packet costs a media worker on this machine.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+pub struct CalibrationStatus {
+    /// CPU time for a packet received and sent on by sockets, microseconds.
+    pub us_per_packet: f64,
+    /// With so many legs.
+    pub legs: u64,
+    /// Calls of two legs with 50 packets a second each that one worker takes within `media.busy_max`, by sockets.
+    pub calls_per_worker: u64,
+}
+
+/// How many more calls fit, as far as one resource goes.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RemainingStatus {
+    /// Of what, in words.
+    pub of: String,
+    /// So many calls.
+    pub calls: u64,
+}
+
 /// The media plane.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct MediaStatus {
@@ -409,6 +432,9 @@ pub struct MediaStatus {
     /// The busiest worker's share of its CPU in the last second, per cent; `media.busy_max` is its bound for new calls.
     #[serde(default)]
     pub busy_percent: f64,
+    /// What a packet was found to cost at the start; none: it could not be measured.
+    #[serde(default)]
+    pub calibrated: Option<CalibrationStatus>,
     /// Packets that the kernel did not send: no route, the peer's port is closed, a full socket.
     pub send_errors: u64,
     /// Times that packets waited in their sockets because every buffer was in use.

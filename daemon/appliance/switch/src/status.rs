@@ -5,7 +5,7 @@ use postern_types::{Now, RealmName, Transport};
 
 use crate::{
     Switch,
-    request::{EndpointStatus, RegistrationStatus, Status, TargetStatus, TrunkStatus},
+    request::{EndpointStatus, RegistrationStatus, RemainingStatus, Status, TargetStatus, TrunkStatus},
 };
 
 fn target(health: postern_signaling::TargetHealth) -> TargetStatus {
@@ -55,7 +55,16 @@ impl Switch {
                 registration: self.signaling.registration_health(now.instant, name).map(registration),
             }
         };
+        let trunks: Vec<TrunkStatus> = self.config.trunks.iter().map(trunk).collect();
+        let room = |trunk: &TrunkStatus| {
+            let calls = u64::from(trunk.calls_max?).saturating_sub(trunk.calls);
+            Some(RemainingStatus { of: format!("calls_max of trunk {}", trunk.name), calls })
+        };
+        let at_once = postern_router::CALLS_MAX.saturating_sub(calls.calls);
+        let mut remaining = vec![RemainingStatus { of: "calls at once".into(), calls: at_once }];
+        remaining.extend(trunks.iter().filter_map(room));
         Status {
+            remaining,
             name: self.config.appliance.name.clone(),
             version: env!("CARGO_PKG_VERSION").into(),
             uptime_s: now.wall.since(self.started.wall).as_secs(),
@@ -69,7 +78,7 @@ impl Switch {
             devices: presence.devices_total(),
             users_available,
             users_busy,
-            trunks: self.config.trunks.iter().map(trunk).collect(),
+            trunks,
             endpoints: self.config.realms.iter().flat_map(endpoints).collect(),
             sip_received: sip.received,
             sip_sent: sip.sent,

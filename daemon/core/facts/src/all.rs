@@ -429,6 +429,18 @@ facts! {
         /// Why not, or what is left out of it; may be empty.
         why: String,
     }
+    /// What a packet costs a media worker here, measured at the start before the first call: admission counts by it.
+    MediaCalibrated = "media.calibrated", "c2f1a9d87b5e4c10a6de03f94b7715ec", Notice,
+        advice "Without it new calls are admitted by the measured load alone. The reason is usually a sandbox without a loopback interface. `postern bench` measures for longer." {
+        /// CPU time for a packet received and sent on by sockets, nanoseconds; 0: it could not be measured.
+        ns_per_packet: u64,
+        /// Calls of two legs with 50 packets a second each that one worker takes so.
+        calls_per_worker: u64,
+        /// How long it took, milliseconds.
+        took_ms: u64,
+        /// Why it could not be measured; may be empty.
+        why: String,
+    }
     /// A media worker ended by itself; the calls that it carried were ended. It is started again with one of the next calls.
     MediaWorkerFailed = "media.worker_failed", "11d8a171e9f6a05d0b60fcd062eabd79", Error,
         advice "This is a fault of the daemon: keep the journal from before it (`journalctl -u posternd`), with any panic in it, and report it. When it comes again and again, restart the daemon." {

@@ -154,6 +154,11 @@ fn worded(fact: &Fact) -> String {
             let state = if f.on { "the kernel forwards plain calls" } else { "the kernel does not forward calls" };
             if f.why.is_empty() { state.to_owned() } else { format!("{state}: {}", f.why) }
         }
+        Fact::MediaCalibrated(f) if f.why.is_empty() => {
+            let us = f.ns_per_packet as f64 / 1000.0;
+            format!("a packet costs {us:.1} us of CPU by sockets: {} calls a media worker", f.calls_per_worker)
+        }
+        Fact::MediaCalibrated(f) => format!("what a packet costs could not be measured: {}", f.why),
         Fact::MediaWorkerFailed(f) => {
             format!("a media worker ended, {} since the start; {} at work", count(f.failed, "failure"), f.alive)
         }

@@ -16,6 +16,7 @@
 
 #![forbid(unsafe_code)]
 
+pub mod calibrate;
 pub mod conference;
 pub mod crypto;
 pub mod ear;
@@ -41,6 +42,7 @@ mod unheard;
 pub mod voice;
 mod worker;
 
-pub use plane::{KernelPart, MediaPlane, Status};
+pub use calibrate::{Calibration, calibrate};
+pub use plane::{KernelPart, MediaPlane, Room, Status, raise_descriptors, worker_cpus};
 pub use relay::{Port, Relay, Verdict};
 pub use tap::Copies;

@@ -4,7 +4,7 @@ use std::{
     collections::{HashMap, VecDeque},
     io,
     net::{IpAddr, SocketAddr},
-    sync::{Arc, atomic::Ordering},
+    sync::Arc,
     thread,
     time::{Duration, Instant},
 };
@@ -19,17 +19,21 @@ use postern_types::{
 use postern_uring::{Bell, SocketOptions, bind};
 
 use crate::{
+    calibrate::Calibration,
     ports::Ports,
     relay::Limits,
     tap::{self, Copies, Spouts},
     worker::{Command, Sockets, Up},
 };
 
+mod admission;
 mod crew;
 mod kept;
 mod kernel;
 mod seating;
 mod status;
+pub use admission::Room;
+use admission::{Young, expected, refusal};
 use crew::{Worker, start_worker};
 use kernel::Kernel;
 pub use kernel::KernelPart;
@@ -70,6 +74,7 @@ pub struct MediaPlane {
     busy_max: u64,
     /// Whether the last ports and slots are kept for emergency calls.
     keeps: bool,
+    calibration: Option<Calibration>,
     slots: Vec<Option<Stream>>,
     free_slots: Vec<u32>,
     legs: HashMap<CallSid, u32>,
@@ -108,6 +113,8 @@ struct Stream {
     worker: usize,
     /// Where it is, or set out from.
     home: usize,
+    /// The worker that it was opened on, and when.
+    born: (usize, Instant),
     /// On its way: what is to be said to it on arrival.
     held: Option<Vec<Command>>,
     /// When it was asked to close.
@@ -134,26 +141,17 @@ impl MediaPlane {
     /// Starts the workers; `wake` is rung whenever [`MediaPlane::poll_event`] has something. Raises the process's soft
     /// limit of open descriptors to the hard one. Workers are fixed from here on: a reload does not change them.
     pub fn start(config: &Config, wake: Bell) -> io::Result<Self> {
-        let mut descriptors = 0;
-        if let Ok((_, hard)) = getrlimit(Resource::RLIMIT_NOFILE) {
-            descriptors = usize::try_from(hard).unwrap_or(usize::MAX);
-            // Refused at worst; then opening legs fails earlier, and says so.
-            let _ = setrlimit(Resource::RLIMIT_NOFILE, hard, hard);
-        }
-        let mut cpus = config.media.workers.clone();
-        if cpus.is_empty() {
-            cpus.push(thread::available_parallelism().map_or(1, usize::from) - 1);
-        }
+        let descriptors = raise_descriptors();
         let identity = Arc::new(Identity::generate().map_err(io::Error::other)?);
         let limits = limits(config);
         let mut kernel = Kernel::default();
         kernel.follow(config).map_err(|why| io::Error::other(format!("media.fast_path is required: {why}")))?;
         let (taps, tapped) = tap::queues();
-        let workers = cpus.iter().map(|&cpu| {
+        let workers = worker_cpus(config).into_iter().map(|cpu| {
             let handle = start_worker(cpu, limits, &identity, kernel.table(), &wake, &taps)?;
             let started = handle.began;
-            let (waiting, resting) = (VecDeque::new(), HashMap::new());
-            Ok(Worker { handle, cpu, started, waiting, streams: 0, resting, over: false })
+            let (waiting, resting, young) = (VecDeque::new(), HashMap::new(), Young::default());
+            Ok(Worker { handle, cpu, started, waiting, streams: 0, young, resting, over: false })
         });
         let mut plane = Self {
             workers: workers.collect::<io::Result<_>>()?,
@@ -163,6 +161,7 @@ impl MediaPlane {
             quarantine: config.media.quarantine,
             busy_max: u64::from(config.media.busy_max) * 10,
             keeps: config.has_emergencies(),
+            calibration: None,
             slots: std::iter::repeat_with(|| None).take(LEGS_MAX).collect(),
             free_slots: (0..LEGS_MAX as u32).rev().collect(),
             legs: HashMap::new(),
@@ -292,8 +291,10 @@ impl MediaPlane {
                 let Some(slot) = self.legs.remove(&leg) else { return };
                 self.bridges.retain(|&(a, b)| a != slot && b != slot);
                 self.seating.rise(slot);
-                if let Some(stream) = self.stream(slot) {
+                if let Some(stream) = self.slots[slot as usize].as_mut() {
                     stream.closing = Some(now.instant);
+                    let (worker, opened) = stream.born;
+                    self.workers[worker].young.closed(opened);
                     if keep {
                         stream.rest = Rest::Wanted;
                         self.resting += 1;
@@ -318,17 +319,15 @@ impl MediaPlane {
         let alive = self.workers.iter_mut().enumerate().filter(|(_, worker)| !worker.has_failed());
         // With no port or slot left, those that rest are the only ones to be had.
         let is_short = are_slots_short || !ports.has_free(now.instant);
-        let busy_max = self.busy_max;
+        let (busy_max, calibration) = (self.busy_max, self.calibration.as_ref());
+        let busy = |worker: &Worker| expected(worker, calibration, now.instant);
         let rank = |worker: &Worker| {
-            let busy = worker.busy();
+            let busy = busy(worker);
             (is_short && worker.rested(&key, now.instant) == 0, busy > busy_max, busy / BUSY_STEP, worker.streams)
         };
         let (worker, chosen) = alive.min_by_key(|(_, worker)| rank(worker)).ok_or("no media worker is alive")?;
-        if chosen.busy() > busy_max && !urgent {
-            let (busy, most) = (chosen.busy() / 10, busy_max / 10);
-            return Err(format!(
-                "every media worker is busy: the least with {busy} % of its CPU, media.busy_max is {most} %"
-            ));
+        if let Some(why) = refusal(chosen, busy(chosen), busy_max).filter(|_| !urgent) {
+            return Err(why);
         }
         if chosen.waiting.len() >= WAITING_MAX / 2 && !urgent {
             return Err("the media workers are overloaded".into());
@@ -345,8 +344,10 @@ impl MediaPlane {
             && let Some((_, slot)) = pile.pop_front_if(|(until, _)| *until <= now.instant)
             && let Some(stream) = self.slots[slot as usize].as_mut()
         {
-            chosen.streams += 1;
-            *stream = Stream { leg, rest: Rest::No, closing: None, mourned: false, held: None, ports: key, ..*stream };
+            chosen.take_leg(now.instant);
+            let born = (worker, now.instant);
+            *stream =
+                Stream { leg, born, rest: Rest::No, closing: None, mourned: false, held: None, ports: key, ..*stream };
             let port = stream.port;
             self.resting -= 1;
             self.legs.insert(leg, slot);
@@ -373,13 +374,14 @@ impl MediaPlane {
                 }
             };
             self.free_slots.pop();
-            chosen.streams += 1;
+            chosen.take_leg(now.instant);
             self.slots[slot as usize] = Some(Stream {
                 leg,
                 ports: key,
                 port,
                 worker,
                 home: worker,
+                born: (worker, now.instant),
                 held: None,
                 closing: None,
                 rest: Rest::No,
@@ -631,16 +633,8 @@ impl MediaPlane {
     }
 
     fn end(&mut self) {
-        for worker in &self.workers {
-            worker.handle.shared.stop.store(true, Ordering::Relaxed);
-            worker.handle.bell.ring();
-        }
-        for worker in &mut self.workers {
-            if let Some(thread) = worker.handle.thread.take() {
-                // A worker that panicked has nothing to say here; it was counted as failed.
-                let _ = thread.join();
-            }
-        }
+        self.workers.iter().for_each(|worker| worker.handle.end());
+        self.workers.iter_mut().for_each(|worker| worker.handle.join());
     }
 }
 
@@ -648,6 +642,22 @@ impl Drop for MediaPlane {
     fn drop(&mut self) {
         self.end();
     }
+}
+
+/// The CPUs of the workers that a configuration asks for: the last one, when it names none.
+pub fn worker_cpus(config: &Config) -> Vec<usize> {
+    match &config.media.workers[..] {
+        [] => vec![thread::available_parallelism().map_or(1, usize::from) - 1],
+        named => named.to_vec(),
+    }
+}
+
+/// Raises the process's soft limit of open descriptors to the hard one, and says how many that are.
+pub fn raise_descriptors() -> usize {
+    let Ok((_, hard)) = getrlimit(Resource::RLIMIT_NOFILE) else { return 0 };
+    // Refused at worst; then opening legs fails earlier, and says so.
+    let _ = setrlimit(Resource::RLIMIT_NOFILE, hard, hard);
+    usize::try_from(hard).unwrap_or(usize::MAX)
 }
 
 /// Commands for one leg that is on its way between workers.

@@ -141,6 +141,8 @@ pub(crate) enum Command {
         sockets: Sockets,
     },
     Limits(Limits),
+    /// Tell the CPU time now, not at the turn of the second.
+    Meter,
     /// The kernel's flows, or none any more.
     Flows(Option<Box<dyn Flows>>),
 }
@@ -171,9 +173,10 @@ pub(crate) struct Shared {
     pub forwarded: AtomicU64,
     pub flows: AtomicU64,
     pub dropped: AtomicU64,
-    /// CPU time of the thread, and the packets that had come in by then.
+    /// CPU time of the thread, the packets that had come in by then, and how often both were told.
     pub cpu_ns: AtomicU64,
     pub cpu_packets: AtomicU64,
+    pub cpu_readings: AtomicU64,
     /// CPU time of the last second, a thousandth of it each.
     pub busy_permille: AtomicU64,
     pub streams: AtomicU64,
@@ -206,6 +209,19 @@ impl Handle {
     /// The worker's clock, at most a second old.
     pub fn clock(&self) -> Instant {
         self.began + Duration::from_millis(self.shared.second_ms.load(Ordering::Relaxed))
+    }
+
+    /// Tells it to end, which it does with its next turn.
+    pub fn end(&self) {
+        self.shared.stop.store(true, Ordering::Relaxed);
+        self.bell.ring();
+    }
+
+    /// Waits for its end. One that panicked has nothing to say here; it was counted as failed.
+    pub fn join(&mut self) {
+        if let Some(thread) = self.thread.take() {
+            let _ = thread.join();
+        }
     }
 }
 
@@ -272,7 +288,7 @@ fn pin(cpu: usize) -> bool {
 
 /// The worker's own reading of the clock: it is the one that hands time down here.
 #[allow(clippy::disallowed_methods, reason = "a worker is the top of its thread and reads the clock once a turn")]
-fn clock() -> Instant {
+pub(crate) fn clock() -> Instant {
     Instant::now()
 }
 
@@ -548,6 +564,7 @@ impl Worker {
                 self.leave(now, slot, Leaving::Yielding, Farewell { leg, ..Farewell::default() });
             }
             Command::Limits(limits) => self.relay.set_limits(limits),
+            Command::Meter => self.publish_cpu(now),
             Command::Flows(flows) => self.relay.set_flows(flows),
         }
     }
@@ -672,6 +689,7 @@ impl Worker {
             // The kernel's work on what it forwards is not this thread's.
             let counts = self.relay.counts();
             self.shared.cpu_packets.store(counts.packets_in - counts.forwarded, Ordering::Relaxed);
+            self.shared.cpu_readings.fetch_add(1, Ordering::Release);
         }
     }
 }

@@ -12,7 +12,7 @@ use postern_fastpath::Flows;
 use postern_srtp::dtls::Identity;
 use postern_uring::Bell;
 
-use super::{LEGS_MAX, PortsKey};
+use super::{LEGS_MAX, PortsKey, admission::Young};
 use crate::{
     relay::Limits,
     tap::Spouts,
@@ -28,6 +28,7 @@ pub(super) struct Worker {
     /// Bounded by [`MediaPlane::tell`].
     pub(super) waiting: VecDeque<Command>,
     pub(super) streams: usize,
+    pub(super) young: Young,
     /// Slots whose leg is over and whose sockets are kept for another: what a call's four sockets cost is a sixth of the whole.
     /// Those of a port table in the order in which they may be used again, with the time.
     pub(super) resting: HashMap<PortsKey, VecDeque<(Instant, u32)>>,
@@ -53,6 +54,12 @@ impl Worker {
         if sent && !self.handle.shared.rung.swap(true, Ordering::SeqCst) {
             self.handle.bell.ring();
         }
+    }
+
+    /// It gets a leg.
+    pub(super) fn take_leg(&mut self, now: Instant) {
+        self.streams += 1;
+        self.young.opened(now);
     }
 
     /// A thousandth of its CPU each, of the last second.

@@ -1,6 +1,8 @@
 //! What is kept for emergency calls, where any number is one: the last port pairs of each address, the last slots. Who calls for help finds room
 //! for its media however many others talk.
 
+use std::time::Instant;
+
 use postern_types::Now;
 
 use super::{MediaPlane, PortsKey};
@@ -20,7 +22,7 @@ impl MediaPlane {
         }
         let ports = self.ports.get(key)?;
         let free = ports.free(now.instant);
-        let is_left = |share: usize| free > share || free + self.rested(now, key) > share;
+        let is_left = |share: usize| free > share || free + self.rested(now.instant, key) > share;
         if !is_left(share(ports.range())) {
             return Some(format!("realm {}: the last media ports are kept for emergency calls", key.0));
         }
@@ -29,8 +31,13 @@ impl MediaPlane {
     }
 
     /// Pairs that are held with their sockets, and could serve a leg now.
-    fn rested(&self, now: Now, key: &PortsKey) -> usize {
-        self.workers.iter().filter(|worker| !worker.has_failed()).map(|worker| worker.rested(key, now.instant)).sum()
+    pub(super) fn rested(&self, now: Instant, key: &PortsKey) -> usize {
+        self.workers.iter().filter(|worker| !worker.has_failed()).map(|worker| worker.rested(key, now)).sum()
+    }
+
+    /// Of so many of a kind, those that ordinary calls may have.
+    pub(super) fn common(&self, left: usize, of: usize) -> usize {
+        left.saturating_sub(if self.keeps { share(of) } else { 0 })
     }
 }
 

@@ -1,4 +1,4 @@
-use std::{collections::BTreeSet, time::SystemTime};
+use std::{collections::BTreeSet, sync::atomic::Ordering, time::SystemTime};
 
 use postern_config::NoFiles;
 use postern_types::UnixMicros;
@@ -41,9 +41,7 @@ fn plane(first: u16, legs: u128) -> MediaPlane {
 
 /// Ends a worker as a panic or a broken ring would: on its own, unasked by the plane.
 fn kill(plane: &mut MediaPlane, worker: usize) {
-    let handle = &plane.workers[worker].handle;
-    handle.shared.stop.store(true, Ordering::Relaxed);
-    handle.bell.ring();
+    plane.workers[worker].handle.end();
 }
 
 /// The legs of the next events that `pick` takes, so many.
@@ -59,12 +57,15 @@ fn legs(plane: &mut MediaPlane, count: usize, pick: fn(&MediaEvent) -> bool) -> 
     found
 }
 
+fn close_some(plane: &mut MediaPlane, which: std::ops::Range<u128>) {
+    let count = which.clone().count();
+    which.for_each(|leg| plane.command(now(), MediaCommand::Close { leg: CallSid(leg) }));
+    let closed = legs(plane, count, |event| matches!(event, MediaEvent::Closed { .. }));
+    assert_eq!(closed.len(), count);
+}
+
 fn close_all(plane: &mut MediaPlane, count: u128) {
-    for leg in 0..count {
-        plane.command(now(), MediaCommand::Close { leg: CallSid(leg) });
-    }
-    let closed = legs(plane, count as usize, |event| matches!(event, MediaEvent::Closed { .. }));
-    assert_eq!(closed.len(), count as usize);
+    close_some(plane, 0..count);
     let status = plane.status();
     assert_eq!((status.streams, status.ports_used), (0, 0));
     assert!(plane.slots.iter().flatten().all(|stream| stream.rest == Rest::Kept));
@@ -240,4 +241,49 @@ fn row_14_the_last_ports_are_kept_for_emergency_calls_where_there_are_any() {
         while plane.poll_event().is_some() {}
         thread::yield_now();
     }
+}
+
+#[test]
+fn a_burst_of_calls_is_refused_before_it_can_be_measured_and_none_later_that_fits() {
+    let mut plane = plane(47_900, 0);
+    // A machine so slow that a leg takes a quarter of a worker.
+    plane.set_calibration(Calibration { us_per_packet: 5000.0, legs: 2, packets: 1, took: Duration::ZERO });
+    let begin = now();
+    let open = |plane: &mut MediaPlane, after_s, leg, urgent| {
+        let at = Now { instant: begin.instant + Duration::from_secs(after_s), ..begin };
+        plane.command(at, MediaCommand::Open { leg: CallSid(leg), realm: RealmName::new("lo"), ipv6: false, urgent });
+        plane.events.pop_front().expect("an answer at once")
+    };
+    let taken = (0..8).filter(|leg| matches!(open(&mut plane, 0, *leg, false), MediaEvent::Opened { .. })).count();
+    assert_eq!(taken, 8, "four on each of two workers: 75 % before the last");
+    let MediaEvent::OpenFailed { why, .. } = open(&mut plane, 1, 8, false) else { panic!("it fits no more") };
+    assert!(why.contains("some 100 % to come of legs opened just now, media.busy_max is 95 %"), "{why}");
+    let cpu = |plane: &MediaPlane| plane.room(begin.instant).remove(0);
+    assert_eq!(cpu(&plane), Room { of: "CPU of the media workers".into(), calls: 0 });
+    // Two that end make room for others; an emergency needs none.
+    close_some(&mut plane, 0..2);
+    assert!(matches!(open(&mut plane, 2, 10, true), MediaEvent::Opened { .. }));
+    assert!(matches!(open(&mut plane, 2, 11, false), MediaEvent::Opened { .. }));
+    close_some(&mut plane, 2..4);
+    assert!(matches!(open(&mut plane, 3, 12, false), MediaEvent::Opened { .. }), "four are old: the measure has them");
+}
+
+#[test]
+fn room_is_told_by_what_ends_first() {
+    let mut plane = plane(47_800, 3);
+    let rooms = |plane: &MediaPlane| {
+        plane.room(now().instant).into_iter().map(|room| (room.of, room.calls)).collect::<Vec<_>>()
+    };
+    let ports = rooms(&plane).pop().unwrap();
+    assert_eq!(ports, ("ports of realm lo".into(), 2), "five pairs, of which a call takes two");
+    assert_eq!(
+        (rooms(&plane).len(), plane.calls_per_worker()),
+        (2, None),
+        "nothing is said of a CPU that nobody measured"
+    );
+    plane.set_calibration(Calibration { us_per_packet: 4.75, legs: 2, packets: 1, took: Duration::ZERO });
+    assert_eq!(plane.calls_per_worker(), Some(2000));
+    let (of, calls) = rooms(&plane).swap_remove(0);
+    assert_eq!(of, "CPU of the media workers");
+    assert!((3000..=4000).contains(&calls), "two workers, less what they do already: {calls}");
 }
