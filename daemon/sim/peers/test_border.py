@@ -175,10 +175,17 @@ def test_the_far_side_learns_nothing_of_the_near_side(world):
                 assert token not in text, f"{token} of {peer} leaked to {other}:\n{text}"
             # The agents' names, the session id of the far description, the realm that this call has no part in.
             assert "carrier-agent" not in text and "53655765" not in text and world.net.box_clients not in text, text
-    # A second reader of the same packets, not written here, finds both sides and no more dialogs than two.
-    done = subprocess.run(["tshark", "-r", str(world.folder / "lo.pcap"), "-Y", "sip.Method == INVITE", "-T", "fields", "-e", "sip.Call-ID", "-e", "ip.dst"],
-                          capture_output=True, text=True, check=True)
-    assert len({line.split("\t")[0] for line in done.stdout.splitlines() if world.net.prefix in line}) == 2
+    # A second reader of the same packets, not written here, finds both sides, no more dialogs than two, and nothing to complain of in what we sent.
+    def tshark(which, *fields):
+        shown = [word for field in fields for word in ("-e", field)]
+        done = subprocess.run(["tshark", "-r", str(world.folder / "lo.pcap"), "-Y", which, "-T", "fields", *shown], capture_output=True, text=True, check=True)
+        return done.stdout.splitlines()
+
+    assert len({line.split("\t")[0] for line in tshark("sip.Method == INVITE", "sip.Call-ID", "ip.dst") if world.net.prefix in line}) == 2
+    # From 0x600000 on: warnings and errors.
+    ours = f"ip.src == {world.net.box_carrier} && (sip || sdp || rtcp)"
+    assert len(tshark(ours, "frame.number")) > 10
+    assert tshark(f"{ours} && (_ws.malformed || _ws.expert.severity >= 0x600000)", "frame.number", "_ws.expert.message") == []
 
 
 def test_over_ipv6(world):
