@@ -51,6 +51,7 @@ mod table;
 mod trunk;
 mod user;
 mod value;
+mod workarounds;
 mod write;
 
 use std::{collections::BTreeMap, path::PathBuf, sync::Arc};
@@ -97,6 +98,7 @@ pub use self::{
     stir::{Stir, StirSign, StirVerify, TrunkStir, Unreachable, Verify},
     trunk::{Address, ClientTls, Credentials, Prefix, SrtpMode, Trunk},
     user::User,
+    workarounds::Workarounds,
 };
 use self::{
     node::{Node, Span},

@@ -119,6 +119,8 @@ pub(crate) fn row(parent: &str, key: &str) -> &'static Row {
 use Kind::*;
 use Otherwise::*;
 
+use crate::workarounds::NAMES as WORKAROUNDS;
+
 const SECOND: u64 = 1000;
 const MINUTE: u64 = 60 * SECOND;
 /// Where a call may be sent by a route.
@@ -281,6 +283,7 @@ pub(crate) const ROWS: &[Row] = &[
     one("trunks.*.headers", Reference("headers"), Words("headers stay as they are"), "acme", "What is changed in the headers of its messages, both ways."),
     one("trunks.*.session_timer", Section, Words("as below"), "", "Session timers (RFC 4028) with it: how a call is noticed whose other end is gone without a word."),
     one("trunks.*.session_timer.mode", Choice(SESSION_TIMERS), Value("supported"), "always", "`off`; `supported`: asked for and agreed to, and a peer that does not know them has none; or `always`: such a peer, too, is asked in the same rhythm whether it still has the call."),
+    many("trunks.*.workarounds", Choice(WORKAROUNDS), Words("none"), "[user-phone-1]", "What is done for it that others do not need. `user-phone-1`: Request-URI, To and From have `user=phone` where they have a number, for a carrier that refuses calls without. `no-update-1`: sessions are refreshed by INVITE, for one that says that it takes UPDATE and does not answer it. `hold-by-zero-1`: on hold our address is 0.0.0.0, for one that knows no other hold. `ignore-contact-1`: what follows in a call goes where the call came from, or where it was sent, for one that names an address that is not its own. What a name does never changes; a better way gets another number."),
     one("trunks.*.session_timer.expires", SESSION_INTERVAL, Value("30m"), "30m", "The interval that we ask for, and the longest that we agree to. We refresh at half of it wherever the peer leaves that to us."),
     one("trunks.*.session_timer.min", SESSION_INTERVAL, Value("90s"), "90s", "The shortest interval that we agree to; what asks for less is told so (422)."),
     one("trunks.*.rel100", Choice(REL100), Value("supported"), "required", "Reliable provisional responses (RFC 3262) with it, whatever the other side of a call knows: `off`; `supported`: used where it requires them, and for early media where it knows them; or `required`: its calls without them are refused (421)."),

@@ -20,6 +20,7 @@ use crate::{
     register::Register,
     stir::TrunkStir,
     value::{SIP_PORT, SIPS_PORT},
+    workarounds::{Workaround, Workarounds},
     write,
 };
 
@@ -87,6 +88,9 @@ pub struct Trunk {
     /// What is changed in the headers of its messages: a name of `headers`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub headers: Option<String>,
+    /// What is done for it that others do not need.
+    #[serde(skip_serializing_if = "Workarounds::is_empty")]
+    pub workarounds: Workarounds,
     /// Session timers.
     pub session_timer: SessionTimer,
     /// Reliable provisional responses.
@@ -263,6 +267,7 @@ impl Trunk {
             emergency: Vec::new(),
             numbering: None,
             headers: None,
+            workarounds: Workarounds::default(),
             trusted: false,
             overload_control: false,
             stir: TrunkStir::default(),
@@ -336,6 +341,7 @@ impl Trunk {
         let (numbering, headers) = (f.reference(r, "numbering"), f.reference(r, "headers"));
         let session_timer = SessionTimer::read(r, f, "trunks.*.session_timer");
         let rel100 = f.choice(r, "rel100", &Rel100::ALL);
+        let workarounds = Workarounds::of(&f.choices(r, "workarounds", &Workaround::ALL));
         Some(Self {
             realm: RealmName::new(&realm?),
             addresses: if addresses.is_empty() { return None } else { addresses.into_iter().map(|(a, _)| a).collect() },
@@ -359,6 +365,7 @@ impl Trunk {
             emergency,
             numbering,
             headers,
+            workarounds,
             trusted: trusted?,
             overload_control: overload_control?,
             stir: stir?,

@@ -166,14 +166,13 @@ impl Signaling {
             }
             Callee::User { .. } => return Err(Cause::new(500, "a user is not reached by address")),
         };
-        let large_over_tcp = transport == Transport::Udp
-            && via_trunk
-                .as_ref()
-                .and_then(|trunk| self.places.config.trunks.get(trunk))
-                .is_some_and(|t| t.large_over_tcp);
+        let settings = via_trunk.as_ref().and_then(|trunk| self.places.config.trunks.get(trunk));
+        let large_over_tcp = transport == Transport::Udp && settings.is_some_and(|trunk| trunk.large_over_tcp);
+        let is_phone = settings.is_some_and(|trunk| trunk.workarounds.user_phone);
+        let phone = |uri: Uri<'static>| if is_phone { headers::as_phone(uri) } else { uri };
         Ok(Way {
-            to: uri.without_params(),
-            uri,
+            to: phone(uri.without_params()),
+            uri: phone(uri),
             flow: Flow { transport, local: endpoint.local, remote, connection: None },
             endpoint,
             name: place.host.clone(),
@@ -205,7 +204,10 @@ impl Signaling {
         // RFC 3323 4.1: a host that is nobody's.
         let shown = if user.eq_ignore_ascii_case(identity::ANONYMOUS) { "anonymous.invalid" } else { &host };
         let user = verdict.map_or_else(|| user.clone(), |trust| identity::with_verstat(&user, trust));
-        let from = Uri::sip(Some(&user).filter(|u| !u.is_empty()).map(|u| &**u), shown, None).ok()?;
+        let mut from = Uri::sip(Some(&user).filter(|u| !u.is_empty()).map(|u| &**u), shown, None).ok()?;
+        if trunk.is_some_and(|trunk| trunk.workarounds.user_phone) {
+            from = headers::as_phone(from);
+        }
         let call_id = format!("{:016x}{:016x}", self.random(), self.random());
         let request = RequestBuilder::new(method, &way.uri)
             .via_with(way.endpoint.sent_by(way.flow.transport), &self.new_branch(), relief)
@@ -231,12 +233,12 @@ impl Signaling {
     /// Sends one INVITE.
     fn launch(&mut self, now: Instant, dial: &Dial, mut way: Way) {
         let tag = self.new_tag();
-        let mut ours = OurDescription::new(self.random());
         let user_called = match &dial.target {
             Callee::User { user } => Some(user),
             Callee::Trunk { .. } | Callee::Uri { .. } => None,
         };
         let rules = Rules::of(&self.places.config, way.trunk.as_ref(), user_called, &way.endpoint.realm);
+        let mut ours = OurDescription::new(self.random(), rules.workarounds);
         let (from, verdict) = ((&*dial.from, &*dial.from_name), rules.verstat.then_some(&dial.identity.trust));
         let Some(Opening { request, call_id, host }) =
             self.open_request(Method::Invite, &way, from, verdict, dial.max_forwards, tag)
@@ -283,7 +285,7 @@ impl Signaling {
             flow,
             advertised,
             contact: way.endpoint.contact(),
-            keeps_flow: way.keeps_flow,
+            keeps_flow: way.keeps_flow || rules.workarounds.ignore_contact,
             user: user_called.cloned(),
             ours,
             rules,

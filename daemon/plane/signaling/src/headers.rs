@@ -62,6 +62,15 @@ pub(crate) fn user_of(uri: &Uri<'_>) -> Box<str> {
     tidy(&uri.user_decoded().unwrap_or(Cow::Borrowed(""))).into()
 }
 
+/// The same address, told to be a number where it is one (RFC 3261 19.1.1).
+pub(crate) fn as_phone(uri: Uri<'static>) -> Uri<'static> {
+    let is_number = uri.user().is_some_and(|user| {
+        let digits = user.strip_prefix('+').unwrap_or(user);
+        !digits.is_empty() && digits.bytes().all(|c| c.is_ascii_digit())
+    });
+    if is_number { uri.with_param("user", Some("phone")) } else { uri }
+}
+
 /// Why a peer refused, as far as another floor may know: status, Q.850 cause, its phrase.
 pub(crate) fn cause_of(response: &Response) -> Cause {
     let phrase = match tidy(response.reason()) {

@@ -113,12 +113,12 @@ impl Signaling {
             flow,
             advertised: endpoint.sent_by(flow.transport),
             contact: endpoint.contact(),
-            keeps_flow: matches!(who, Who::User(_)),
+            keeps_flow: matches!(who, Who::User(_)) || rules.workarounds.ignore_contact,
             user: match &who {
                 Who::User(user) => Some(user.clone()),
                 Who::Trunk(_) => None,
             },
-            ours: OurDescription::new(self.random()),
+            ours: OurDescription::new(self.random(), rules.workarounds),
             rules,
             credentials: trunk.as_ref().and_then(|trunk| self.trunk_credentials(trunk)),
             state: State::Offered(Box::new(OfferedSide {

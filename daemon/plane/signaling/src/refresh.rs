@@ -282,7 +282,7 @@ impl Signaling {
         if busy {
             return self.refresh_later(now, tag, AGAIN_AFTER);
         }
-        let method = match (timer.agreed, session.takes_update) {
+        let method = match (timer.agreed, session.takes_update && !side.rules.workarounds.no_update) {
             (false, _) => Method::Options,
             (true, true) => Method::Update,
             (true, false) => Method::Invite,

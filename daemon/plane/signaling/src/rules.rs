@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use postern_config::{Config, HeaderRules, Refer, SessionTimer, SessionTimerMode, Trunk};
+use postern_config::{Config, HeaderRules, Refer, SessionTimer, SessionTimerMode, Trunk, Workarounds};
 use postern_types::{RealmName, TrunkName, UserName};
 
 use crate::headers::{ALLOW, ALLOW_REFER};
@@ -22,15 +22,17 @@ pub(crate) struct Rules {
     pub(crate) trusted: bool,
     /// What is changed in the headers of its messages.
     pub(crate) headers: Option<Arc<HeaderRules>>,
+    /// What is done for it that others do not need.
+    pub(crate) workarounds: Workarounds,
 }
 
 impl Rules {
     /// Those of a trunk; without one, of the realm that the party is in, and of the user that it is.
     pub(crate) fn of(config: &Config, trunk: Option<&TrunkName>, user: Option<&UserName>, realm: &RealmName) -> Self {
         if let Some(trunk) = trunk.and_then(|trunk| config.trunks.get(trunk)) {
-            let Trunk { session_timer, rel100, refer, trusted, .. } = *trunk;
+            let Trunk { session_timer, rel100, refer, trusted, workarounds, .. } = *trunk;
             let headers = header_rules(config, trunk);
-            return Self { session_timer, rel100, refer, trusted, verstat: false, headers };
+            return Self { session_timer, rel100, refer, trusted, verstat: false, headers, workarounds };
         }
         let session_timer = config.realms.get(realm).map(|realm| realm.session_timer).unwrap_or_default();
         let user = user.and_then(|user| config.users.get(user));

@@ -6,6 +6,7 @@
 
 use std::fmt;
 
+use postern_config::Workarounds;
 use postern_sdp::{Described, Origin};
 use postern_sip::{
     Request, SentBy,
@@ -232,12 +233,13 @@ pub(crate) struct OurDescription {
     last: Vec<u8>,
     /// The offer of theirs that we answered last: a later offer of ours keeps its m-lines.
     layout: Option<Box<Described>>,
+    workarounds: Workarounds,
 }
 
 impl OurDescription {
-    pub(crate) fn new(session: u64) -> Self {
+    pub(crate) fn new(session: u64, workarounds: Workarounds) -> Self {
         // Below 2^62: some read it into a signed number.
-        Self { origin: Origin { session: session >> 2, version: 1 }, last: Vec::new(), layout: None }
+        Self { origin: Origin { session: session >> 2, version: 1 }, last: Vec::new(), layout: None, workarounds }
     }
 
     /// The text to send. Its version rises when it differs from the last one (RFC 3264 8).
@@ -264,10 +266,16 @@ impl OurDescription {
     }
 
     fn text(&self, stream: &AudioStream, against: Option<&Described>) -> Vec<u8> {
-        match &self.layout {
+        let text = match &self.layout {
             Some(layout) if against.is_none() => postern_sdp::write_again(stream, self.origin, layout),
             _ => postern_sdp::write(stream, self.origin, against),
+        };
+        if !self.workarounds.hold_by_zero || stream.direction.receives() || !stream.rtp.is_ipv4() {
+            return text;
         }
+        // RFC 2543 B.5. The o= line stays (RFC 3264 8).
+        let ours = format!("\r\nc=IN IP4 {}\r\n", stream.rtp.ip());
+        String::from_utf8_lossy(&text).replace(&ours, "\r\nc=IN IP4 0.0.0.0\r\n").into_bytes()
     }
 }
 

@@ -25,6 +25,7 @@ mod timers;
 mod torture;
 mod verifying;
 mod vouching;
+mod workarounds;
 
 use std::{
     collections::BTreeMap,
