@@ -1,4 +1,4 @@
-"""A real registrar: Kamailio, its locations in memory, which calls whoever is registered."""
+"""Kamailio: a registrar, its locations in memory, which calls whoever is registered; and a proxy that stays in the way of what it passes on."""
 
 import shutil
 import subprocess
@@ -9,8 +9,7 @@ from .wait import until
 
 REALM, USER, PASSWORD = "carrier.test", "customer-17", "kamailio-secret-8"
 
-SCORE = """
-listen=udp:{address}:5060
+COMMON = """
 children=2
 auto_aliases=no
 log_stderror=yes
@@ -21,15 +20,18 @@ loadmodule "sl.so"
 loadmodule "pv.so"
 loadmodule "textops.so"
 loadmodule "siputils.so"
+loadmodule "ctl.so"
+modparam("ctl", "binrpc", "unix:{socket}")
+"""
+REGISTRAR = """
+listen=udp:{address}:5060
 loadmodule "usrloc.so"
 loadmodule "registrar.so"
 loadmodule "auth.so"
-loadmodule "ctl.so"
 modparam("usrloc", "db_mode", 0)
 modparam("registrar", "max_expires", 90)
 modparam("auth", "nonce_count", 1)
 modparam("auth", "qop", "auth")
-modparam("ctl", "binrpc", "unix:{socket}")
 request_route {{
     if (is_method("REGISTER")) {{
         if (!pv_www_authenticate("{realm}", "{password}", "0") || $au != "{user}") {{
@@ -52,15 +54,42 @@ request_route {{
 }}
 """
 
+# What comes to each of its addresses goes on from there, to where the table says or as its routes say, and what follows comes by it too.
+PROXY = """
+{listen}
+loadmodule "rr.so"
+request_route {{
+    $fs = "udp:" + $Ri + ":5060";
+    if (has_totag()) {{
+        if (!loose_route() && !is_method("ACK")) {{
+            sl_send_reply("404", "No route");
+            exit;
+        }}
+        t_relay();
+        exit;
+    }}
+    record_route();
+    {onward}
+    t_relay();
+}}
+"""
+
+
+def proxy(folder, onward):
+    """One that sends on from each of its addresses: a table of address to (host, port)."""
+    listen = "\n".join(f"listen=udp:{address}:5060" for address in onward)
+    rules = "\n".join(f'if ($Ri == "{address}" && $si != "{host}") $du = "sip:{host}:{port}";' for address, (host, port) in onward.items())
+    return Kamailio(folder, None, PROXY, listen=listen, onward=rules)
+
 
 class Kamailio:
-    def __init__(self, folder, address):
+    def __init__(self, folder, address, score=REGISTRAR, **words):
         self.folder = Path(folder) / "kamailio"
         self.folder.mkdir()
         self.socket = self.folder / "ctl"
         binary = shutil.which("kamailio") or "/usr/sbin/kamailio"
         modules = next(Path("/usr/lib").glob("*/kamailio/modules"))
-        score = SCORE.format(address=address, modules=modules, socket=self.socket, realm=REALM, user=USER, password=PASSWORD)
+        score = (COMMON + score).format(address=address, modules=modules, socket=self.socket, realm=REALM, user=USER, password=PASSWORD, **words)
         file = self.folder / "kamailio.cfg"
         file.write_text(score)
         self.child = Child("kamailio", [binary, "-f", file, "-DD", "-E", "-m", "16", "-M", "8", "-Y", self.folder, "-P", self.folder / "pid", "-w", self.folder], self.folder)

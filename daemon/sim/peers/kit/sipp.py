@@ -162,6 +162,8 @@ class Score:
             "Call-ID: [call_id]", f"CSeq: {cseq or f'{self.cseq} {method}'}", "Max-Forwards: 70",
             f"Contact: <sip:{self.user}@[local_ip]:[local_port]>", f"User-Agent: {USER_AGENT}", *headers,
         ]
+        if target == "[next_url]":
+            rows.insert(1, "[routes]")
         return self._message(rows, body, retrans, kind)
 
     def _message(self, rows, body, retrans=False, kind="application/sdp"):
