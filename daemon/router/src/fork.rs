@@ -55,7 +55,7 @@ impl Call {
         wanted: StreamNoun,
     ) -> Result<StreamRecord, String> {
         let StreamNoun { url, name, inbound, outbound, parameters, callback } = wanted;
-        let account = self.tappable(leg)?.account;
+        let account = self.tappable(cx, leg)?.account;
         let url = crate::url::web_socket(&url)?;
         let subscription = callback.map(|to| self.fork_subscription(&to.url, to.method)).transpose()?;
         if self.forks.len() >= FORKS_MAX {

@@ -229,11 +229,6 @@ fn is_telephony(format: &Format) -> bool {
     matches!(format.codec, Codec::Pcmu | Codec::Pcma)
 }
 
-/// Whether a leg in this format can be recorded or forked: G.711, which a tap copies as it is.
-pub fn is_tappable(format: &Format) -> bool {
-    matches!(format.codec, Codec::Pcmu | Codec::Pcma) && format.clock_hz == 8000 && format.channels == 1
-}
-
 /// A fresh SDES key under the tag and suite of an offered one, or tag 1 and the suite that everybody speaks.
 pub fn make_key(rng: &mut impl Rng, like: Option<&SdesKey>) -> SdesKey {
     let mut key_salt = [0; 30];

@@ -18,7 +18,7 @@ use crate::{
     callback::{self, Callbacks, Subscription, rfc2822},
     context::{Asker, Context},
     leg::{Leg, Stream},
-    negotiate, originate,
+    originate,
     output::Output,
     request::{Fields, add},
     rest::{CreateRecording, RestError, UpdateRecording},
@@ -219,7 +219,7 @@ impl Call {
         leg: CallSid,
         mut wanted: Wanted,
     ) -> Result<RecordingSid, &'static str> {
-        let subject = self.tappable(leg)?.subject(self.sid);
+        let subject = self.tappable(cx, leg)?.subject(self.sid);
         if self.recordings.len() >= RECORDINGS_MAX {
             return Err("too many recordings of this call");
         }
@@ -238,12 +238,12 @@ impl Call {
     }
 
     /// A leg whose audio can be copied. Refused: why, in words.
-    pub fn tappable(&self, leg: CallSid) -> Result<&Leg, &'static str> {
+    pub fn tappable(&self, cx: &Context, leg: CallSid) -> Result<&Leg, &'static str> {
         let open = |leg: &&Leg| leg.is_live() && leg.answered.is_some() && matches!(leg.stream, Stream::Open { .. });
         let of = self.leg(leg).filter(open).ok_or("the call is not in progress")?;
         match of.agreed.first() {
-            Some(format) if negotiate::is_tappable(format) => Ok(of),
-            _ => Err("the call's codec cannot be copied: G.711 can"),
+            Some(format) if format.is_codable(cx.libraries) => Ok(of),
+            _ => Err("the call's codec cannot be read here"),
         }
     }
 

@@ -8,8 +8,10 @@ import wave
 import numpy as np
 import pytest
 from conftest import CARRIER_SOUND, PHONE_SOUND
-from kit import audio, box, sipp
+from kit import audio, box, sip, sipp, speech
+from kit.listener import Listener
 from kit.wait import until
+from pesq import pesq
 from test_documents import document
 
 
@@ -161,3 +163,40 @@ def test_a_killed_daemon_leaves_a_file_that_can_be_read(world):
     whole, (left, _) = fetched(daemon, path.stem)
     assert float(whole["duration"]) >= 2 and whole["error_code"] == 13223
     is_in(left, CARRIER_SOUND, 1)
+
+
+@pytest.mark.parametrize("codec, least", [("96 opus/48000/2", 3.9), ("9 G722/8000", 3.9), ("18 G729/8000", 2.9)])
+def test_every_codec_that_is_converted_is_recorded_and_sent_to_a_server_as_it_sounds(world, codec, least):
+    daemon = world.start()
+    server = Listener(world.net.servers)
+    world.app["/voice"] = document(f'<Start><Stream url="{server.url}"/></Start><Record playBeep="false" trim="do-not-trim" maxLength="30"/>')
+    name = codec.split()[1].split("/")[0]
+    voice = {rate: speech.person(rate) if name == "G729" else speech.spoken(world.folder, rate) for rate in (8000, 16000)}
+    said = voice[8000][: 5 * 8000]
+    lead = np.zeros(8000, np.int16)
+    payloads = {
+        "opus": lambda: speech.opus(np.concatenate([lead, said])),
+        "G722": lambda: speech.g722(world.folder, np.concatenate([lead, lead, voice[16000][: 5 * 16000]])),
+        "G729": lambda: speech.g729(np.concatenate([lead, said])),
+    }[name]()
+    near = sip.Raw(world.net.carrier)
+    line = speech.Line(near.local, 6000)
+    body = speech.description(near.local, 6000, (codec,))
+    near.send(near.request("INVITE", f"sip:{box.NUMBER_APP}@{world.net.box_carrier}", ("Content-Type: application/sdp",), body), world.net.box_carrier)
+    answer = near.final()
+    assert sip.status(answer) == 200, answer
+    near.send(speech.in_dialog(near, answer, "ACK", 1), world.net.box_carrier)
+    daemon.until_event("fork.started")
+    line.say(speech.media(answer), payloads, (), int(codec.split()[0]), 960 if name == "opus" else 160)
+    near.send(speech.in_dialog(near, answer, "BYE", 2), world.net.box_carrier)
+    assert sip.status(near.final()) == 200
+    line.close()
+    (ended,) = daemon.until_event("recording.ended")
+    _, (recorded,) = fetched(daemon, ended["data"]["recording"])
+    (sent,) = server.until_closed()
+    daemon.idle()
+    server.stop()
+    for heard in (recorded, sent.track("inbound")):
+        assert pesq(8000, said, heard, "nb") >= least, (codec, len(heard))
+    (fork,) = daemon.until_event("fork.ended")
+    assert (fork["data"]["lost"], ended["data"]["lost"]) == (0, 0)

@@ -6,13 +6,16 @@
 
 use std::time::{Duration, Instant};
 
-use crate::id::RecordingSid;
+use crate::{
+    id::RecordingSid,
+    stream::{Codec, Format},
+};
 
 /// Names a tap; never used twice.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct TapId(pub u64);
 
-/// Bytes of a copied payload at most: 80 ms of G.711. A larger one is counted as lost.
+/// Bytes of a copied payload at most: 80 ms of G.711 or G.722, and more than Opus takes for speech. A larger one is counted as lost.
 pub const TAPPED_MAX: usize = 640;
 
 /// Who listens to a tap.
@@ -33,13 +36,51 @@ pub enum Track {
     Outbound,
 }
 
-/// How a copied payload is coded.
+/// How a copied payload is coded: what the media plane can make samples of.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Coding {
-    /// G.711 A-law, 8000 Hz.
+    /// G.711 A-law.
     Alaw,
-    /// G.711 µ-law, 8000 Hz.
+    /// G.711 µ-law.
     Ulaw,
+    /// G.722 at 64 kbit/s.
+    G722,
+    /// G.729, with the silences of Annex B.
+    G729,
+    /// Opus.
+    Opus,
+}
+
+impl Coding {
+    /// That of a format; none: nobody here reads it.
+    pub fn of(format: &Format) -> Option<Self> {
+        let coding = match format.codec {
+            Codec::Pcma => Self::Alaw,
+            Codec::Pcmu => Self::Ulaw,
+            Codec::G722 => Self::G722,
+            Codec::G729 => Self::G729,
+            Codec::Opus => Self::Opus,
+            Codec::Other(_) => return None,
+        };
+        (format.clock_hz == coding.clock_hz()).then_some(coding)
+    }
+
+    /// Of its timestamps, Hz (RFC 3551 4.5.2 for G.722, RFC 7587 4.1 for Opus).
+    pub fn clock_hz(self) -> u32 {
+        if self == Self::Opus { 48_000 } else { 8000 }
+    }
+
+    /// A format of it, without a number.
+    pub fn format(self) -> Format {
+        let (codec, channels) = match self {
+            Self::Alaw => (Codec::Pcma, 1),
+            Self::Ulaw => (Codec::Pcmu, 1),
+            Self::G722 => (Codec::G722, 1),
+            Self::G729 => (Codec::G729, 1),
+            Self::Opus => (Codec::Opus, 2),
+        };
+        Format { payload_type: 0, codec, clock_hz: self.clock_hz(), channels, fmtp: "".into() }
+    }
 }
 
 /// A copied packet.

@@ -12,7 +12,6 @@ use postern_rtp::Header;
 use postern_types::{
     media::StreamSetup,
     recording::{Coding, Listener, TAPPED_MAX, TapId, Tapped, Track},
-    stream::Codec,
 };
 
 use crate::relay::{Relay, leg};
@@ -111,13 +110,8 @@ impl Taps {
             return;
         }
         let payload = header.payload(packet).unwrap_or_default();
-        let all = setup.all_formats();
-        let codec = all.into_iter().find(|format| format.payload_type == header.payload_type).map(|f| &f.codec);
-        let coding = match codec {
-            Some(Codec::Pcma) => Some(Coding::Alaw),
-            Some(Codec::Pcmu) => Some(Coding::Ulaw),
-            _ => None,
-        };
+        let format = setup.all_formats().find(|format| format.payload_type == header.payload_type);
+        let coding = format.and_then(Coding::of);
         for tap in &mut self.0 {
             if !(if track == Track::Inbound { tap.inbound } else { tap.outbound }) {
                 continue;

@@ -7,6 +7,7 @@
 #![deny(unsafe_code)]
 
 pub mod codec;
+pub mod copies;
 pub mod dtmf;
 pub mod g711;
 pub mod mix;

@@ -125,6 +125,14 @@ def g729(samples, pauses=False):
     return [b"".join(pair) if len(pair[0]) == 10 else pair[0] for pair in pairs]
 
 
+def g722(folder, samples):
+    """G.722 payloads of 20 ms of 16000 Hz, by libavcodec."""
+    (folder / "said.s16").write_bytes(samples.astype("<i2").tobytes())
+    command = ["ffmpeg", "-v", "error", "-f", "s16le", "-ar", "16000", "-ac", "1", "-i", str(folder / "said.s16"), "-f", "g722", "-"]
+    found = subprocess.run(command, capture_output=True, timeout=60, check=True).stdout
+    return [found[at : at + 160] for at in range(0, len(found) - 159, 160)]
+
+
 def from_g729(folder, payloads):
     """Samples of all that was said, by libavcodec, whose decoder is another than bcg729's."""
     (folder / "said.g729").write_bytes(b"".join(payloads))

@@ -141,7 +141,7 @@ impl Machine {
         tokio::spawn(async move {
             let started = || report(DriverInput::Fork(ForkEvent::Started { tap }));
             let (why, figures) = session::run(&setup, items, stopped, started).await;
-            let lost = figures.lost + counted.load(Ordering::Relaxed);
+            let lost = figures.lost + figures.unread + counted.load(Ordering::Relaxed);
             report(DriverInput::Fork(ForkEvent::Ended { tap, why, sent: figures.sent, lost }));
         });
         Line { queue, lost, _stop: stop }

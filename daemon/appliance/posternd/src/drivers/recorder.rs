@@ -16,14 +16,12 @@ use std::{
 };
 
 use postern_audio::{
-    g711,
+    copies::{Reader, SAMPLES_MAX},
     tape::{self, HEADER_LEN, Layout, Pause, Tape},
 };
 use postern_types::{
     RecordingSid,
-    recording::{
-        Coding, RecorderCommand, RecorderEvent, RecordingEnd, RecordingSetup, TAPPED_MAX, TapId, Tapped, Track,
-    },
+    recording::{RecorderCommand, RecorderEvent, RecordingEnd, RecordingSetup, TapId, Tapped, Track},
 };
 use tokio::sync::{mpsc, oneshot};
 use tokio_uring::fs::{File, OpenOptions};
@@ -112,6 +110,7 @@ struct Machine {
 struct Reel {
     setup: RecordingSetup,
     tape: Tape,
+    readers: [Reader; 2],
     path: PathBuf,
     file: Option<Rc<File>>,
     /// Due, and not handed to the disk.
@@ -119,7 +118,9 @@ struct Reel {
     /// Bytes of samples in the file.
     written: u64,
     busy: Busy,
+    /// Copies that media workers lost, and those that could not be read.
     lost: u64,
+    unread: u64,
     why: Option<RecordingEnd>,
 }
 
@@ -198,12 +199,14 @@ impl Machine {
                 let reel = Reel {
                     setup,
                     tape,
+                    readers: Default::default(),
                     path,
                     file: None,
                     waiting: Vec::new(),
                     written: 0,
                     busy: Busy::No,
                     lost: 0,
+                    unread: 0,
                     why: None,
                 };
                 self.reels.insert(tap, reel);
@@ -229,14 +232,13 @@ impl Machine {
 
     fn place(&mut self, copy: &Tapped) {
         let Some(reel) = self.reels.get_mut(&copy.tap) else { return };
-        let mut samples = [0; TAPPED_MAX];
-        let len = match copy.coding {
-            Coding::Alaw => g711::decode_alaw(copy.payload(), &mut samples),
-            Coding::Ulaw => g711::decode_ulaw(copy.payload(), &mut samples),
-        };
+        let mut samples = [0; SAMPLES_MAX];
         let track = usize::from(copy.track == Track::Outbound);
         reel.lost = reel.lost.max(copy.lost);
-        reel.tape.put(track, copy.at, copy.ssrc, copy.timestamp, &samples[..len]);
+        match reel.readers[track].read(copy, &mut samples) {
+            Some((place, len)) => reel.tape.put(track, copy.at, copy.ssrc, place, &samples[..len]),
+            None => reel.unread += 1,
+        }
     }
 
     /// What is due is handed to the disk; what is over is finished.
@@ -276,7 +278,7 @@ impl Machine {
         let bytes = reel.file_bytes();
         let length = Duration::from_micros(bytes.saturating_sub(HEADER_LEN as u64) * 1_000_000 / reel.bytes_a_second());
         let why = reel.why.take().unwrap_or(RecordingEnd::Stopped);
-        let ended = RecorderEvent::Ended { tap: outcome.tap, why, length, bytes, lost: reel.lost };
+        let ended = RecorderEvent::Ended { tap: outcome.tap, why, length, bytes, lost: reel.lost + reel.unread };
         (self.report)(DriverInput::Recorder(ended));
         self.trim.run();
     }

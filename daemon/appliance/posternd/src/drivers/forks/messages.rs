@@ -3,10 +3,13 @@
 use std::time::{Duration, Instant};
 
 use base64::{Engine, engine::general_purpose::STANDARD};
-use postern_audio::g711;
+use postern_audio::{
+    copies::{Reader, SAMPLES_MAX},
+    g711,
+};
 use postern_types::{
     fork::ForkSetup,
-    recording::{Coding, TAPPED_MAX, Tapped, Track},
+    recording::{Coding, Tapped, Track},
 };
 use serde_json::{Map, Value, json};
 
@@ -21,9 +24,14 @@ pub(super) struct Messages {
     began: Instant,
 }
 
+/// A copy that is nothing of its codec.
+#[derive(Debug, PartialEq)]
+pub(super) struct Unread;
+
 /// Where a track is.
 #[derive(Default)]
 struct Place {
+    reader: Reader,
     chunk: u64,
     /// Source and timestamp of a packet, and its place in milliseconds.
     anchor: Option<(u32, u32, u64)>,
@@ -57,25 +65,27 @@ impl Messages {
         self.write("start", start)
     }
 
-    /// A packet's audio, and where in the stream it belongs.
-    pub fn media(&mut self, copy: &Tapped) -> String {
+    /// A packet's audio, and where in the stream it belongs. None: it waits for the next, or says nothing.
+    pub fn media(&mut self, copy: &Tapped) -> Result<Option<String>, Unread> {
         let (track, place) = match copy.track {
             Track::Inbound => ("inbound", &mut self.tracks[0]),
             Track::Outbound => ("outbound", &mut self.tracks[1]),
         };
-        place.chunk += 1;
-        let (chunk, at) = (place.chunk, place.of(copy, self.began));
-        let payload = match copy.coding {
-            Coding::Ulaw => STANDARD.encode(copy.payload()),
-            Coding::Alaw => {
-                let (mut samples, mut bytes) = ([0; TAPPED_MAX], [0; TAPPED_MAX]);
-                let len = g711::decode_alaw(copy.payload(), &mut samples);
-                let len = g711::encode_ulaw(&samples[..len], &mut bytes);
-                STANDARD.encode(&bytes[..len])
-            }
+        let (timestamp, payload) = if copy.coding == Coding::Ulaw {
+            (copy.timestamp, STANDARD.encode(copy.payload()))
+        } else {
+            let (mut samples, mut bytes) = ([0; SAMPLES_MAX], [0; SAMPLES_MAX]);
+            let (timestamp, len) = place.reader.read(copy, &mut samples).ok_or(Unread)?;
+            let len = g711::encode_ulaw(&samples[..len], &mut bytes);
+            (timestamp, STANDARD.encode(&bytes[..len]))
         };
-        let (chunk, timestamp) = (chunk.to_string(), at.to_string());
-        self.write("media", json!({ "track": track, "chunk": chunk, "timestamp": timestamp, "payload": payload }))
+        if payload.is_empty() {
+            return Ok(None);
+        }
+        place.chunk += 1;
+        let (chunk, timestamp) = (place.chunk.to_string(), place.of(copy, timestamp, self.began).to_string());
+        let media = json!({ "track": track, "chunk": chunk, "timestamp": timestamp, "payload": payload });
+        Ok(Some(self.write("media", media)))
     }
 
     /// A key that the party pressed.
@@ -98,18 +108,18 @@ impl Messages {
 impl Place {
     /// The place of a packet in milliseconds since the stream's beginning: by its timestamp, so that what was jittered on the
     /// way is not here; anew by its arrival when another source speaks or the clock jumps.
-    fn of(&mut self, copy: &Tapped, began: Instant) -> u64 {
+    fn of(&mut self, copy: &Tapped, timestamp: u32, began: Instant) -> u64 {
         let came = copy.at.saturating_duration_since(began).as_millis() as u64;
-        let (ssrc, first, at) = *self.anchor.get_or_insert((copy.ssrc, copy.timestamp, came));
-        let passed = i64::from(copy.timestamp.wrapping_sub(first).cast_signed()) / 8;
+        let (ssrc, first, at) = *self.anchor.get_or_insert((copy.ssrc, timestamp, came));
+        let passed = i64::from(timestamp.wrapping_sub(first).cast_signed()) / 8;
         let place = at.checked_add_signed(passed);
         match place.filter(|place| ssrc == copy.ssrc && place.abs_diff(came) <= JUMP_MAX.as_millis() as u64) {
             Some(place) => {
-                self.anchor = Some((ssrc, copy.timestamp, place));
+                self.anchor = Some((ssrc, timestamp, place));
                 place
             }
             None => {
-                self.anchor = Some((copy.ssrc, copy.timestamp, came));
+                self.anchor = Some((copy.ssrc, timestamp, came));
                 came
             }
         }

@@ -25,7 +25,10 @@ use tokio_tungstenite::{
     },
 };
 
-use super::{Item, messages::Messages};
+use super::{
+    Item,
+    messages::{Messages, Unread},
+};
 use crate::drivers::streams::tls::Clients;
 
 /// Until the server has taken the WebSocket: name, TCP, TLS and handshake together.
@@ -56,6 +59,8 @@ pub(super) struct Figures {
     pub sent: u64,
     /// Packets that media workers could not copy.
     pub lost: u64,
+    /// Packets that were nothing of their codec.
+    pub unread: u64,
 }
 
 /// Serves a fork until `stopped` resolves, or the server ends it; `started` is called when the server took the connection.
@@ -153,7 +158,14 @@ async fn serve(
             item = items.recv() => match item {
                 Some(Item::Copy(copy)) => {
                     figures.lost = figures.lost.max(copy.lost);
-                    send(&mut socket, messages.media(&copy)).await?;
+                    match messages.media(&copy) {
+                        Ok(Some(message)) => send(&mut socket, message).await?,
+                        Ok(None) => {}
+                        Err(Unread) => {
+                            figures.unread += 1;
+                            continue;
+                        }
+                    }
                     figures.sent += 1;
                 }
                 Some(Item::Digit(digit)) => send(&mut socket, messages.dtmf(digit)).await?,

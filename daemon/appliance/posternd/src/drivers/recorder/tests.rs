@@ -6,7 +6,8 @@ use std::{
     time::SystemTime,
 };
 
-use postern_types::recording::Listener;
+use postern_audio::g711;
+use postern_types::recording::{Coding, Listener, TAPPED_MAX};
 
 use super::*;
 use crate::drivers::test_folder::TestFolder;

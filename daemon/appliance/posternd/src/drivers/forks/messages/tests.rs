@@ -2,7 +2,7 @@
 
 use postern_types::{
     AccountSid, CallSid, Secret, StreamSid,
-    recording::{Listener, TapId},
+    recording::{Listener, TAPPED_MAX, TapId},
 };
 
 use super::*;
@@ -35,6 +35,11 @@ fn copy(began: Instant, at_ms: u64, track: Track, (ssrc, timestamp): (u32, u32))
     }
 }
 
+/// A copy's message.
+fn said(message: Result<Option<String>, Unread>) -> Value {
+    read(&message.unwrap().unwrap())
+}
+
 fn read(text: &str) -> Value {
     serde_json::from_str(text).unwrap()
 }
@@ -49,7 +54,7 @@ fn a_stream_from_its_first_message_to_its_last() {
     assert_eq!(start["start"]["tracks"], json!(["inbound", "outbound"]));
     assert_eq!(start["start"]["customParameters"], json!({ "lang": "d\"e" }));
     assert_eq!(start["start"]["mediaFormat"]["encoding"], "audio/x-mulaw");
-    let media = read(&messages.media(&copy(began, 40, Track::Outbound, (9, 1600))));
+    let media = said(messages.media(&copy(began, 40, Track::Outbound, (9, 1600))));
     assert_eq!(media["streamSid"], "MZ00000000000000000000000000000007");
     let want = json!({ "track": "outbound", "chunk": "1", "timestamp": "40", "payload": "f39/" });
     assert_eq!((&media["sequenceNumber"], &media["media"]), (&json!("2"), &want));
@@ -65,7 +70,7 @@ fn a_law_becomes_mu_law() {
     let mut alaw = copy(began, 0, Track::Inbound, (1, 0));
     alaw.coding = Coding::Alaw;
     alaw.room[..3].copy_from_slice(&[g711::alaw(8000), g711::alaw(-8000), g711::ALAW_SILENCE]);
-    let media = read(&Messages::new(&setup(), began).media(&alaw));
+    let media = said(Messages::new(&setup(), began).media(&alaw));
     let bytes = STANDARD.decode(media["media"]["payload"].as_str().unwrap()).unwrap();
     let mut samples = [0; 3];
     g711::decode_alaw(&alaw.room[..3], &mut samples);
@@ -93,10 +98,29 @@ fn audio_is_placed_by_its_own_clock_and_anew_when_that_jumps() {
         // Silence of a minute, after which its clock has gone on.
         (60_480, (2, 480_165), "60480"),
     ] {
-        let media = read(&messages.media(&copy(began, at_ms, Track::Inbound, source)));
+        let media = said(messages.media(&copy(began, at_ms, Track::Inbound, source)));
         assert_eq!(media["media"]["timestamp"], want, "{at_ms} {source:?}");
     }
     // The other track has a clock of its own.
-    let other = read(&messages.media(&copy(began, 60_500, Track::Outbound, (9, 3))));
+    let other = said(messages.media(&copy(began, 60_500, Track::Outbound, (9, 3))));
     assert_eq!((&other["media"]["timestamp"], &other["media"]["chunk"]), (&json!("60500"), &json!("1")));
+}
+
+#[test]
+fn another_codec_becomes_mu_law_and_nonsense_is_none() {
+    let (setup, began) = (setup(), Instant::now());
+    let mut messages = Messages::new(&setup, began);
+    let mut g722 = copy(began, 20, Track::Inbound, (1, 0));
+    (g722.coding, g722.len) = (Coding::G722, 160);
+    let media = said(messages.media(&g722));
+    assert_eq!(STANDARD.decode(media["media"]["payload"].as_str().unwrap()).unwrap().len(), 160);
+    assert_eq!(media["media"]["timestamp"], "20");
+    g722.len = 0;
+    assert_eq!(messages.media(&g722), Err(Unread));
+    // Half a frame waits for the other half.
+    (g722.len, g722.timestamp) = (80, 160);
+    assert_eq!(messages.media(&g722), Ok(None));
+    (g722.timestamp, g722.at) = (240, began + Duration::from_millis(50));
+    let media = said(messages.media(&g722));
+    assert_eq!((&media["media"]["timestamp"], &media["media"]["chunk"]), (&json!("40"), &json!("2")));
 }
