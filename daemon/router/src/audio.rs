@@ -272,6 +272,7 @@ impl Call {
         leg.sip_status = Some(200);
         let after_ms = now.wall.since(leg.created.wall).as_millis() as u64;
         cx.counters.answered_total += 1;
+        cx.leg_answered(sid, &leg.party);
         if let Some(id) = sip_call_id {
             leg.sip_call_id = id.to_owned();
         }

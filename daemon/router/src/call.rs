@@ -153,7 +153,7 @@ impl Call {
         if let Party::Trunk { trunk } = &leg.party {
             leg.kbps = bandwidth::expected(&cx.config, trunk);
         }
-        cx.leg_began(&leg.party, leg.origin.bound(), leg.kbps);
+        cx.leg_began(leg.sid, &leg.party, leg.origin.bound(), leg.kbps);
         self.legs_total += 1;
         self.legs.push(leg);
     }
@@ -443,7 +443,7 @@ impl Call {
             Stream::None | Stream::Closing(_) | Stream::Closed => {}
         }
         let (party, bound, kbps) = (leg.party.clone(), leg.origin.bound(), leg.kbps);
-        cx.leg_ended(&party, bound, kbps);
+        cx.leg_ended(sid, &party, bound, kbps);
         self.stop_recordings_of(cx, now, sid);
         self.stop_forks_of(cx, now, sid);
         conference::leave(cx, now, sid, conference::Why::Left);

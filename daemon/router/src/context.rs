@@ -10,11 +10,12 @@ use postern_config::Config;
 use postern_facts::{Fact, Happened, Subject};
 use postern_presence::Presence;
 use postern_types::{
-    CallSid, ConferenceSid, Now, RequestId, TrunkName,
+    CallSid, ConferenceSid, Now, RequestId, TrunkName, UserName,
     leg::{LegCommand, Party},
     media::MediaCommand,
     recording::TapId,
     stream::Libraries,
+    watch::UserCall,
 };
 use rand::rngs::StdRng;
 
@@ -140,7 +141,7 @@ impl Context {
     }
 
     /// A leg begins, which takes so much of the line: presence and the trunk's counts know it.
-    pub fn leg_began(&mut self, party: &Party, bound: Bound, kbps: u32) {
+    pub fn leg_began(&mut self, sid: CallSid, party: &Party, bound: Bound, kbps: u32) {
         self.counters.legs += 1;
         self.counters.legs_total += 1;
         match party {
@@ -150,16 +151,24 @@ impl Context {
                 self.limits.weigh(trunk, 0, kbps);
             }
             Party::User { user } => {
-                if let Some(changed) = self.presence.call_began(user) {
-                    self.out.push_back(Output::Fact(changed));
-                }
+                let call = UserCall { leg: sid, calls: bound == Bound::In, answered: false };
+                let changed = self.presence.call_began(user, call);
+                self.user_changed(user, changed);
             }
             Party::Uri { .. } => {}
         }
     }
 
+    /// It was answered.
+    pub fn leg_answered(&mut self, sid: CallSid, party: &Party) {
+        if let Party::User { user } = party {
+            self.presence.call_answered(user, sid);
+            self.user_changed(user, None);
+        }
+    }
+
     /// It ended.
-    pub fn leg_ended(&mut self, party: &Party, bound: Bound, kbps: u32) {
+    pub fn leg_ended(&mut self, sid: CallSid, party: &Party, bound: Bound, kbps: u32) {
         self.counters.legs = self.counters.legs.saturating_sub(1);
         match party {
             Party::Trunk { trunk } => {
@@ -170,12 +179,17 @@ impl Context {
                 self.limits.weigh(trunk, kbps, 0);
             }
             Party::User { user } => {
-                if let Some(changed) = self.presence.call_ended(user) {
-                    self.out.push_back(Output::Fact(changed));
-                }
+                let changed = self.presence.call_ended(user, sid);
+                self.user_changed(user, changed);
             }
             Party::Uri { .. } => {}
         }
+    }
+
+    /// Something of a user may have changed: the fact, if it is one, and what those see who watch it.
+    pub fn user_changed(&mut self, user: &UserName, changed: Option<Happened>) {
+        self.out.extend(changed.map(Output::Fact));
+        self.out.extend(self.presence.seen(user).map(Output::User));
     }
 
     /// Why no further call is taken, if so.

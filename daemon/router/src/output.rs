@@ -6,6 +6,7 @@ use postern_config::HttpMethod;
 use postern_facts::{CallRecord, Happened, RecordingRecord};
 use postern_types::{
     RequestId, fork::ForkCommand, leg::LegCommand, media::MediaCommand, recording::RecorderCommand, text::TextCommand,
+    watch::UserState,
 };
 
 /// Drained by [`crate::Router::poll_output`] until none is left, after each input.
@@ -15,6 +16,8 @@ pub enum Output {
     Leg(LegCommand),
     /// For the signaling plane, about a message.
     Text(TextCommand),
+    /// For the signaling plane, about a user that somebody watches.
+    User(UserState),
     /// For the media plane.
     Media(MediaCommand),
     /// For the HTTP driver; answered exactly once by [`crate::Router::handle_http`].

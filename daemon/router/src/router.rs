@@ -145,9 +145,14 @@ impl Router {
 
     /// How many devices of a user are registered now.
     pub fn handle_devices(&mut self, _now: Now, user: UserName, devices: u32) {
-        if let Some(changed) = self.cx.presence.devices(&user, devices) {
-            self.cx.out.push_back(Output::Fact(changed));
-        }
+        let changed = self.cx.presence.devices(&user, devices);
+        self.cx.user_changed(&user, changed);
+    }
+
+    /// Somebody watches a user from now on, or nobody does any more. Answered by [`Output::User`], now and whenever it changes.
+    pub fn handle_watch(&mut self, user: &UserName, on: bool) {
+        self.cx.presence.watch(user, on);
+        self.cx.user_changed(user, None);
     }
 
     /// Whether a trunk has an address that is known to live.

@@ -16,13 +16,9 @@ class Phone(sip.Raw):
         self.user, self.registrar = user, world.net.box_clients
         assert sip.status(self.register(self.registrar, user, box.PASSWORDS[user])) == 200
 
-    def write(self, to, text=SECRET, headers=(PLAIN,), limit_s=5.0):
-        """The answer to a message, the challenge met."""
-        uri, call_id = f"sip:{to}@{self.registrar}", f"text-{to}-{len(text)}-{id(headers)}@{self.local}"
-        challenged = self.ask(self.request("MESSAGE", uri, headers, text, user=self.user, call_id=call_id), self.registrar)
-        assert sip.status(challenged) == 401, challenged
-        proof = sip.answer(sip.challenge(challenged), self.user, box.PASSWORDS[self.user], "MESSAGE", uri)
-        self.send(self.request("MESSAGE", uri, (*headers, f"Authorization: {proof}"), text, user=self.user, cseq=2, call_id=call_id), self.registrar)
+    def write(self, to, text=SECRET, headers=(PLAIN,)):
+        """Sends a message, the challenge met."""
+        self.prove("MESSAGE", f"sip:{to}@{self.registrar}", self.registrar, self.user, box.PASSWORDS[self.user], headers, text)
         return self
 
 

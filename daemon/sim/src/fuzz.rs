@@ -36,7 +36,7 @@ pub const TARGETS: &[Target] = &[
             b"Digest username=\"Mufasa\", realm=\"x\", nonce=\"y\", uri=\"sip:a\", qop=auth, nc=00000001, cnonce=\"c\", response=\"d\"",
         ],
     },
-    Target { name: "signaling plane", run: postern_signaling::fuzz::signaling, seeds: &[INVITE, ANSWER, REGISTER] },
+    Target { name: "signaling plane", run: postern_signaling::fuzz::signaling, seeds: &[INVITE, ANSWER, REGISTER, SUBSCRIBE] },
     Target { name: "sip fields", run: postern_signaling::fuzz::fields, seeds: &[INVITE, SENT_ON, INFO, REFER, NOTIFY] },
     Target { name: "signaling stream", run: postern_signaling::fuzz::stream, seeds: &[INVITE, STREAM, REGISTER] },
     Target { name: "stir identity", run: postern_stir::fuzz::identity, seeds: &[IDENTITY] },
@@ -273,6 +273,9 @@ Content-Type: application/dtmf-relay\r\nContent-Length: 24\r\n\r\nSignal=5\r\nDu
 const REFER: &[u8] = b"REFER sip:1@127.0.0.2 SIP/2.0\r\nFrom: <sip:a@b>;tag=1\r\nTo: <sip:1@127.0.0.2>;tag=2\r\nCall-ID: x\r\nCSeq: 3 REFER\r\n\
 Refer-To: <sip:+49301234@b;method=INVITE?Replaces=x%3Bto-tag%3D1%3Bfrom-tag%3D2>\r\nReferred-By: <sip:a@b>\r\nContent-Length: 0\r\n\r\n";
 
+const SUBSCRIBE: &[u8] = b"SUBSCRIBE sip:alice@192.0.2.1 SIP/2.0\r\nVia: SIP/2.0/UDP 192.0.2.2:5060;branch=z9hG4bK9\r\nMax-Forwards: 70\r\n\
+From: <sip:a@b>;tag=1\r\nTo: <sip:alice@192.0.2.1>\r\nCall-ID: s\r\nCSeq: 1 SUBSCRIBE\r\nContact: <sip:a@192.0.2.2>\r\nEvent: dialog;id=7\r\n\
+Expires: 600\r\nContent-Length: 0\r\n\r\n";
 const MESSAGE: &[u8] = b"MESSAGE sip:15551234@192.0.2.1 SIP/2.0\r\nVia: SIP/2.0/UDP 192.0.2.2:5060;branch=z9hG4bK8\r\nMax-Forwards: 70\r\n\
 From: <sip:a@b>;tag=1\r\nTo: <sip:15551234@192.0.2.1>\r\nCall-ID: m\r\nCSeq: 1 MESSAGE\r\nContent-Type: text/plain\r\nContent-Length: 2\r\n\r\nhi";
 const NOTIFY: &[u8] = b"NOTIFY sip:1@127.0.0.2 SIP/2.0\r\nFrom: <sip:a@b>;tag=1\r\nTo: <sip:1@127.0.0.2>;tag=2\r\nCall-ID: x\r\nCSeq: 4 NOTIFY\r\n\

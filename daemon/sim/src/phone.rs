@@ -3,6 +3,8 @@
 //! It speaks through the house's own message and transaction layers; what it decides (when to ring, answer, cancel, hold, hang up) is
 //! its [`Habits`]. Peers that were not written here have their turn in the real-peer tests.
 
+mod watch;
+
 use std::{
     net::SocketAddr,
     time::{Duration, Instant},
@@ -16,6 +18,8 @@ use postern_sip::{
 };
 use postern_types::Transport;
 use rand::{Rng, RngExt, rngs::StdRng};
+
+pub use watch::Watch;
 
 /// Methods that one with session timers takes.
 const TAKES: &str = "INVITE, ACK, CANCEL, BYE, UPDATE, OPTIONS";
@@ -140,6 +144,8 @@ pub struct Phone {
     pub refreshes: u32,
     /// Its calls, the oldest first.
     pub calls: Vec<Call>,
+    /// What it subscribed to, the oldest first.
+    pub watches: Vec<Watch>,
     /// Whether the last REGISTER was accepted.
     pub registered: bool,
     /// It neither hears nor speaks any more: its cable is out.
@@ -161,6 +167,7 @@ impl Phone {
             address,
             habits: Habits::default(),
             calls: Vec::new(),
+            watches: Vec::new(),
             refreshes: 0,
             registered: false,
             gone: false,
@@ -399,6 +406,7 @@ impl Phone {
                 let ok = ResponseBuilder::to(&request, 200).build();
                 self.transactions.respond(now, key, &ok);
             }
+            (Method::Notify, None) if self.on_notified(now, key, &request) => {}
             (_, None) => {
                 let gone = ResponseBuilder::to(&request, 481).to_tag("x").build();
                 self.transactions.respond(now, key, &gone);
@@ -479,6 +487,9 @@ impl Phone {
         let sent_by = self.sent_by();
         if self.registering.as_ref().is_some_and(|(registering, ..)| *registering == key) {
             return self.on_registered(now, &response);
+        }
+        if self.on_subscribed(now, key, &response) {
+            return;
         }
         let (flow, branch) = (self.flow(), self.branch());
         if let Some(at) = self.calls.iter().position(|call| call.client == Some(key)) {

@@ -102,6 +102,7 @@ impl Collector for Snapshot {
             ("bans", "Sources that are banned", s.bans as f64),
             ("sip_shedding", "Of new calls and registrations, the part that is refused", s.shedding as f64 / 1000.0),
             ("devices", "Registered devices", s.devices as f64),
+            ("subscriptions", "Subscriptions to what becomes of users", s.subscriptions as f64),
             ("users_available", "Users that are available", s.users_available as f64),
             ("users_busy", "Users that are in a call", s.users_busy as f64),
             ("media_streams", "Open media streams", media.streams as f64),

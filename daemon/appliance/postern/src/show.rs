@@ -44,8 +44,11 @@ pub(crate) fn status(s: &Value) -> String {
     }
     _ = writeln!(
         out,
-        "users      {} available, {} busy; {} devices registered",
-        s["users_available"], s["users_busy"], s["devices"]
+        "users      {} available, {} busy; {} devices registered, {} subscriptions",
+        s["users_available"],
+        s["users_busy"],
+        s["devices"],
+        n(&s["subscriptions"])
     );
     for trunk in s["trunks"].as_array().into_iter().flatten() {
         let limit = trunk["calls_max"].as_u64().map_or(String::new(), |max| format!(" of {max}"));

@@ -310,6 +310,7 @@ impl Switch {
             From::Text(event) => self.router.handle_text(now, event),
             From::Devices { user, devices } => self.router.handle_devices(now, user, devices),
             From::Device(change) => self.outputs.push_back(Output::Device(change)),
+            From::Watch { user, on } => self.router.handle_watch(&user, on),
             From::Trunk { trunk, up } => self.router.handle_trunk(now, trunk, up),
             From::Fetch { url } => self.outputs.push_back(Output::Certificate(url)),
             From::Ask(question) => self.outputs.push_back(Output::Ask(question)),
@@ -322,6 +323,7 @@ impl Switch {
         match output {
             From::Leg(command) => self.signaling.handle_command(now, command),
             From::Text(command) => self.signaling.handle_text(now, command),
+            From::User(state) => self.signaling.handle_user(now, state),
             From::Media(command) => self.outputs.push_back(Output::Media(command)),
             From::Http(request) => self.outputs.push_back(Output::Http(request)),
             From::LoadPrompt { key, source } => self.outputs.push_back(Output::LoadPrompt(key, source)),

@@ -227,6 +227,9 @@ pub struct Status {
     pub remaining: Vec<RemainingStatus>,
     /// Registered devices.
     pub devices: u64,
+    /// Subscriptions to what becomes of users.
+    #[serde(default)]
+    pub subscriptions: u64,
     /// Users by presence: available, busy.
     pub users_available: u64,
     /// See above.

@@ -76,6 +76,7 @@ impl Switch {
             measured_total: calls.measured_total,
             poor_total: calls.poor_total,
             devices: presence.devices_total(),
+            subscriptions: sip.subscriptions,
             users_available,
             users_busy,
             trunks,

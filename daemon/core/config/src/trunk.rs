@@ -83,6 +83,8 @@ pub struct Trunk {
     pub numbering: Option<String>,
     /// Whether it is asked how many calls it wants less, and heeded.
     pub overload_control: bool,
+    /// Whether it may subscribe to users' presence and calls.
+    pub subscribes: bool,
     /// Signed callers.
     pub stir: TrunkStir,
     /// What is changed in the headers of its messages: a name of `headers`.
@@ -270,6 +272,7 @@ impl Trunk {
             workarounds: Workarounds::default(),
             trusted: false,
             overload_control: false,
+            subscribes: false,
             stir: TrunkStir::default(),
             session_timer: SessionTimer::default(),
             rel100: Rel100::default(),
@@ -336,7 +339,7 @@ impl Trunk {
         let refer = f.choice(r, "refer", &Refer::ALL);
         let calls_max = f.integer(r, "calls_max").map(|n| n as u32);
         let (trusted, stir) = (f.flag(r, "trusted"), TrunkStir::read(r, f));
-        let overload_control = f.flag(r, "overload_control");
+        let (overload_control, subscribes) = (f.flag(r, "overload_control"), f.flag(r, "subscribes"));
         let (limits, emergency) = (Limits::read(r, f), f.dialed_list(r, "emergency"));
         let (numbering, headers) = (f.reference(r, "numbering"), f.reference(r, "headers"));
         let session_timer = SessionTimer::read(r, f, "trunks.*.session_timer");
@@ -368,6 +371,7 @@ impl Trunk {
             workarounds,
             trusted: trusted?,
             overload_control: overload_control?,
+            subscribes: subscribes?,
             stir: stir?,
             session_timer: session_timer?,
             rel100: rel100?,

@@ -38,6 +38,8 @@ pub struct User {
     pub refer: Refer,
     /// What its devices may come by; empty: anything.
     pub transports: Vec<Transport>,
+    /// Whether others may subscribe to its presence and calls.
+    pub watchable: bool,
 }
 
 impl User {
@@ -51,6 +53,7 @@ impl User {
         let srtp = f.choice(r, "srtp", &SrtpMode::ALL);
         let (dtmf, refer) = (f.choice(r, "dtmf", &Dtmf::ALL), f.choice(r, "refer", &Refer::ALL));
         let transports = f.choices(r, "transports", &Transport::ALL);
+        let watchable = f.flag(r, "watchable");
         Some(Self {
             password: password?,
             devices_max: devices_max?,
@@ -63,6 +66,7 @@ impl User {
             dtmf: dtmf?,
             refer: refer?,
             transports,
+            watchable: watchable?,
         })
     }
 }

@@ -745,6 +745,26 @@ facts! {
         /// How many were not taken: expired meanwhile, or their user or address is gone from the configuration.
         dropped: u64,
     }
+    /// A user's device, or a trunk, subscribed to what becomes of a user.
+    SubscriptionBegan = "subscription.began", "7c1f0f6a5d0b4f0e9d5b8a3f2c64e711", Info {
+        /// `presence`, `dialog` or `message-summary`.
+        package: String,
+        /// Which user.
+        of: String,
+        /// The subscriber's address as seen by us.
+        source: SocketAddr,
+        /// For how long, seconds; it may be refreshed.
+        expires_s: u32,
+    }
+    /// A subscription ended.
+    SubscriptionEnded = "subscription.ended", "0d5c4be2a7fb4a6bb3e1f9d8705a2c36", Info {
+        /// `presence`, `dialog` or `message-summary`.
+        package: String,
+        /// Which user.
+        of: String,
+        /// Why, in words.
+        why: String,
+    }
     /// A known user failed to prove itself, or may not do what it asked. Whoever fails again and again is banned (`source.banned`).
     AuthenticationFailed = "auth.failed", "d915e15645c2fc8d489cd0c9843cf682", Warning,
         advice "If the user complains: compare its password with the configuration. If not: somebody guesses; look at the source address." {

@@ -248,6 +248,10 @@ fn worded(fact: &Fact) -> String {
         Fact::RegistrationsRestored(f) => {
             format!("{} of before the restart known again, {} dropped", count(f.devices, "device"), f.dropped)
         }
+        Fact::SubscriptionBegan(f) => {
+            format!("{} is told the {} of {} for {} s", f.source, f.package, f.of, f.expires_s)
+        }
+        Fact::SubscriptionEnded(f) => format!("the {} of {} is not told any more: {}", f.package, f.of, f.why),
         Fact::AuthenticationFailed(f) => format!("{} claims to be {}: {}", f.source, shown(&f.claimed), f.why),
         Fact::ConnectionsRefused(f) => {
             format!("{} refused or closed, the last from {}: {}", count(f.connections, "connection"), f.source, f.why)

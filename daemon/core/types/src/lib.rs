@@ -1,7 +1,7 @@
 //! Nouns of the house, and the language that floors speak with each other.
 //!
 //! Everything here is plain data: no socket, no clock, no async. A plane and the router never import each
-//! other; they meet in [`leg`] and [`text`] (signaling and router), [`media`] (media and router), [`recording`] and [`fork`].
+//! other; they meet in [`leg`], [`text`] and [`watch`] (signaling and router), [`media`] (media and router), [`recording`] and [`fork`].
 
 #![forbid(unsafe_code)]
 
@@ -20,6 +20,7 @@ pub mod text;
 pub mod time;
 pub mod transport;
 pub mod trust;
+pub mod watch;
 
 pub use cause::{Cause, EndedBy};
 pub use id::{

@@ -17,12 +17,13 @@ use postern_types::{Now, Secret, TrunkName, UserName};
 use crate::{
     Output, Signaling,
     guard::Misdeed,
-    headers::{self, ALLOW, PRODUCT, SDP},
+    headers::{self, ALLOW_OUTSIDE, PRODUCT, SDP},
     known_method,
     offered::Who,
     places::Endpoint,
     registrar::{Changes, EXPIRES_MIN_S},
     side::Tag,
+    subscriptions::PACKAGES,
     timers::Timer,
 };
 
@@ -68,9 +69,11 @@ impl Signaling {
             // An ACK is never answered.
             (Method::Ack, _) => return true,
             // Of a dialog: a called URI's server, or a peer that moved. The dialog itself is checked later.
-            (_, Some(Some(tag))) if self.sides.contains_key(&tag) => return true,
+            (_, Some(Some(tag))) if self.sides.contains_key(&tag) || self.subscriptions.has(tag) => return true,
             (Method::Cancel, _) if self.merged.contains(&self.merged_id(&request.headers)) => return true,
-            (Method::Invite | Method::Register | Method::Message, None) if self.admits_users(flow) => {
+            (Method::Invite | Method::Register | Method::Message | Method::Subscribe, None)
+                if self.admits_users(flow) =>
+            {
                 if request.headers.has(Name::Authorization) && self.unproven.admits(now.instant, UNPROVEN_PER_SECOND) {
                     return true;
                 }
@@ -107,7 +110,14 @@ impl Signaling {
                     self.text_offered(now.instant, key, request, &Who::Trunk(trunk), &endpoint);
                 }
             }
-            (Method::Invite | Method::Register | Method::Message, None) if !endpoint.registrations => {
+            (Method::Subscribe, Some(trunk)) => {
+                if self.trunk_proves(now, key, &request, flow, &trunk) {
+                    self.subscribe(now, key, &request, flow, Who::Trunk(trunk), &endpoint);
+                }
+            }
+            (Method::Invite | Method::Register | Method::Message | Method::Subscribe, None)
+                if !endpoint.registrations =>
+            {
                 self.transactions.discard(key);
                 self.refuse_stranger(now, flow);
             }
@@ -119,6 +129,11 @@ impl Signaling {
             (Method::Message, None) => {
                 if let Some(user) = self.user_proves(now, key, &request, flow) {
                     self.text_offered(now.instant, key, request, &Who::User(user), &endpoint);
+                }
+            }
+            (Method::Subscribe, None) => {
+                if let Some(user) = self.user_proves(now, key, &request, flow) {
+                    self.subscribe(now, key, &request, flow, Who::User(user), &endpoint);
                 }
             }
             (Method::Register, Some(_)) if !endpoint.registrations => self.reply(now.instant, key, &request, 405, tag),
@@ -172,7 +187,8 @@ impl Signaling {
         let text = tag.to_string();
         let response = ResponseBuilder::to(request, 200)
             .to_tag(&text)
-            .header(Name::Allow, ALLOW)
+            .header(Name::Allow, ALLOW_OUTSIDE)
+            .header(Name::AllowEvents, PACKAGES)
             .header(Name::Accept, SDP)
             .header(Name::Server, PRODUCT)
             .build();
@@ -190,7 +206,7 @@ impl Signaling {
     }
 
     /// The user that a request proves to be from; else it was challenged.
-    fn user_proves(&mut self, now: Now, key: ServerKey, request: &Request, flow: Flow) -> Option<UserName> {
+    pub(crate) fn user_proves(&mut self, now: Now, key: ServerKey, request: &Request, flow: Flow) -> Option<UserName> {
         let config = self.places.config.clone();
         let password = |user: &str| config.users.get(user).map(|u| u.password.clone());
         let verdict = self.challenger.check(now.wall, request.method.as_str(), &request.headers, password);
@@ -335,11 +351,11 @@ impl Signaling {
         }
         let response = response.header(Name::Server, PRODUCT).build();
         self.respond(now.instant, key, &response);
-        self.tell_changes(user, changes);
+        self.tell_changes(now.instant, user, changes);
     }
 
     /// Tells what became of a user's devices, and sets the timer for the next expiry.
-    pub(crate) fn tell_changes(&mut self, user: &UserName, changes: Changes) {
+    pub(crate) fn tell_changes(&mut self, now: Instant, user: &UserName, changes: Changes) {
         // One timer a user, however often its devices refresh: it fires early at worst, and is set again then.
         if let Some(at) = changes.expires
             && self.expiries.get(user).is_none_or(|set| at < *set)
@@ -354,6 +370,7 @@ impl Signaling {
         let devices = self.registrar.bindings(user.as_str()).len() as u32;
         let subject = Subject { user: Some(user.clone()), ..Subject::default() };
         for (source, why) in changes.removed {
+            self.subscriber_left(now, user, source);
             self.fact(subject.clone(), RegistrationRemoved { source, why: why.into(), devices });
         }
         for (source, expires_s) in changes.added {

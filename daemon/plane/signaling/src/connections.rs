@@ -136,7 +136,7 @@ impl Connections {
         }
     }
 
-    /// A device of this user is reached over it. Whether that is new.
+    /// A device of this user is reached, or told something, over it. Whether that is new.
     fn serves(&mut self, flow: Flow, user: &UserName) -> bool {
         let Some(connection) = flow.connection.and_then(|id| self.all.get_mut(&id)) else { return false };
         let new = !connection.users.contains(user);
@@ -385,8 +385,9 @@ impl Signaling {
         }
         self.registered_over_lost(now, id);
         for user in connection.users {
+            self.subscriber_lost(&user, id);
             let changes = self.registrar.connection_lost(now, &user, id);
-            self.tell_changes(&user, changes);
+            self.tell_changes(now, &user, changes);
         }
     }
 
@@ -507,7 +508,7 @@ impl Signaling {
         }
     }
 
-    /// A user registered over a flow. When its connection is new, the calls of a device that is back after it lost the old one go on
+    /// A user registered, or subscribed, over a flow. When its connection is new, the calls of a device that is back after it lost the old one go on
     /// over this one (RFC 5626 4.4): those whose Contact is the one that was registered now.
     pub(crate) fn registered_over(&mut self, flow: Flow, user: &UserName) {
         if !self.connections.serves(flow, user) {

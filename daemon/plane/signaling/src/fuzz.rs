@@ -11,6 +11,7 @@ use std::{
 use postern_config::{Appliance, Config, Listener, Realm, RealmMedia, SrtpMode, Trunk, User};
 use postern_types::{
     Cause, ConnectionId, EndedBy, Now, RealmName, Secret, Transport, TrunkName, UnixMicros, UserName, leg::*, text::*,
+    watch::UserState,
 };
 use rand::{SeedableRng, rngs::StdRng};
 
@@ -101,6 +102,7 @@ fn come_to_rest(mut plane: Signaling, mut now: Now, mut alive: std::collections:
     }
     assert!(plane.sides.is_empty() && plane.merged.is_empty() && plane.servers.is_empty() && plane.clients.is_empty());
     assert_eq!(plane.texts.len(), 0, "a message was not answered");
+    assert_eq!(plane.subscriptions.len(), 0, "nobody answers a NOTIFY here");
     assert_eq!(plane.connections.len(), 0, "a connection that is gone is remembered");
 }
 
@@ -125,6 +127,9 @@ fn drain(plane: &mut Signaling, now: Now, alive: &mut std::collections::BTreeSet
                 let (target, from, from_name) = (TextTarget::Within(leg), "".into(), "".into());
                 let send = TextSend { id, target, from, from_name, identity: CallerIdentity::default(), max_forwards };
                 plane.handle_text(now, TextCommand::Send(Box::new(send)));
+            }
+            Output::Watch { user, on: true } => {
+                plane.handle_user(now, UserState { user, devices: 1, calls: Vec::new() });
             }
             Output::Text(TextEvent::Ended { id, cause, .. }) => {
                 plane.handle_text(now, TextCommand::Answer { id, cause });
@@ -157,7 +162,7 @@ fn config(local: SocketAddr, trunk: SocketAddr) -> Config {
         codecs_stripped: vec![],
         signaling_dscp: postern_config::Dscp::AF31,
     };
-    let trunk = Trunk { calls_max: Some(8), ..Trunk::at("r", &trunk.ip().to_string(), trunk.port()) };
+    let trunk = Trunk { calls_max: Some(8), subscribes: true, ..Trunk::at("r", &trunk.ip().to_string(), trunk.port()) };
     let user = User {
         password: Secret::new("secret".into()),
         devices_max: 1,
@@ -170,6 +175,7 @@ fn config(local: SocketAddr, trunk: SocketAddr) -> Config {
         transports: vec![],
         attest: None,
         verstat: false,
+        watchable: true,
     };
     Config {
         appliance: Appliance {

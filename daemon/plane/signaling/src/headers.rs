@@ -15,6 +15,8 @@ pub(crate) const PRODUCT: &str = "Postern";
 pub(crate) const ALLOW: &str = "INVITE, ACK, CANCEL, BYE, OPTIONS, INFO, MESSAGE, UPDATE, PRACK";
 /// The same for who may transfer.
 pub(crate) const ALLOW_REFER: &str = "INVITE, ACK, CANCEL, BYE, OPTIONS, INFO, MESSAGE, UPDATE, PRACK, REFER";
+/// And outside of one, for who asks (OPTIONS).
+pub(crate) const ALLOW_OUTSIDE: &str = "INVITE, ACK, CANCEL, BYE, OPTIONS, INFO, MESSAGE, UPDATE, PRACK, SUBSCRIBE";
 /// The body that is understood.
 pub(crate) const SDP: &str = "application/sdp";
 /// Clients that give up when they see any challenge but MD5, instead of skipping it as RFC 3261 22.4 and RFC 8760 2.4 want: how
@@ -120,12 +122,12 @@ pub(crate) fn max_forwards(headers: &Headers) -> u8 {
     }
 }
 
-/// Whether the sender can take a description in our answer (RFC 3261 20.1: without Accept it can).
-pub(crate) fn accepts_sdp(headers: &Headers) -> bool {
+/// Whether the sender can take this kind of body, one of `application/`, from us (RFC 3261 20.1, RFC 6665 3.1.3: without Accept it can).
+pub(crate) fn accepts(headers: &Headers, wanted: &str) -> bool {
     let mut kinds = headers.list(Name::Accept).peekable();
     let takes = |kind: &str| {
         let kind = kind.split(';').next().unwrap_or(kind).trim();
-        [SDP, "application/*", "*/*"].iter().any(|known| known.eq_ignore_ascii_case(kind))
+        [wanted, "application/*", "*/*"].iter().any(|known| known.eq_ignore_ascii_case(kind))
     };
     kinds.peek().is_none() || kinds.any(takes)
 }

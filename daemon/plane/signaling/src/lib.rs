@@ -25,6 +25,7 @@
 //! | `session` | an answered leg: ACK, BYE, new offers |
 //! | `info` | INFO: digits, and what is no digit |
 //! | `texts` | MESSAGE: outside of calls and in them |
+//! | `subscriptions` | SUBSCRIBE and NOTIFY: who is told what becomes of a user |
 //! | `refer` | REFER: whether, and what the peer is told of how it goes |
 //! | `passing` | REFER passed on to the other party, and what that one tells of it |
 //! | `replaces` | which dialog a request may take the place of |
@@ -73,6 +74,7 @@ mod rules;
 mod self_call;
 mod session;
 mod side;
+mod subscriptions;
 mod targets;
 mod texts;
 mod timers;
@@ -118,6 +120,7 @@ use protect::Passage;
 use registering::Registrations;
 use registrar::Registrar;
 use side::{Side, Tag};
+use subscriptions::Subscriptions;
 use targets::{Target, Targets};
 use texts::Texts;
 use timers::{OnceAMinute, Timer, Timers};
@@ -150,6 +153,7 @@ pub struct Signaling {
     locator: Locator,
     searches: HashMap<LocateId, Search>,
     texts: Texts,
+    subscriptions: Subscriptions,
     /// The timer that is set for a user's registrations.
     expiries: HashMap<UserName, Instant>,
     resolve_next: u64,
@@ -192,8 +196,10 @@ enum Client {
     Invite(Tag),
     /// A later INVITE of a session.
     Reinvite(Tag),
-    /// A PRACK, INFO or NOTIFY: nobody waits for its answer.
+    /// A PRACK, INFO, or NOTIFY of a call or a subscription's last: nobody waits for its answer.
     Told,
+    /// A NOTIFY of a subscription.
+    Notify(Tag),
     /// A REFER that was passed on.
     Refer(Tag),
     /// An UPDATE or OPTIONS that refreshes a session.
@@ -248,6 +254,7 @@ impl Signaling {
             locator: Locator::new(rng.random()),
             searches: HashMap::new(),
             texts: Texts::default(),
+            subscriptions: Subscriptions::default(),
             expiries: HashMap::new(),
             resolve_next: 0,
             timers: Timers::default(),
@@ -296,8 +303,9 @@ impl Signaling {
         gone.sort();
         for user in gone {
             let changes = self.registrar.drop_user(&user);
-            self.tell_changes(&user, changes);
+            self.tell_changes(now, &user, changes);
         }
+        self.look_at_subscriptions(now);
     }
 
     /// Takes a datagram that came from `source` to our endpoint `local`.
@@ -400,8 +408,9 @@ impl Signaling {
                 Timer::Registration(user) => {
                     self.expiries.remove(&user);
                     let changes = self.registrar.expire(now.instant, &user);
-                    self.tell_changes(&user, changes);
+                    self.tell_changes(now.instant, &user, changes);
                 }
+                Timer::Subscription(tag) => self.subscription_due(now.instant, tag),
                 Timer::Reliable(tag) => self.repeat_reliable(now.instant, tag),
                 Timer::Reoffer(tag) => self.reoffer_again(now.instant, tag),
                 Timer::Passed(tag) => self.passed_due(now.instant, tag),
@@ -439,6 +448,7 @@ impl Signaling {
             connections: self.connections.len() as u64,
             devices: self.registrar.len() as u64,
             legs: self.legs.len() as u64,
+            subscriptions: self.subscriptions.len() as u64,
             trunk_legs: self.legs.of_trunk.iter().map(|(trunk, legs)| (trunk.clone(), *legs)).collect(),
             shedding: self.overload.share(),
             overloaded: self.counters.overloaded + self.transactions.counters().full,
@@ -515,6 +525,7 @@ impl Signaling {
         // `check` has read To well.
         let to_tag = request.headers.to().ok().and_then(|to| to.tag().map(Tag::read));
         match to_tag {
+            Some(Some(tag)) if self.subscriptions.has(tag) => self.in_subscription(now, key, &request, flow, tag),
             Some(tag) => self.in_dialog(now.instant, key, &request, flow, tag),
             None => {
                 self.admit(now, key, request, flow);
@@ -535,6 +546,10 @@ impl Signaling {
                 }
             }
             Some(Client::Told) if !response.is_provisional() => drop(self.clients.remove(&key)),
+            Some(&Client::Notify(tag)) if !response.is_provisional() => {
+                self.clients.remove(&key);
+                self.on_notify_response(now, tag, &response);
+            }
             Some(&Client::Refer(tag)) if !response.is_provisional() => {
                 self.clients.remove(&key);
                 self.on_refer_response(tag, &response);
@@ -562,6 +577,7 @@ impl Signaling {
             Some(
                 Client::Bye(_)
                 | Client::Told
+                | Client::Notify(_)
                 | Client::Refer(_)
                 | Client::Probe(..)
                 | Client::Register(_)
@@ -577,6 +593,7 @@ impl Signaling {
             Some(Client::Invite(tag)) => self.on_invite_timed_out(now, tag),
             Some(Client::Reinvite(tag)) => self.on_reinvite_timed_out(now, tag),
             Some(Client::Refresh(tag)) => self.on_refresh_timed_out(now, tag),
+            Some(Client::Notify(tag)) => self.forget_subscription(tag, "the subscriber did not answer".into()),
             Some(Client::Refer(tag)) => self.passed_over(tag, 408),
             Some(Client::Probe(trunk, target)) => {
                 self.probe_failed(now, &trunk, target, Cause::new(408, "no answer to OPTIONS"));
@@ -596,6 +613,9 @@ impl Signaling {
             Some(Client::Invite(tag)) => self.on_invite_undelivered(now, tag, &why),
             Some(Client::Reinvite(tag)) => self.on_reinvite_undelivered(now, tag, &why),
             Some(Client::Refresh(tag)) => self.refresh_failed(now, tag),
+            Some(Client::Notify(tag)) => {
+                self.forget_subscription(tag, format!("the subscriber cannot be reached: {why}"));
+            }
             Some(Client::Refer(tag)) => self.passed_over(tag, 503),
             Some(Client::Probe(trunk, target)) => {
                 let cause = Cause::new(503, format!("cannot be reached by {}: {why}", target.transport));

@@ -171,7 +171,7 @@ impl Signaling {
             self.reply(now, key, request, 416, tag);
             return None;
         }
-        if !headers::accepts_sdp(&request.headers) {
+        if !headers::accepts(&request.headers, SDP) {
             self.reply(now, key, request, 406, tag);
             return None;
         }

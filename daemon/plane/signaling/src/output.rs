@@ -39,6 +39,14 @@ pub enum Output {
     },
     /// What became of a device, to be remembered over a restart: given back by `restore`.
     Device(DeviceChange),
+    /// Somebody watches a user from now on, or nobody does any more: for the router, which answers by `handle_user`, now and whenever
+    /// it changes.
+    Watch {
+        /// Whom.
+        user: UserName,
+        /// Somebody does.
+        on: bool,
+    },
     /// Whether a trunk has an address that is known to live: after each change, for routing. Trunks are up until told otherwise.
     Trunk {
         /// Which.
@@ -173,6 +181,8 @@ pub struct Counters {
     pub connections_expired: u64,
     /// Devices registered now.
     pub devices: u64,
+    /// Subscriptions alive now.
+    pub subscriptions: u64,
     /// Legs alive now.
     pub legs: u64,
     /// Of them, by trunk; trunks without a leg are left out.

@@ -6,7 +6,7 @@
 
 use std::time::{Duration, Instant};
 
-use postern_sip::{Headers, Method, Name, Request, Response, ResponseBuilder, Uri, transaction::ServerKey};
+use postern_sip::{Headers, Method, Name, Request, Response, Uri, transaction::ServerKey};
 use postern_types::{CallSid, leg::LegEvent};
 
 use crate::{
@@ -77,13 +77,8 @@ impl Signaling {
 
     /// A NOTIFY in a dialog: of a REFER of ours, or of nothing that we asked for.
     pub(crate) fn on_notify(&mut self, now: Instant, key: ServerKey, request: &Request, tag: Tag) {
-        let event = request.headers.first(Name::Event).unwrap_or_default();
-        if !event.split(';').next().unwrap_or_default().trim().eq_ignore_ascii_case("refer") {
-            // RFC 6665 7.2.
-            let text = tag.to_string();
-            let response = ResponseBuilder::to(request, 489).to_tag(&text).header(Name::AllowEvents, "refer");
-            self.respond(now, key, &response.header(Name::Server, PRODUCT).build());
-            return;
+        if request.headers.event().is_none_or(|event| !event.package.eq_ignore_ascii_case("refer")) {
+            return self.refuse_subscription(now, key, request, (489, "refer"), tag);
         }
         if self.session_mut(tag).is_none_or(|session| session.passed.is_none()) {
             return self.reply(now, key, request, 481, tag);

@@ -179,7 +179,7 @@ impl Signaling {
 
     /// Refuses a new call, message or registration because there is too much to do, without a transaction. False: it goes on.
     pub(crate) fn shed(&mut self, now: Now, flow: Flow, is_known: bool, request: &Request) -> bool {
-        let is_new = matches!(request.method, Method::Invite | Method::Register | Method::Message)
+        let is_new = matches!(request.method, Method::Invite | Method::Register | Method::Message | Method::Subscribe)
             && request.headers.to().is_ok_and(|to| to.tag().is_none());
         // Where nobody registers a stranger gets no answer at all.
         let is_answered = is_known || self.places.endpoint(flow).is_some_and(|endpoint| endpoint.registrations);

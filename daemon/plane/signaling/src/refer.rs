@@ -3,12 +3,12 @@
 //!
 //! With Replaces in Refer-To (attended transfer, RFC 5589 7) the other party is to talk with that of a second call of the peer's, through us as well.
 //!
-//! Left out: subscriptions of their own, REFER outside a call, other methods than INVITE, and Replaces that names a dialog which is not ours.
+//! Left out: REFER outside a call, other methods than INVITE, and Replaces that names a dialog which is not ours.
 
 use std::time::Instant;
 
 use postern_config::Refer;
-use postern_sip::{Headers, Method, Name, Request, ResponseBuilder, transaction::ServerKey};
+use postern_sip::{Headers, Name, Request, ResponseBuilder, transaction::ServerKey};
 use postern_types::{CallSid, leg::LegEvent};
 
 use crate::{
@@ -17,16 +17,19 @@ use crate::{
     offered::contact,
     replaces,
     side::{State, Tag},
+    subscriptions,
 };
 
 /// How long the peer may expect news, seconds: longer than anybody rings (RFC 3515 2.4.4).
 const EXPIRES_S: u32 = 600;
 
 /// A REFER that was accepted and is not over.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone)]
 pub(crate) struct Referral {
-    /// The CSeq of its REFER, which tells it from others of the dialog (RFC 3515 2.4.6); none for the first, which needs no telling.
-    id: Option<u32>,
+    /// The `id` of its Event, the CSeq of its REFER, which tells it from others of the dialog (RFC 3515 2.4.6); none for the first, which needs no telling.
+    id: Option<Box<str>>,
+    /// What the peer was told last.
+    told: u16,
 }
 
 impl Signaling {
@@ -46,7 +49,8 @@ impl Signaling {
         };
         let Some(leg) = leg else { return self.reply(now, key, request, 481, tag) };
         let number = request.headers.cseq().map_or(0, |cseq| cseq.number);
-        session.referral = Some(Referral { id: Some(number).filter(|_| session.has_referred) });
+        let id = session.has_referred.then(|| number.to_string().into());
+        session.referral = Some(Referral { id, told: 100 });
         session.has_referred = true;
         let text = tag.to_string();
         let response = ResponseBuilder::to(request, 202)
@@ -68,26 +72,51 @@ impl Signaling {
 
     /// The router tells how a referral goes: NOTIFY with that status (RFC 3515 2.4.5). 200 and above is its end.
     pub(crate) fn referral(&mut self, now: Instant, leg: CallSid, status: u16) {
+        if let Some(tag) = self.only_side(leg) {
+            let lasts = if status >= 200 { Err("noresource") } else { Ok(EXPIRES_S) };
+            self.tell_referral(now, tag, Some(status), lasts);
+        }
+    }
+
+    /// Tells it, or once more what was told last, and for how many seconds there is more to come, or why not.
+    fn tell_referral(&mut self, now: Instant, tag: Tag, status: Option<u16>, lasts: Result<u32, &str>) {
         let branch = self.new_branch();
-        let Some(side) = self.only_side(leg).and_then(|tag| self.sides.get_mut(&tag)) else { return };
+        let Some(side) = self.sides.get_mut(&tag) else { return };
         let (advertised, to) = (side.advertised, side.next_hop());
         let State::Up(session) = &mut side.state else { return };
-        let is_over = status >= 200;
-        let found = if is_over { session.referral.take() } else { session.referral };
-        let Some(Referral { id }) = found else { return };
-        let event = id.map_or_else(|| "refer".to_owned(), |id| format!("refer;id={id}"));
-        let state =
-            if is_over { "terminated;reason=noresource".to_owned() } else { format!("active;expires={EXPIRES_S}") };
-        let fragment = format!("SIP/2.0 {status} {}\r\n", postern_sip::status::reason_of(status));
-        let notify = session
-            .dialog
-            .request(Method::Notify, advertised, &branch)
-            .header(Name::Event, &event)
-            .header(Name::SubscriptionState, &state)
-            .header(Name::UserAgent, PRODUCT)
+        let Some(referral) = &mut session.referral else { return };
+        referral.told = status.unwrap_or(referral.told);
+        let event = referral.id.as_ref().map_or_else(|| "refer".to_owned(), |id| format!("refer;id={id}"));
+        let fragment = format!("SIP/2.0 {} {}\r\n", referral.told, postern_sip::status::reason_of(referral.told));
+        let state = match lasts {
+            Ok(seconds) => format!("active;expires={seconds}"),
+            Err(reason) => format!("terminated;reason={reason}"),
+        };
+        if lasts.is_err() {
+            session.referral = None;
+        }
+        let notify = subscriptions::notify(&mut session.dialog, advertised, &branch, &event, &state)
             .body("message/sipfrag;version=2.0", fragment.as_bytes())
             .build();
         self.request(now, to, notify, Client::Told);
+    }
+
+    /// A SUBSCRIBE in a call's dialog: to go on being told of a REFER, or not any more (RFC 3515 2.4.4). All else wants a dialog of its own.
+    pub(crate) fn on_subscribe(&mut self, now: Instant, key: ServerKey, request: &Request, tag: Tag) {
+        let Some(session) = self.session_mut(tag) else { return };
+        let event = request.headers.event().filter(|event| event.package == "refer");
+        let wanted = match (event, &session.referral) {
+            (None, _) => Err(489),
+            (Some(event), Some(referral)) if event.id == referral.id.as_deref() => subscriptions::lifetime(request),
+            (Some(_), _) => Err(481),
+        };
+        let expires_s = match wanted {
+            Ok(expires_s) => expires_s.min(EXPIRES_S),
+            Err(status) => return self.refuse_subscription(now, key, request, (status, "refer"), tag),
+        };
+        self.accept_subscription(now, key, request, tag, expires_s);
+        let lasts = if expires_s == 0 { Err("timeout") } else { Ok(expires_s) };
+        self.tell_referral(now, tag, None, lasts);
     }
 }
 

@@ -168,11 +168,12 @@ impl Signaling {
         self.registrations.health(now, trunk)
     }
 
-    /// Takes every registration back: the daemon stops. [`Signaling::is_leaving`] says how long that takes.
+    /// Takes every registration back, and tells those who subscribed: the daemon stops. [`Signaling::is_leaving`] says how long that takes.
     pub fn leave(&mut self, now: postern_types::Now) {
         for (_, registration) in std::mem::take(&mut self.registrations.of) {
             self.take_back(now.instant, registration);
         }
+        self.leave_subscribers(now.instant);
         self.run(now);
     }
 

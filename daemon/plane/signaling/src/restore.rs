@@ -34,7 +34,7 @@ impl Signaling {
         let known: u64 = restored.values().map(|&devices| u64::from(devices)).sum();
         for (user, devices) in restored {
             let changes = self.registrar.due(&user);
-            self.tell_changes(&user, changes);
+            self.tell_changes(now.instant, &user, changes);
             self.outputs.push_back(Output::Devices { user, devices });
         }
         if known + dropped > 0 {

@@ -57,6 +57,7 @@ impl Signaling {
             Method::Message => self.text_in_dialog(now, key, request, found),
             Method::Refer => self.on_refer(now, key, request, found),
             Method::Notify => self.on_notify(now, key, request, found),
+            Method::Subscribe => self.on_subscribe(now, key, request, found),
             // Of a response that was not reliable, or of another dialog (RFC 3262 3).
             Method::Prack => self.reply(now, key, request, 481, found),
             ref method => {

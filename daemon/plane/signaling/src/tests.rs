@@ -20,6 +20,7 @@ mod restoring;
 mod sessions;
 mod strangers;
 mod streams;
+mod subscriptions;
 mod texts;
 mod timers;
 mod torture;
@@ -71,6 +72,7 @@ pub(crate) struct World {
     pub(crate) asked: Vec<(Question, String)>,
     pub(crate) commands: Vec<(ConnectionId, ConnectionCommand)>,
     pub(crate) fetched: Vec<String>,
+    pub(crate) watches: Vec<(String, bool)>,
 }
 
 pub(crate) fn address(text: &str) -> SocketAddr {
@@ -122,6 +124,7 @@ pub(crate) fn config() -> Config {
         transports: vec![],
         attest: None,
         verstat: false,
+        watchable: true,
     };
     Config {
         appliance: Appliance {
@@ -160,9 +163,23 @@ impl World {
         #[allow(clippy::disallowed_methods, reason = "any instant will do as the start of virtual time")]
         let now = Now { instant: Instant::now(), wall: UnixMicros(1_700_000_000_000_000) };
         let signaling = Signaling::new(Arc::new(config), StdRng::seed_from_u64(7), now.instant);
-        let (sent, events, texts, facts, devices, trunks, asked, commands, fetched) = Default::default();
+        let (sent, events, texts, facts, devices, trunks, asked, commands, fetched, watches) = Default::default();
         let remembered = BTreeMap::new();
-        Self { signaling, now, sent, events, texts, facts, devices, remembered, trunks, asked, commands, fetched }
+        Self {
+            signaling,
+            now,
+            sent,
+            events,
+            texts,
+            facts,
+            devices,
+            remembered,
+            trunks,
+            asked,
+            commands,
+            fetched,
+            watches,
+        }
     }
 
     /// Where no source is held up or banned: what bounds all of them together stands alone.
@@ -196,6 +213,7 @@ impl World {
                     self.asked.push((question, name));
                 }
                 Output::Fetch { url } => self.fetched.push(url.into()),
+                Output::Watch { user, on } => self.watches.push((user.to_string(), on)),
                 Output::Dialed { .. } | Output::Framed { .. } => {}
                 Output::Fact(happened) => self.facts.push(happened.fact),
             }

@@ -34,6 +34,8 @@ pub(crate) enum Timer {
     Settled(Tag),
     /// The same for a later INVITE of ours.
     Reinvited(ClientKey),
+    /// A subscription may have run out, or has something to tell.
+    Subscription(Tag),
     /// A registration of this user may have run out.
     Registration(UserName),
     /// Repeat a reliable provisional response, or give up.

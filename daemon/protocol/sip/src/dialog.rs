@@ -237,8 +237,8 @@ impl Dialog {
         (ours && DialogId::of_response(response)? == self.id).then_some(ack)
     }
 
-    /// Takes the peer's request in this dialog: one out of order is refused with 500 (12.2.2), INVITE and UPDATE move the
-    /// target. An ACK is not counted.
+    /// Takes the peer's request in this dialog: one out of order is refused with 500 (12.2.2), INVITE, UPDATE and SUBSCRIBE move
+    /// the target. An ACK is not counted.
     pub fn receive(&mut self, request: &Request) -> Result<(), Rejection> {
         let headers = &request.headers;
         let malformed = Rejection { status: 400, reason: "Malformed CSeq" };
@@ -249,7 +249,7 @@ impl Dialog {
             }
             self.remote_cseq = Some(number);
         }
-        if matches!(request.method, Method::Invite | Method::Update)
+        if matches!(request.method, Method::Invite | Method::Update | Method::Subscribe)
             && let Some(target) = target_of(headers)
         {
             self.remote_target = target.map_err(DialogError::rejection)?;

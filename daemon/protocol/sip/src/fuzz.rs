@@ -52,7 +52,7 @@ fn views(headers: &Headers) {
         }
     }
     let _ = (headers.routes().count(), headers.record_routes().count(), headers.asserted_identities().count());
-    let _ = (headers.cseq(), headers.call_id(), headers.content_type(), headers.reasons().count());
+    let _ = (headers.cseq(), headers.call_id(), headers.content_type(), headers.reasons().count(), headers.event());
     let _ = (headers.number(Name::Expires), headers.number(Name::MaxForwards), headers.start_line());
     let _ = crate::digest::challenges(headers).count();
     let _ = headers.first(Name::Authorization).map(AuthHeader::parse);

@@ -20,6 +20,7 @@ use postern_types::{
     stream::{AudioStream, Codec, Direction, Fingerprint, Format},
     text::TextCommand,
     trust::{Trust, Verdict},
+    watch::UserState,
 };
 use rand::{SeedableRng, rngs::StdRng};
 
@@ -34,6 +35,7 @@ pub struct World {
     pub legs: HashSet<CallSid>,
     pub commands: VecDeque<LegCommand>,
     pub texts: VecDeque<TextCommand>,
+    pub seen: Vec<UserState>,
     pub media: VecDeque<MediaCommand>,
     pub http: VecDeque<HttpRequest>,
     pub prompts: VecDeque<(PromptKey, PromptSource)>,
@@ -92,6 +94,7 @@ pub fn config() -> Config {
         transports: vec![],
         attest: None,
         verstat: false,
+        watchable: true,
     };
     let trunk = Trunk::at("outside", "192.0.2.1", 5060);
     let to_user =
@@ -217,6 +220,7 @@ impl World {
             legs: HashSet::new(),
             commands: VecDeque::new(),
             texts: VecDeque::new(),
+            seen: Vec::new(),
             media: VecDeque::new(),
             http: VecDeque::new(),
             prompts: VecDeque::new(),
@@ -242,6 +246,7 @@ impl World {
             match output {
                 Output::Leg(command) => self.signaling(command),
                 Output::Text(command) => self.texts.push_back(command),
+                Output::User(state) => self.seen.push(state),
                 Output::Media(command) => self.streams(command),
                 Output::Http(request) => self.http.push_back(*request),
                 Output::LoadPrompt { key, source } => {

@@ -10,6 +10,7 @@ use postern_types::{
     media::{MediaCommand, MediaEvent, Unheard},
     stream::{AudioStream, Direction, Format},
     trust::Trust,
+    watch::{UserCall, UserState},
 };
 
 use super::harness::*;
@@ -63,6 +64,24 @@ fn whoever_describes_one_of_our_own_media_ports_is_refused() {
     let mut world = World::new();
     world.invite(trunk_party(), "+15551000001", Some(own("127.0.0.1:20000")));
     world.dialed();
+}
+
+#[test]
+fn who_is_watched_is_seen_to_be_called_and_to_talk_and_nobody_else_is() {
+    let (mut world, alice) = (World::new(), UserName::new("alice"));
+    world.router.handle_watch(&alice, true);
+    let caller = world.invite(trunk_party(), "+15551000001", Some(stream(1, &[Format::pcma()])));
+    let leg = world.dialed().leg;
+    world.ring(leg);
+    world.answer(leg, stream(2, &[Format::pcma()]));
+    world.bye(caller);
+    let calls = |seen: Vec<UserState>| -> Vec<_> { seen.into_iter().map(|state| state.calls).collect() };
+    let call = |answered| vec![UserCall { leg, calls: false, answered }];
+    assert_eq!(calls(std::mem::take(&mut world.seen)), [vec![], call(false), call(true), vec![]]);
+    world.router.handle_watch(&alice, false);
+    world.invite(trunk_party(), "+15551000001", Some(stream(1, &[Format::pcma()])));
+    world.dialed();
+    assert_eq!(world.seen, []);
 }
 
 #[test]

@@ -59,6 +59,14 @@ class Raw:
         line = answer(challenge(first, algorithm), user, password, "REGISTER", uri)
         return self.ask(self.request("REGISTER", uri, (*headers, f"Authorization: {line}"), to=to, user=user, cseq=2, call_id=call_id), target)
 
+    def prove(self, method, uri, target, user, password, headers=(), body="", call_id=None):
+        """Sends a request whose challenge is met; its answer is still to be read."""
+        call_id = call_id or f"proven-{next(_count)}@{self.local}"
+        challenged = self.ask(self.request(method, uri, headers, body, user=user, call_id=call_id), target)
+        assert challenged and status(challenged) == 401, challenged
+        proof = answer(challenge(challenged), user, password, method, uri)
+        self.send(self.request(method, uri, (*headers, f"Authorization: {proof}"), body, user=user, cseq=2, call_id=call_id), target)
+
     def close(self):
         self.socket.close()
 

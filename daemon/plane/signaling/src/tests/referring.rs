@@ -89,6 +89,36 @@ fn row_22_what_is_no_referral_is_refused() {
 }
 
 #[test]
+fn who_refers_may_subscribe_to_how_it_goes_again_or_not_any_more() {
+    let mut world = permitting();
+    let (leg, tag) = world.established();
+    world.recv(CARRIER, &refer(2, &tag, "Refer-To: <sip:+4420@a>"));
+    world.sent.clear();
+    world.command(LegCommand::Referral { leg, status: 180 });
+    world.sent.clear();
+    let subscribe = |cseq, rest| refer(cseq, &tag, rest).replace("REFER", "SUBSCRIBE");
+    for (cseq, said, status) in [
+        (3, "Event: presence", "489"),
+        (4, "Event: refer;id=7\nExpires: 90", "481"),
+        (5, "Event: refer\nExpires: 9", "423"),
+        (6, "Event: refer\nExpires: 90", "200"),
+        (7, "Event: refer\nExpires: 0", "200"),
+        (8, "Event: refer\nExpires: 90", "481"),
+    ] {
+        world.recv(CARRIER, &subscribe(cseq, said));
+        assert!(world.sent.remove(0).1.starts_with(&format!("SIP/2.0 {status}")), "{said}");
+        let notify = world.sent.pop().map(|(_, text)| text);
+        let state = notify.as_ref().map(|text| header(text, "Subscription-State"));
+        let want =
+            (status == "200").then_some(if cseq == 6 { "active;expires=90" } else { "terminated;reason=timeout" });
+        assert_eq!(state, want, "{said}");
+        assert!(notify.is_none_or(|text| text.ends_with("SIP/2.0 180 Ringing\r\n")), "{said}");
+    }
+    world.command(LegCommand::Referral { leg, status: 200 });
+    assert!(world.sent.is_empty(), "it is not told any more");
+}
+
+#[test]
 fn row_22_with_relay_the_router_has_it_passed_on() {
     let mut config = config();
     config.trunks.values_mut().for_each(|trunk| trunk.refer = Refer::Relay);

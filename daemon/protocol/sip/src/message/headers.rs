@@ -4,7 +4,7 @@ use std::{borrow::Cow, sync::Arc};
 
 use super::{
     name::Name,
-    view::{CSeq, Contact, HeaderError, MediaType, NameAddr, ReasonValue, Via},
+    view::{CSeq, Contact, EventValue, HeaderError, MediaType, NameAddr, ReasonValue, Via},
 };
 use crate::scan;
 
@@ -180,6 +180,12 @@ impl Headers {
     /// Reason values (RFC 3326).
     pub fn reasons(&self) -> impl Iterator<Item = ReasonValue<'_>> {
         self.list(Name::Reason).filter_map(ReasonValue::parse)
+    }
+
+    /// Event (RFC 6665 8.2.1); none when it is missing, there twice, or malformed.
+    pub fn event(&self) -> Option<EventValue<'_>> {
+        let mut all = self.all(Name::Event);
+        all.next().filter(|_| all.next().is_none()).and_then(EventValue::parse)
     }
 
     /// The start line without its end.

@@ -18,7 +18,7 @@ pub use headers::{Header, Headers};
 pub use method::Method;
 pub use name::Name;
 pub use parse::{Defect, ParseError};
-pub use view::{CSeq, Contact, HeaderError, MAGIC_COOKIE, MediaType, NameAddr, Params, ReasonValue, Via};
+pub use view::{CSeq, Contact, EventValue, HeaderError, MAGIC_COOKIE, MediaType, NameAddr, Params, ReasonValue, Via};
 
 use crate::{
     relief::Relief,

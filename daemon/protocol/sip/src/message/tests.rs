@@ -124,3 +124,22 @@ fn lists_and_tokens_are_found_over_lines() {
     let reasons: Vec<_> = headers.reasons().map(|r| (r.protocol.to_owned(), r.cause)).collect();
     assert_eq!(reasons, [("Q.850".to_owned(), Some(16)), ("SIP".to_owned(), Some(200))]);
 }
+
+#[test]
+fn an_event_is_a_package_and_an_id() {
+    let read = |value| EventValue::parse(value).map(|event| (event.package, event.id));
+    for (value, want) in [
+        ("dialog", Some(("dialog", None))),
+        (" message-summary ; x=1 ; id = 7a ", Some(("message-summary", Some("7a")))),
+        ("presence.winfo;ID=1", Some(("presence.winfo", Some("1")))),
+        ("", None),
+        (";id=1", None),
+        ("a b", None),
+        ("dialog;id=\"quoted\"", None),
+        ("dialog;id", None),
+        ("dialog;id=", None),
+        ("dialog, presence", None),
+    ] {
+        assert_eq!(read(value), want, "{value}");
+    }
+}

@@ -345,6 +345,25 @@ impl<'a> ReasonValue<'a> {
     }
 }
 
+/// An Event value (RFC 6665 8.2.1): `dialog;id=7`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct EventValue<'a> {
+    /// The package. It is compared as written.
+    pub package: &'a str,
+    /// What tells it from others of its dialog.
+    pub id: Option<&'a str>,
+}
+
+impl<'a> EventValue<'a> {
+    /// Reads one value; none when it is malformed.
+    pub fn parse(value: &'a str) -> Option<Self> {
+        let (package, params) = value.split_at(value.find(';').unwrap_or(value.len()));
+        let (package, params) = (scan::trim(package), Params::parse(params)?);
+        let id = params.value("id");
+        (scan::is_token(package) && id.is_none_or(scan::is_token)).then_some(Self { package, id })
+    }
+}
+
 pub(super) fn check(request: &Request) -> Result<(), Rejection> {
     let headers = &request.headers;
     let bad = |reason| Rejection { status: 400, reason };

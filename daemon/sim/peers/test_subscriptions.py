@@ -1,0 +1,106 @@
+"""Subscriptions (RFC 6665): a phone watches another, a lamp follows a call; strangers, nonsense and forged NOTIFYs get nothing."""
+
+import re
+
+from kit import box, sip, sipp
+from kit.talk import reply
+from kit.wait import until
+
+DOCUMENTS = {"dialog": "application/dialog-info+xml", "presence": "application/pidf+xml"}
+
+
+class Console(sip.Raw):
+    """A registered user's console that says what it is told."""
+
+    def __init__(self, world, user="bob"):
+        super().__init__(world.net.ip(31))
+        self.user, self.registrar = user, world.net.box_clients
+        assert sip.status(self.register(self.registrar, user, box.PASSWORDS[user])) == 200
+
+    def subscribe(self, to, event, *headers):
+        """The answer to a SUBSCRIBE."""
+        self.prove("SUBSCRIBE", f"sip:{to}@{self.registrar}", self.registrar, self.user, box.PASSWORDS[self.user], (f"Event: {event}", *headers))
+        return self.final()
+
+    def told(self, limit_s=10):
+        """The next NOTIFY, answered."""
+        notify = self.receive(limit_s)
+        assert notify and notify.startswith(f"NOTIFY sip:{self.user}@"), notify
+        self.send(reply(notify, 200), self.registrar)
+        return notify
+
+
+def test_a_phone_watches_another_come_and_go(world):
+    daemon = world.start()
+    alice = world.phone("alice", watches=("bob",))
+    (began,) = daemon.until_event("subscription.began")
+    assert (began["user"], began["data"]["package"], began["data"]["of"]) == ("alice", "presence", "bob")
+    def shows(state):
+        alice.command("contacts")
+        return any(state in event.get("data", "") for event in alice.poll())
+
+    until("bob to be shown as away", lambda: shows("Offline"))
+    bob = sip.Raw(world.net.ip(31))
+    assert sip.status(bob.register(world.net.box_clients, "bob", box.PASSWORDS["bob"])) == 200
+    until("bob to be shown as there", lambda: shows("Online"))
+    assert "1 subscriptions" in daemon.tool("status")[1] and "postern_subscriptions 1.0" in daemon.get("/metrics")[1].decode()
+    # A phone that leaves takes its subscriptions back.
+    alice.stop()
+    (ended,) = daemon.until_event("subscription.ended")
+    assert ended["data"]["why"] in ("unsubscribed", "the subscriber's registration is gone"), ended
+    bob.close()
+
+
+def test_a_lamp_follows_a_call_and_names_nobody(world):
+    daemon = world.start()
+    alice, console = world.phone("alice"), Console(world)
+    for event in DOCUMENTS:
+        answer = console.subscribe("alice", event, "Expires: 600")
+        assert sip.status(answer) == 200 and sip.header(answer, "Expires") == "600", answer
+        first = console.told()
+        assert sip.header(first, "Content-Type") == DOCUMENTS[event] and sip.header(first, "Subscription-State") == "active;expires=600", first
+    score = sipp.Score().invite(sipp.sdp()).hear(100, 180, 183).expect(200).ack().pause(7000).bye().expect(200)
+    caller = world.caller("carrier", score, box.NUMBER)
+    said, wanted = [], ("<state>confirmed</state>", "on-the-phone")
+    until("both to tell of the call", lambda: said.append(console.told()) or all(any(word in text for text in said) for word in wanted), 15)
+    until("both to tell of its end", lambda: said.append(console.told()) or "<state>terminated</state>" in said[-1] or "<state>terminated</state>" in said[-2], 15)
+    caller.done()
+    alice.closed()
+    for text in said:
+        assert world.net.carrier not in text and world.net.client not in text and "sipp" not in text, text
+    daemon.stop()
+    ends = [text for text in iter(lambda: console.receive(1), None) if "terminated;reason=probation" in text]
+    assert len({sip.header(text, "Event") for text in ends}) == 2, ends
+    console.close()
+
+
+def test_what_is_refused_and_what_strangers_get(world):
+    daemon = world.start(lambda config: config["users"]["alice"].update(watchable=False))
+    console = Console(world)
+    for to, event, headers, status in (
+        ("bob", "conference", (), 489), ("bob", "dialog;id=\"", (), 489), ("bob", "dialog, presence", (), 489), ("bob", "dialog", ("Expires: 1",), 423),
+        ("nobody", "dialog", (), 404), ("alice", "dialog", (), 403), ("bob", "presence", ("Accept: text/plain",), 406),
+        ("bob", "presence", ("Expires: 4294967295",), 200), ("bob", "presence", ("Expires: 99999999999999999999",), 200),
+    ):
+        answer = console.subscribe(to, event, *headers)
+        assert sip.status(answer) == status, (to, event, headers, answer)
+        if status == 200:
+            assert sip.header(answer, "Expires") == "3600" and console.told()
+        elif status == 489:
+            assert sip.header(answer, "Allow-Events") == "presence, dialog", answer
+    # NOTIFYs that nobody asked for, by a device that is known, a trunk, and a stranger.
+    acme, stranger = sip.Raw(world.net.carrier), sip.Raw(world.net.ip(66))
+    forged = ("Event: dialog", "Subscription-State: active", "Content-Type: application/dialog-info+xml")
+    for raw, host in ((console, world.net.box_clients), (acme, world.net.box_carrier)):
+        for to in (f"sip:alice@{host}", f"<sip:alice@{host}>;tag=0123456789abcdef"):
+            text = raw.request("NOTIFY", f"sip:alice@{host}", forged, "<x/>")
+            text = re.sub(r"(?m)^To: .*?\r$", f"To: {to}\r", text)
+            assert sip.status(raw.ask(text, host)) in (405, 481), to
+    # A trunk without leave; strangers get nothing, or what they always get.
+    assert sip.status(acme.ask(acme.request("SUBSCRIBE", f"sip:bob@{world.net.box_carrier}", ("Event: presence",)), world.net.box_carrier)) == 403
+    for method in ("SUBSCRIBE", "NOTIFY"):
+        assert stranger.ask(stranger.request(method, f"sip:bob@{world.net.box_carrier}", ("Event: presence",)), world.net.box_carrier, limit_s=0.5) is None
+    assert sip.status(stranger.ask(stranger.request("SUBSCRIBE", f"sip:bob@{world.net.box_clients}", ("Event: presence",)), world.net.box_clients)) == 401
+    assert len(daemon.events(type="subscription.began")) == 2
+    for raw in (console, acme, stranger):
+        raw.close()
