@@ -223,7 +223,7 @@ impl Call {
                 self.resume_next(cx);
             }
             LegEvent::Refreshed { theirs, .. } => self.on_refreshed(cx, sid, &theirs),
-            LegEvent::Referred { to, pass_on, .. } => self.on_referred(cx, now, sid, &to, pass_on),
+            LegEvent::Referred { to, device, pass_on, .. } => self.on_referred(cx, now, sid, (&to, device), pass_on),
             LegEvent::ReferralTold { status, .. } => self.on_referral_told(cx, sid, status),
             // It concerns two calls: the router's.
             LegEvent::ReferredToSecond { .. } => {}

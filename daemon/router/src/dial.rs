@@ -236,7 +236,7 @@ impl Call {
         {
             return Err(refuse(503, full.why()));
         }
-        if let Target::User { user } = &branch.target
+        if let Target::User { user, .. } = &branch.target
             && cx.presence.devices_of(user) == 0
         {
             // Before there is a leg: one would tell that the user is busy, and then gone.

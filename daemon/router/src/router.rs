@@ -620,7 +620,7 @@ fn start(call: &mut Call, cx: &mut Context, now: Now, offered: &Offered, decisio
         return call.end(cx, now, EndedBy::Postern, cause);
     }
     let caller = call.first().map(|leg| leg.from.clone()).unwrap_or_default();
-    let Ways { target, party, spares } = ways;
+    let Ways { target, party, spares } = ways.at(offered.device.clone());
     let branch = Branch { target, party, spares, to, headers: offered.headers.clone(), subscription: None };
     let mut dialing = Dialing::new(vec![branch], &offered.from, &offered.from_name, &caller, decision.timeout);
     dialing.identity = call.identity.clone();

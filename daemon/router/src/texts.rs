@@ -84,7 +84,7 @@ impl Router {
         let asked = Asked { caller, dialed: &offered.to, at: now.wall, emergency: false };
         let found = room.and_then(|()| {
             let decision = table::look_up(&config, asked).map_err(|_| Cause::new(404, "nobody has this number"))?;
-            Ways::of(&mut self.cx, decision.to)
+            Ok(Ways::of(&mut self.cx, decision.to)?.at(offered.device.clone()))
         });
         match found {
             Ok(Ways { target, party, mut spares }) => {

@@ -52,11 +52,18 @@ pub struct PassedOn {
 
 impl Call {
     /// A party of the call refers the other to `to`.
-    pub fn on_referred(&mut self, cx: &mut Context, now: Now, sid: CallSid, to: &str, pass_on: bool) {
+    pub fn on_referred(
+        &mut self,
+        cx: &mut Context,
+        now: Now,
+        sid: CallSid,
+        (to, device): (&str, Option<Box<str>>),
+        pass_on: bool,
+    ) {
         self.tell(cx, sid, facts::CallReferred { to: to.to_owned() });
         let done = match (pass_on && self.session.is_none(), self.bridged_with(sid)) {
             (true, Some(other)) => self.pass_on_refer(cx, sid, other, to),
-            _ => self.refer(cx, now, sid, to),
+            _ => self.refer(cx, now, sid, to, device),
         };
         if let Err(cause) = done {
             self.refer_failed(cx, sid, to, cause);
@@ -96,7 +103,14 @@ impl Call {
         }
     }
 
-    fn refer(&mut self, cx: &mut Context, now: Now, sid: CallSid, to: &str) -> Result<(), Cause> {
+    fn refer(
+        &mut self,
+        cx: &mut Context,
+        now: Now,
+        sid: CallSid,
+        to: &str,
+        device: Option<Box<str>>,
+    ) -> Result<(), Cause> {
         let refuse = |status, text: &'static str| Err(Cause::new(status, text));
         let Some(other) = self.bridged_with(sid) else { return refuse(491, "nobody to be referred") };
         if self.session.is_some() && sid == self.anchor {
@@ -124,7 +138,7 @@ impl Call {
         let (table, entry, why) = (decision.table.to_owned(), decision.entry.clone(), decision.why.clone());
         self.tell(cx, sid, facts::CallRouted { table, entry, to: decision.to.to_string(), why });
         let timeout = decision.timeout;
-        let Some(Ways { target, party, spares }) = nouns::reach(cx, decision.to) else {
+        let Some(Ways { target, party, spares }) = nouns::reach(cx, decision.to).map(|ways| ways.at(device)) else {
             return refuse(501, "an application cannot be transferred to");
         };
         if sid == self.anchor {

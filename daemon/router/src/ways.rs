@@ -60,7 +60,15 @@ impl Ways {
     }
 
     pub fn user(user: UserName) -> Self {
-        Self::only(Target::User { user: user.clone() }, Party::User { user })
+        Self::only(Target::user(user.clone()), Party::User { user })
+    }
+
+    /// Where they lead to a user, to that device of it.
+    pub fn at(mut self, only: Option<Box<str>>) -> Self {
+        if let Target::User { device, .. } = &mut self.target {
+            *device = only;
+        }
+        self
     }
 
     pub fn trunk(trunk: TrunkName, number: Box<str>) -> Self {

@@ -348,7 +348,7 @@ impl World {
             Output::Event(event) => self.events.push(event),
             Output::Copy { .. } => {}
             Output::Device(DeviceChange::Keep(device)) => {
-                self.devices.insert((device.user.clone(), device.key().to_owned()), *device);
+                self.devices.insert((device.user.clone(), device.key()), *device);
             }
             Output::Device(DeviceChange::Forget { user, key }) => drop(self.devices.remove(&(user, key))),
             Output::Record(record) => self.records.push(*record),

@@ -125,6 +125,10 @@ const OURS: &[(&str, &str)] = &[
         "no device is registered",
         "Nobody is registered under that user: `postern events --type registration.*` tells when it left and why.",
     ),
+    (
+        "this device of the user is not registered",
+        "The address of one device (GRUU) was called, and that device is gone or its address was made up. The user's other devices are not rung for it.",
+    ),
     ("the user is in a call", "The user has a call already, and takes no second one."),
     (
         "too many names are being resolved",

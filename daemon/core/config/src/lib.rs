@@ -88,7 +88,7 @@ pub use self::{
     prefix_table::{Cost, Found, PREFIX_ROWS_MAX, PrefixTable, TABLE_ROWS_MAX, TableRow},
     probe::Probe,
     protection::{Access, AccessTable, Protection},
-    realm::{Listener, Realm, RealmMedia, ServerTls},
+    realm::{Lease, Listener, Realm, RealmMedia, ServerTls},
     recordings::Recordings,
     records::{RecordFormat, Records},
     register::Register,

@@ -3,6 +3,7 @@
 use std::{
     net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr},
     sync::Arc,
+    time::Duration,
 };
 
 use postern_types::{Transport, stream::Codec};
@@ -18,7 +19,7 @@ use crate::{
     node::{Span, Value},
     protection::Access,
     reader::{Fields, Reader},
-    value,
+    value, write,
 };
 
 /// Named local addresses: one side of the border.
@@ -36,6 +37,8 @@ pub struct Realm {
     pub advertised: Option<Ipv4Addr>,
     /// Whether client users may register here.
     pub registrations: bool,
+    /// For how long.
+    pub lease: Lease,
     /// Whether calls to free SIP URIs (`<Dial><Sip>`) leave here. At most one realm.
     pub uri_calls: bool,
     /// Session timers with devices and free addresses.
@@ -89,10 +92,35 @@ pub struct RealmMedia {
     pub dscp: Dscp,
 }
 
+/// How long a registration holds that is not refreshed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+pub struct Lease {
+    /// The longest that is granted.
+    #[serde(serialize_with = "write::duration")]
+    pub expires: Duration,
+    /// The same for devices behind NAT; none: as the others.
+    #[serde(serialize_with = "write::optional_duration", skip_serializing_if = "Option::is_none")]
+    pub behind_nat: Option<Duration>,
+}
+
+impl Default for Lease {
+    fn default() -> Self {
+        Self { expires: Duration::from_secs(3600), behind_nat: None }
+    }
+}
+
+impl Lease {
+    /// `registrations` in its long form.
+    fn read(r: &mut Reader<'_>, f: &Fields<'_>) -> Option<Self> {
+        let f = f.section(r, "registrations", "realms.*.registrations")?;
+        let (expires, behind_nat) = (f.duration(r, "expires"), f.duration(r, "behind_nat"));
+        Some(Self { expires: expires?, behind_nat })
+    }
+}
+
 impl Realm {
     pub(crate) fn read(r: &mut Reader<'_>, name: &str, f: &Fields<'_>) -> Option<Self> {
-        let is_map = matches!(f.node_if_written("signaling").map(|node| &node.value), Some(Value::Map(_)));
-        let (signaling, listeners) = match is_map {
+        let (signaling, listeners) = match is_written_as_map(f, "signaling") {
             false => (Self::addresses(r, name, f, "signaling", Transport::Udp), Some(Vec::new())),
             true => Self::transports(r, name, f).unwrap_or_default(),
         };
@@ -106,7 +134,12 @@ impl Realm {
         if advertised.is_some() && known && !all.iter().any(SocketAddr::is_ipv4) {
             r.warning(f.span_of("advertised"), "the realm has no IPv4 address that this could stand for");
         }
-        let (registrations, uri_calls) = (f.flag(r, "registrations"), f.flag(r, "uri_calls"));
+        let (registrations, lease) = if is_written_as_map(f, "registrations") {
+            (Some(true), Lease::read(r, f))
+        } else {
+            (f.flag(r, "registrations"), Some(Lease::default()))
+        };
+        let uri_calls = f.flag(r, "uri_calls");
         if uri_calls == Some(true) {
             r.claims.uri_calls.push((name.to_owned(), f.span_of("uri_calls")));
         }
@@ -128,6 +161,7 @@ impl Realm {
             media: media?,
             advertised,
             registrations: registrations?,
+            lease: lease?,
             uri_calls: uri_calls?,
             session_timer: session_timer?,
             access,
@@ -193,6 +227,11 @@ impl Realm {
     }
 }
 
+/// Whether a key that has a short form stands in its long one.
+fn is_written_as_map(f: &Fields<'_>, key: &str) -> bool {
+    matches!(f.node_if_written(key).map(|node| &node.value), Some(Value::Map(_)))
+}
+
 /// As it is written: the short form where there is UDP only.
 impl Serialize for Realm {
     fn serialize<S: Serializer>(&self, to: S) -> Result<S::Ok, S::Error> {
@@ -204,7 +243,10 @@ impl Serialize for Realm {
         map.serialize_field("signaling_dscp", &self.signaling_dscp)?;
         map.serialize_field("media", &self.media)?;
         map.serialize_field("advertised", &self.advertised)?;
-        map.serialize_field("registrations", &self.registrations)?;
+        match self.registrations && self.lease != Lease::default() {
+            true => map.serialize_field("registrations", &self.lease)?,
+            false => map.serialize_field("registrations", &self.registrations)?,
+        }
         map.serialize_field("uri_calls", &self.uri_calls)?;
         map.serialize_field("session_timer", &self.session_timer)?;
         map.serialize_field("allow", &self.access.allow)?;

@@ -174,6 +174,8 @@ pub(crate) const HEADER_METHODS: &[&str] =
     &["INVITE", "ACK", "BYE", "UPDATE", "PRACK", "INFO", "MESSAGE", "REFER", "NOTIFY", "OPTIONS", "REGISTER"];
 const REL100: &[&str] = &["off", "supported", "required"];
 const SESSION_TIMERS: &[&str] = &["off", "supported", "always"];
+/// NATs forget a silent UDP flow after 30 s at the earliest (RFC 4787 leaves 2 minutes); who wants more than a day wants none.
+const LEASE: Kind = Duration { min_ms: 30 * SECOND, max_ms: 24 * 60 * MINUTE };
 /// RFC 4028 4 allows no less than 90 s; who wants more than a day wants none.
 const SESSION_INTERVAL: Kind = Duration { min_ms: 90 * SECOND, max_ms: 24 * 60 * MINUTE };
 
@@ -211,7 +213,9 @@ pub(crate) const ROWS: &[Row] = &[
     one("realms.*.media.dscp", Dscp, Value("EF"), "EF", "How routers are asked to treat RTP and RTCP that leave here (the code point of differentiated services in each packet, IPv4 and IPv6, also of those that the kernel forwards): a name as `EF`, `AF41`, `CS5` or `BE`, or a number from 0 to 63."),
     one("realms.*.signaling_dscp", Dscp, Value("AF31"), "CS3", "The same for SIP, over each transport. A change takes effect at the next start."),
     one("realms.*.advertised", Ipv4, Words("none: local addresses are told"), "203.0.113.7", "The IPv4 address under which the outside knows this realm (static NAT): written into SIP and SDP in place of the local IPv4 addresses."),
-    one("realms.*.registrations", Flag, Value("false"), "true", "Whether users may register and call from here."),
+    one("realms.*.registrations", Flag, Value("false"), "true", "Whether users may register and call from here. To say for how long, it is a mapping of the keys below."),
+    one("realms.*.registrations.expires", LEASE, Value("1h"), "30m", "The longest that a registration holds without being refreshed; a device that asks for less gets that, a minute at least."),
+    one("realms.*.registrations.behind_nat", LEASE, Words("as `expires`"), "90s", "The same for a device behind NAT, which is one whose `Via` is not the address and port that it is heard from: it refreshes in time to keep the way to it open. Refreshes that change nothing cost no write to the disk. A device that keeps its way open by itself (RFC 5626) is not concerned."),
     one("realms.*.uri_calls", Flag, Value("false"), "true", "Whether calls to free SIP addresses (`<Dial><Sip>`) leave here. At most one realm."),
     many("realms.*.allow", Prefix, Words("everybody who is not denied"), "[10.0.0.0/8, \"2001:db8::/32\"]", "Who may speak here besides its trunks: when it is written, nobody else. Of several prefixes of `allow` and `deny` that a source lies in, the longest decides. What others send is dropped unread."),
     many("realms.*.deny", Prefix, Words("nobody"), "[203.0.113.0/24]", "Who may not. Its trunks always may."),

@@ -18,6 +18,13 @@ pub(crate) fn duration<S: Serializer>(span: &Duration, to: S) -> Result<S::Ok, S
     to.serialize_str(&value::duration_text(*span))
 }
 
+pub(crate) fn optional_duration<S: Serializer>(span: &Option<Duration>, to: S) -> Result<S::Ok, S::Error> {
+    match span {
+        Some(span) => duration(span, to),
+        None => to.serialize_none(),
+    }
+}
+
 pub(crate) fn codecs<S: Serializer>(codecs: &[Codec], to: S) -> Result<S::Ok, S::Error> {
     to.collect_seq(codecs.iter().map(Codec::name))
 }

@@ -3,8 +3,8 @@
 use std::{collections::HashMap, fs, io, path::Path, time::Duration};
 
 use postern_config::{
-    Address, Colour, Config, Destination, Diagnostic, Environment, NoFiles, Severity, SrtpMode, SystemEnvironment,
-    document, fuzz, load,
+    Address, Colour, Config, Destination, Diagnostic, Environment, Lease, NoFiles, Severity, SrtpMode,
+    SystemEnvironment, document, fuzz, load,
 };
 
 /// Files and credentials of a test.
@@ -796,4 +796,26 @@ fn a_schedule_is_read_whole_and_its_mistakes_are_told() {
     let route = format!("{BASE}routes: [{{ name: a, schedule: s, to: {{ user: x }} }}]\n");
     let told = rendered(&load("etc/postern.yaml", &route, &world()).unwrap_err());
     assert!(told.contains("there is no schedule `s`"), "{told}");
+}
+
+#[test]
+fn how_long_registrations_hold_is_said_in_the_long_form_of_their_key() {
+    let with = |written: &str| {
+        format!("appliance: {{name: e}}\nrealms: {{a: {{signaling: [192.0.2.1], registrations: {written}}}}}\n")
+    };
+    let (config, _) = good(&with("{expires: 30m, behind_nat: 90s}"));
+    let realm = config.realms.values().next().unwrap();
+    let seconds = std::time::Duration::from_secs;
+    let lease = Lease { expires: seconds(1800), behind_nat: Some(seconds(90)) };
+    assert!(realm.registrations && realm.lease == lease, "{:?}", realm.lease);
+    assert_eq!(good(&config.to_yaml()).0.realms, config.realms, "as it is written out it reads again");
+    for (written, want) in [
+        ("{expires: 5s}", "30s"),
+        ("{behind_nat: 30h}", "24h"),
+        ("{behind: 90s}", "unknown key `behind`"),
+        ("[]", "want a single value"),
+    ] {
+        let found = load("etc/postern.yaml", &with(written), &NoFiles).expect_err(written);
+        assert!(rendered(&found).contains(want), "{written}:\n{}", rendered(&found));
+    }
 }

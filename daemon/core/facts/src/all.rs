@@ -242,7 +242,7 @@ facts! {
         /// What the refusing side said.
         cause: Cause,
     }
-    /// An attempt failed for a reason that is not the callee's, and the call goes on to another address or trunk.
+    /// An attempt failed for a reason that is not the callee's, and the call goes on to another address or trunk, or by another flow to the same device.
     LegFailedOver = "leg.failed_over", "c2a1f0b64f7d4e58a3d1b2f7e9046c15", Notice,
         advice "The call goes on. If it happens often, look at the first address or trunk: `postern status`, and its `trunk.target_down` events." {
         /// The address or trunk that failed.

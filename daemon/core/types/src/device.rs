@@ -16,6 +16,9 @@ pub struct Device {
     /// Its `+sip.instance` (RFC 5626 4.1), when it has one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub instance: Option<String>,
+    /// Which of its ways to us this is: its `reg-id` (RFC 5626 4.2.1), when it has several.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reg_id: Option<u32>,
     /// By what it is reached.
     pub transport: Transport,
     /// Our endpoint that it registered at.
@@ -31,9 +34,18 @@ pub struct Device {
 }
 
 impl Device {
-    /// What names it among those of its user: its instance, else its contact.
-    pub fn key(&self) -> &str {
-        self.instance.as_deref().unwrap_or(&self.contact)
+    /// What names it among those of its user: its instance and way, else its contact.
+    pub fn key(&self) -> String {
+        key(&self.contact, self.instance.as_deref(), self.reg_id)
+    }
+}
+
+/// [`Device::key`] of these parts.
+pub fn key(contact: &str, instance: Option<&str>, reg_id: Option<u32>) -> String {
+    match (instance, reg_id) {
+        (Some(instance), Some(way)) => format!("{instance};reg-id={way}"),
+        (Some(instance), None) => instance.to_owned(),
+        (None, _) => contact.to_owned(),
     }
 }
 

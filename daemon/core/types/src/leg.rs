@@ -84,6 +84,8 @@ pub struct Offered {
     pub from_name: Box<str>,
     /// User part of the Request-URI: a number or a user's name.
     pub to: Box<str>,
+    /// The device of that user which alone is meant, by its `+sip.instance` (RFC 5627).
+    pub device: Option<Box<str>>,
     /// What is known of the caller besides.
     pub identity: CallerIdentity,
     /// How many elements it may still pass, 1..=[`FORWARDS_MAX`] (RFC 3261 8.1.1.6). A leg that is dialed for it gets one less, so that
@@ -213,6 +215,8 @@ pub enum LegEvent {
         leg: CallSid,
         /// Whom: a number or a user's name.
         to: Box<str>,
+        /// As of [`Offered`].
+        device: Option<Box<str>>,
         /// The other party is to call it by itself ([`LegCommand::Refer`]).
         pass_on: bool,
     },
@@ -282,6 +286,8 @@ pub enum Target {
     User {
         /// Who.
         user: UserName,
+        /// The device that alone is meant, by its `+sip.instance`; none: all.
+        device: Option<Box<str>>,
     },
     /// A SIP URI, with credentials if its server asks.
     Uri {
@@ -292,6 +298,13 @@ pub enum Target {
         /// Username and password for a challenge.
         credentials: Option<(Box<str>, crate::Secret<String>)>,
     },
+}
+
+impl Target {
+    /// All devices of a user.
+    pub fn user(user: UserName) -> Self {
+        Self::User { user, device: None }
+    }
 }
 
 /// A leg to make.

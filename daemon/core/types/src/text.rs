@@ -28,6 +28,8 @@ pub struct TextOffered {
     pub from_name: Box<str>,
     /// User part of the Request-URI: a number or a user's name.
     pub to: Box<str>,
+    /// The device of that user which alone is meant, as of a call.
+    pub device: Option<Box<str>>,
     /// What is known of the sender besides.
     pub identity: CallerIdentity,
     /// How many elements it may still pass, 1..=70.

@@ -158,6 +158,7 @@ fn config() -> Config {
         },
         advertised: None,
         registrations: true,
+        lease: Default::default(),
         uri_calls: false,
         session_timer: Default::default(),
         access: Default::default(),

@@ -12,16 +12,16 @@ use postern_sip::{
     digest::Verdict,
     transaction::{Flow, ServerKey, answering},
 };
-use postern_types::{Now, Secret, TrunkName, UserName};
+use postern_types::{Now, RealmName, Secret, TrunkName, UserName};
+use rand::RngExt;
 
 use crate::{
-    Output, Signaling,
+    Output, Signaling, gruu,
     guard::Misdeed,
     headers::{self, ALLOW_OUTSIDE, PRODUCT, SDP},
-    known_method,
     offered::Who,
     places::Endpoint,
-    registrar::{Changes, EXPIRES_MIN_S},
+    registrar::{self, Changes, Terms},
     side::Tag,
     subscriptions::PACKAGES,
     timers::Timer,
@@ -29,6 +29,13 @@ use crate::{
 
 /// The realm of our challenges. It says nothing, and users need not configure it.
 pub(crate) const DIGEST_REALM: &str = "sip";
+
+/// What a REGISTER may require (RFC 5626, RFC 5627).
+const REGISTER_SUPPORTED: &str = "outbound, gruu";
+/// How often a device with several flows shall send something over each, seconds (RFC 5626 4.4, 10): NATs forget datagrams after half a
+/// minute, connections after some minutes.
+const DATAGRAM_ALIVE_S: u32 = 30;
+const STREAM_ALIVE_S: u32 = 120;
 
 /// Requests a second with an authorization from unknown sources: each makes a transaction of 32 s, so that this many fill a
 /// quarter of the table at most. What is beyond is dropped and counted; an honest client sends again.
@@ -156,7 +163,7 @@ impl Signaling {
                 self.refuse_stranger(now, flow);
             }
             (method, _) => {
-                let status = if known_method(method) { 405 } else { 501 };
+                let status = if matches!(method, Method::Other(_)) { 501 } else { 405 };
                 self.reply(now.instant, key, &request, status, tag);
             }
         }
@@ -319,18 +326,19 @@ impl Signaling {
             );
             return self.reply(now.instant, key, request, 403, tag);
         }
-        if self.refuse_required(now.instant, key, request, tag, "") {
+        if self.refuse_required(now.instant, key, request, tag, REGISTER_SUPPORTED) {
             return;
         }
-        let Some(devices_max) = self.places.config.users.get(user).map(|u| u.devices_max) else { return };
-        let outcome = self.registrar.register(now, user, devices_max, request, flow);
+        let Some(endpoint) = self.places.endpoint(flow).cloned() else { return };
+        let Some(terms) = self.terms(user, &endpoint.realm) else { return };
+        let outcome = self.registrar.register(now, user, terms, request, flow);
         let changes = match outcome {
             Ok(changes) => changes,
             Err(refusal) if refusal.0 == 423 => {
                 let text = tag.to_string();
                 let response = ResponseBuilder::to(request, 423)
                     .to_tag(&text)
-                    .header(Name::MinExpires, &EXPIRES_MIN_S.to_string())
+                    .header(Name::MinExpires, &registrar::least_s(terms.lease).to_string())
                     .header(Name::Server, PRODUCT)
                     .build();
                 self.respond(now.instant, key, &response);
@@ -341,17 +349,37 @@ impl Signaling {
         self.registered_over(flow, user);
         let text = tag.to_string();
         let mut response = ResponseBuilder::to(request, 200).to_tag(&text);
-        for binding in self.registrar.bindings(user.as_str()) {
+        let wants_gruu = gruu::is_wanted(&request.headers);
+        for at in 0..self.registrar.bindings(user.as_str()).len() {
+            let nonce = self.rng.random();
+            let binding = &self.registrar.bindings(user.as_str())[at];
             let mut value = format!("<{}>;expires={}", binding.contact, binding.expires_in_s(now.instant));
             // RFC 3261 10.3 step 8 wants the device's own parameters back: by its instance it finds itself among the others.
             if let Some(instance) = binding.instance() {
                 value.push_str(&format!(";+sip.instance={}", quoted(instance)));
             }
+            if let Some(flow) = binding.reg_id() {
+                value.push_str(&format!(";reg-id={flow}"));
+            }
+            if wants_gruu {
+                value.push_str(&self.gruus.told(user, binding, &endpoint, nonce));
+            }
             response = response.header(Name::Contact, &value);
+        }
+        if changes.outbound {
+            // RFC 5626 6, 10.
+            let keep_alive_s = if flow.transport.is_reliable() { STREAM_ALIVE_S } else { DATAGRAM_ALIVE_S };
+            response = response.header(Name::Require, "outbound").other("Flow-Timer", &keep_alive_s.to_string());
         }
         let response = response.header(Name::Server, PRODUCT).build();
         self.respond(now.instant, key, &response);
         self.tell_changes(now.instant, user, changes);
+    }
+
+    /// What holds for a user's devices in a realm.
+    pub(crate) fn terms(&self, user: &UserName, realm: &RealmName) -> Option<Terms> {
+        let (user, realm) = (self.places.config.users.get(user)?, self.places.config.realms.get(realm)?);
+        Some(Terms { devices_max: user.devices_max, lease: realm.lease })
     }
 
     /// Tells what became of a user's devices, and sets the timer for the next expiry.
@@ -367,7 +395,7 @@ impl Signaling {
         if changes.added.is_empty() && changes.removed.is_empty() {
             return;
         }
-        let devices = self.registrar.bindings(user.as_str()).len() as u32;
+        let devices = self.registrar.devices(user.as_str());
         let subject = Subject { user: Some(user.clone()), ..Subject::default() };
         for (source, why) in changes.removed {
             self.subscriber_left(now, user, source);

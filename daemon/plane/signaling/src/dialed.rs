@@ -4,6 +4,7 @@
 //! on without it until their INVITE is over: cancelled, or, when their 2xx crosses the CANCEL, acknowledged and ended by BYE.
 
 use std::{
+    collections::VecDeque,
     net::{IpAddr, SocketAddr},
     time::Instant,
 };
@@ -46,6 +47,7 @@ pub(crate) const TRIES_MAX: u8 = 3;
 pub(crate) const DATAGRAM_MAX: usize = 1300;
 
 /// Where one INVITE or message goes.
+#[derive(Debug)]
 pub(crate) struct Way {
     /// The Request-URI.
     uri: Uri<'static>,
@@ -90,7 +92,7 @@ impl Signaling {
         let leg = Leg { sides: Vec::new(), dial: Some(dial.clone()), ladder: None, failure: None };
         self.legs.insert(sid, leg, trunk);
         let outcome = match &dial.target {
-            Callee::User { user } => self.dial_user(now, &dial, user.as_str()),
+            Callee::User { user, device } => self.dial_user(now, &dial, user.as_str(), device.as_deref()),
             Callee::Trunk { .. } | Callee::Uri { .. } => self.ladder(now, &dial).map(|ladder| {
                 if let Some(leg) = self.legs.get_mut(sid) {
                     leg.ladder = Some(Box::new(ladder));
@@ -103,33 +105,21 @@ impl Signaling {
         }
     }
 
-    /// All devices at once.
-    fn dial_user(&mut self, now: Instant, dial: &Dial, user: &str) -> Result<(), Cause> {
-        for way in self.ways_to(user) {
-            self.launch(now, dial, way);
-        }
-        let launched = self.legs.get(dial.leg).is_some_and(|leg| !leg.sides.is_empty());
-        if launched { Ok(()) } else { Err(Cause::new(480, "no device is registered")) }
-    }
-
-    /// To each device of a user.
-    pub(crate) fn ways_to(&self, user: &str) -> Vec<Way> {
-        let way = |binding: &Binding| {
-            let endpoint = self.places.endpoint(binding.flow).cloned()?;
-            let to = Uri::sip(Some(user), &endpoint.advertised.ip().to_string(), None).ok()?;
-            Some(Way {
-                uri: binding.contact.clone(),
-                to,
-                endpoint,
-                flow: binding.flow,
-                name: Box::default(),
-                trunk: None,
-                large_over_tcp: false,
-                keeps_flow: true,
-                credentials: None,
-            })
-        };
-        self.registrar.bindings(user).iter().filter_map(way).collect()
+    /// To a device by one of its flows.
+    pub(crate) fn way_to(&self, user: &str, binding: &Binding) -> Option<Way> {
+        let endpoint = self.places.endpoint(binding.flow).cloned()?;
+        let to = Uri::sip(Some(user), &endpoint.advertised.ip().to_string(), None).ok()?;
+        Some(Way {
+            uri: binding.contact.clone(),
+            to,
+            endpoint,
+            flow: binding.flow,
+            name: Box::default(),
+            trunk: None,
+            large_over_tcp: false,
+            keeps_flow: true,
+            credentials: None,
+        })
     }
 
     /// One INVITE to one place.
@@ -230,21 +220,18 @@ impl Signaling {
         }
     }
 
-    /// Sends one INVITE.
-    fn launch(&mut self, now: Instant, dial: &Dial, mut way: Way) {
+    /// Sends one INVITE. None: it could not be sent.
+    pub(crate) fn launch(&mut self, now: Instant, dial: &Dial, mut way: Way) -> Option<Tag> {
         let tag = self.new_tag();
         let user_called = match &dial.target {
-            Callee::User { user } => Some(user),
+            Callee::User { user, .. } => Some(user),
             Callee::Trunk { .. } | Callee::Uri { .. } => None,
         };
         let rules = Rules::of(&self.places.config, way.trunk.as_ref(), user_called, &way.endpoint.realm);
         let mut ours = OurDescription::new(self.random(), rules.workarounds);
         let (from, verdict) = ((&*dial.from, &*dial.from_name), rules.verstat.then_some(&dial.identity.trust));
-        let Some(Opening { request, call_id, host }) =
-            self.open_request(Method::Invite, &way, from, verdict, dial.max_forwards, tag)
-        else {
-            return;
-        };
+        let Opening { request, call_id, host } =
+            self.open_request(Method::Invite, &way, from, verdict, dial.max_forwards, tag)?;
         let mut request = request
             .header(Name::Contact, &contact(way.endpoint.contact()))
             .header(Name::Allow, rules.allow())
@@ -271,10 +258,10 @@ impl Signaling {
             leaves = editing::sent(rules.headers.as_deref(), &invite).0;
         }
         let advertised = way.endpoint.sent_by(way.flow.transport);
-        let Some(flow) = self.flow_of(now, &way) else { return };
+        let flow = self.flow_of(now, &way)?;
         let Some(key) = self.request_as_it_is(now, flow, leaves, Client::Invite(tag)) else {
             self.counters.overloaded += 1;
-            return;
+            return None;
         };
         if let Some(vouched) = vouched {
             self.tell(LegEvent::Vouched { leg: dial.leg, vouched });
@@ -299,6 +286,7 @@ impl Signaling {
                 earlies: Vec::new(),
                 offer_answer: OfferAnswer::Settled,
                 fallback,
+                flows: VecDeque::new(),
             })),
         };
         self.sides.insert(tag, side);
@@ -308,6 +296,7 @@ impl Signaling {
         if !edited.is_empty() {
             self.tell(LegEvent::HeadersChanged { leg: dial.leg, sent: true, rules: edited });
         }
+        Some(tag)
     }
 
     /// RFC 3261 18.1.1: what does not fit goes by a transport that has congestion control.
@@ -337,7 +326,10 @@ impl Signaling {
             }
         }
         let cause = Cause::new(503, format!("cannot be reached by {}: {why}", side.flow.transport));
-        if let Some(sid) = side.leg {
+        if self.takes_next_flow(now, tag, &cause) {
+            return;
+        }
+        if let Some(sid) = self.sides.get(&tag).and_then(|side| side.leg) {
             self.target_failed(now, sid, tag, &cause);
         }
         self.side_failed(now, tag, EndedBy::Postern, cause);
@@ -391,6 +383,10 @@ impl Signaling {
                     let (wanted, has_password) = (side.leg.is_some() && challenged, side.credentials.is_some());
                     if !wanted || !self.try_again(now, tag, &response) {
                         let cause = headers::cause_of(&response);
+                        // RFC 5626 5.3: a proxy on the way lost this flow, not the device.
+                        if cause.status == 430 && self.takes_next_flow(now, tag, &cause) {
+                            return;
+                        }
                         let cause = if challenged { explained(cause, has_password) } else { cause };
                         self.side_failed(now, tag, EndedBy::Peer, cause);
                     }

@@ -153,6 +153,7 @@ fn config(local: SocketAddr, trunk: SocketAddr) -> Config {
         },
         advertised: None,
         registrations: true,
+        lease: Default::default(),
         uri_calls: true,
         session_timer: Default::default(),
         access: Default::default(),

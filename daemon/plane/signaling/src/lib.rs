@@ -14,6 +14,7 @@
 //! | `connections` | who may have a connection, what comes and goes over it, when it is closed |
 //! | `admission` | who a request is from; challenges; strangers; OPTIONS and REGISTER |
 //! | `registrar`, `restore` | where a user's devices are, over restarts |
+//! | `gruu`, `flows` | addresses of one device alone, and the ways to it |
 //! | `legs`, `side` | what there is: a leg, and its one or several dialogs |
 //! | `offered` | a leg that comes in, until its answer |
 //! | `dialed` | a leg that goes out, until its answer: forks, challenges, CANCEL |
@@ -50,7 +51,9 @@ mod connections;
 mod dialed;
 mod early;
 mod editing;
+mod flows;
 pub mod fuzz;
+mod gruu;
 mod guard;
 mod headers;
 mod heeding;
@@ -110,6 +113,7 @@ pub use registering::RegistrationHealth;
 
 use clients::{Client, Retry};
 use connections::Connections;
+use gruu::Gruus;
 use guard::{Guard, Misdeed};
 use legs::Legs;
 use names::Search;
@@ -134,6 +138,7 @@ pub struct Signaling {
     connections: Connections,
     challenger: Challenger,
     registrar: Registrar,
+    gruus: Gruus,
     /// A trunk has header rules, or had: without any no message is looked at for them.
     edits: bool,
     /// OPTIONS are answered 503, so that trunks which probe us send their calls elsewhere.
@@ -204,6 +209,7 @@ impl Signaling {
             edits: !config.headers.is_empty(),
             places: Places::new(config),
             registrar: Registrar::default(),
+            gruus: Gruus::new(rng.random(), rng.random()),
             draining: false,
             registrations: Registrations::default(),
             targets,
@@ -281,7 +287,8 @@ impl Signaling {
             return;
         }
         let passage = self.passage(now, flow);
-        if passage != Passage::Shut {
+        let is_for_flow = passage == Passage::Device && self.keep_alive(now.instant, flow, bytes);
+        if passage != Passage::Shut && !is_for_flow {
             self.handle_weighed(now, flow, passage, Message::parse(bytes));
         }
     }
@@ -359,6 +366,7 @@ impl Signaling {
             match timer {
                 Timer::NoAnswer(leg) => self.no_answer(now.instant, leg),
                 Timer::Silent(leg, attempt) => self.on_silence(now.instant, leg, attempt),
+                Timer::SilentFlow(tag) => self.on_silent_flow(now.instant, tag),
                 Timer::Probe(trunk, target) => self.probe_due(now.instant, &trunk, target),
                 Timer::Register(trunk) => self.registration_due(now.instant, &trunk),
                 Timer::Name(trunk, host) => self.name_due(now.instant, trunk, host),
@@ -553,10 +561,6 @@ impl Signaling {
     fn new_branch(&mut self) -> String {
         format!("{}{:016x}", postern_sip::message::MAGIC_COOKIE, self.rng.random::<u64>())
     }
-}
-
-fn known_method(method: &Method) -> bool {
-    !matches!(method, Method::Other(_))
 }
 
 #[cfg(test)]

@@ -21,6 +21,7 @@ use crate::{
     Signaling,
     early::Provisional,
     editing::Changed,
+    gruu::Called,
     headers::{self, PRODUCT, SDP},
     identity::{self, Caller},
     places::Endpoint,
@@ -55,7 +56,7 @@ impl Signaling {
             Who::Trunk(trunk) => Some(trunk.clone()),
             Who::User(_) => None,
         };
-        let called = headers::user_of(&request.uri());
+        let Called { to: called, device } = self.called(&request.uri());
         let emergency = self.places.config.is_emergency(&endpoint.realm, trunk.as_ref(), &called);
         let full = self.legs.is_full(emergency);
         let user = match &who {
@@ -95,8 +96,9 @@ impl Signaling {
             from_name,
             to: match &who {
                 Who::Trunk(trunk) => registering::called(&self.places.config, trunk, &request),
-                Who::User(_) => headers::user_of(&request.uri()),
+                Who::User(_) => called,
             },
+            device,
             identity,
             max_forwards: headers::max_forwards(&request.headers),
             offer: offer.as_ref().map(|o| o.audio.clone()),

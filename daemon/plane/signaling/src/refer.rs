@@ -8,11 +8,12 @@
 use std::time::Instant;
 
 use postern_config::Refer;
-use postern_sip::{Headers, Name, Request, ResponseBuilder, transaction::ServerKey};
+use postern_sip::{Headers, Name, Request, ResponseBuilder, Uri, transaction::ServerKey};
 use postern_types::{CallSid, leg::LegEvent};
 
 use crate::{
     Client, Signaling,
+    gruu::Called,
     headers::{self, PRODUCT},
     offered::contact,
     replaces,
@@ -60,9 +61,10 @@ impl Signaling {
             .build();
         self.respond(now, key, &response);
         self.referral(now, leg, 100);
-        let Wanted { to, replaces } = wanted;
+        let (Called { to, device }, replaces) = (self.called(&wanted.uri), wanted.replaces);
         self.tell(match replaces {
-            None => LegEvent::Referred { leg, to, pass_on: may == Refer::Relay },
+            // Who is asked to call by itself would not be told of the device.
+            None => LegEvent::Referred { leg, to, pass_on: may == Refer::Relay && device.is_none(), device },
             Some(value) => {
                 let second = self.replaced(&value, self.claimant(tag)).ok();
                 LegEvent::ReferredToSecond { leg, second, to }
@@ -121,12 +123,12 @@ impl Signaling {
 }
 
 /// What a REFER wants.
-#[derive(Debug, PartialEq, Eq)]
+#[derive(Debug)]
 pub(crate) struct Wanted {
-    /// Whom: the user part, as of a Request-URI; may be empty with `replaces`.
-    pub(crate) to: Box<str>,
+    /// Whom, as of a Request-URI; may be without a user part with `replaces`.
+    uri: Uri<'static>,
     /// The dialog whose other party that is.
-    pub(crate) replaces: Option<Box<str>>,
+    replaces: Option<Box<str>>,
 }
 
 /// Whom a REFER wants to be called; else the status to refuse with.
@@ -141,7 +143,9 @@ pub(crate) fn wanted(headers: &Headers) -> Result<Wanted, u16> {
     if !uri.param("method").is_none_or(|method| method.eq_ignore_ascii_case("INVITE")) {
         return Err(501);
     }
-    let to = headers::user_of(&uri);
-    let replaces = replaces::referred(&uri)?.map(|value| value.into());
-    if to.is_empty() && replaces.is_none() { Err(404) } else { Ok(Wanted { to, replaces }) }
+    let replaces: Option<Box<str>> = replaces::referred(&uri)?.map(|value| value.into());
+    if replaces.is_none() && headers::user_of(&uri).is_empty() {
+        return Err(404);
+    }
+    Ok(Wanted { replaces, uri: uri.into_owned() })
 }

@@ -4,7 +4,7 @@
 //! the leg's, and the others live on without a leg until their INVITE is cancelled and over. A side is found by the
 //! tag that we gave it, which is also the secret of its dialog: 64 random bits.
 
-use std::fmt;
+use std::{collections::VecDeque, fmt};
 
 use postern_config::Workarounds;
 use postern_sdp::{Described, Origin};
@@ -16,6 +16,7 @@ use postern_sip::{
 use postern_types::{CallSid, Cause, Secret, UserName, stream::AudioStream};
 
 use crate::{
+    dialed::Way,
     early::{Early, Provisional},
     editing::Changed,
     passing::Passed,
@@ -127,6 +128,8 @@ pub(crate) struct Calling {
     pub(crate) heard: bool,
     /// Where it goes when the connection that it was moved to for its size cannot be made.
     pub(crate) fallback: Option<(Flow, Endpoint)>,
+    /// Further flows to the same device, the best first.
+    pub(crate) flows: VecDeque<Way>,
     /// Dialogs that provisional responses made, the latest last.
     pub(crate) earlies: Vec<Early>,
     /// An offer of the callee's before its answer.

@@ -9,6 +9,7 @@ mod hiding;
 mod identity;
 mod incoming;
 mod names;
+mod outbound;
 mod overload;
 mod probing;
 mod protection;
@@ -68,6 +69,8 @@ pub(crate) struct World {
     pub(crate) facts: Vec<Fact>,
     pub(crate) devices: Vec<u32>,
     pub(crate) remembered: BTreeMap<(UserName, String), Device>,
+    /// Changes of what is remembered.
+    pub(crate) writes: u64,
     pub(crate) trunks: Vec<(TrunkName, bool)>,
     pub(crate) asked: Vec<(Question, String)>,
     pub(crate) commands: Vec<(ConnectionId, ConnectionCommand)>,
@@ -92,6 +95,7 @@ pub(crate) fn config() -> Config {
         },
         advertised: advertised.map(|a| a.parse().unwrap()),
         registrations,
+        lease: Default::default(),
         uri_calls: !registrations,
         session_timer: Default::default(),
         access: Default::default(),
@@ -165,6 +169,7 @@ impl World {
         let signaling = Signaling::new(Arc::new(config), StdRng::seed_from_u64(7), now.instant);
         let (sent, events, texts, facts, devices, trunks, asked, commands, fetched, watches) = Default::default();
         let remembered = BTreeMap::new();
+        let writes = 0;
         Self {
             signaling,
             now,
@@ -174,6 +179,7 @@ impl World {
             facts,
             devices,
             remembered,
+            writes,
             trunks,
             asked,
             commands,
@@ -191,6 +197,7 @@ impl World {
 
     pub(crate) fn drain(&mut self) {
         while let Some(output) = self.signaling.poll_output() {
+            self.writes += u64::from(matches!(output, Output::Device(_)));
             match output {
                 Output::Send { destination, bytes, .. } => {
                     self.sent.push((destination, String::from_utf8(bytes.to_vec()).unwrap()))
@@ -200,7 +207,7 @@ impl World {
                 Output::Text(event) => self.texts.push(event),
                 Output::Devices { devices, .. } => self.devices.push(devices),
                 Output::Device(DeviceChange::Keep(device)) => {
-                    self.remembered.insert((device.user.clone(), device.key().to_owned()), *device);
+                    self.remembered.insert((device.user.clone(), device.key()), *device);
                 }
                 Output::Device(DeviceChange::Forget { user, key }) => drop(self.remembered.remove(&(user, key))),
                 Output::Trunk { trunk, up } => self.trunks.push((trunk, up)),

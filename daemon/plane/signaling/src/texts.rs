@@ -17,6 +17,7 @@ use crate::{
     Client, Output, Retry, Signaling,
     dialed::{DATAGRAM_MAX, Opening, Way},
     editing,
+    gruu::Called,
     headers::{self, PRODUCT},
     identity::{self, Caller},
     ladder::Place,
@@ -83,14 +84,13 @@ impl Signaling {
             return self.reply(now, key, &request, 416, tag);
         }
         let Caller { from, from_name, identity } = identity::read(&request.headers, rules.trusted);
+        let Called { to: called, device } = self.called(&request.uri());
         let (party, from, to) = match who {
             Who::Trunk(trunk) => {
                 let to = registering::called(&self.places.config, trunk, &request);
                 (Party::Trunk { trunk: trunk.clone() }, from, to)
             }
-            Who::User(user) => {
-                (Party::User { user: user.clone() }, user.as_str().into(), headers::user_of(&request.uri()))
-            }
+            Who::User(user) => (Party::User { user: user.clone() }, user.as_str().into(), called),
         };
         let id = self.texts.next_id();
         let offered = TextOffered {
@@ -100,6 +100,7 @@ impl Signaling {
             from,
             from_name,
             to,
+            device,
             identity,
             max_forwards,
             bytes: request.body.len(),
@@ -161,8 +162,8 @@ impl Signaling {
         let came = text.request.clone();
         let launched = match &send.target {
             TextTarget::Within(leg) => self.text_within(now, send.id, *leg, &came),
-            TextTarget::Outside(Callee::User { user }) => {
-                let ways = self.ways_to(user.as_str());
+            TextTarget::Outside(Callee::User { user, device }) => {
+                let ways = self.first_flows_to(user.as_str(), device.as_deref());
                 if ways.is_empty() { Err(Cause::new(480, "no device is registered")) } else { Ok(ways) }
                     .and_then(|ways| self.text_by(now, send, ways, &came))
             }

@@ -20,6 +20,8 @@ pub(crate) enum Timer {
     NoAnswer(CallSid),
     /// An attempt of a dialed leg, by its number, may have been silent for too long.
     Silent(CallSid, u32),
+    /// A flow to a device may have been silent for too long.
+    SilentFlow(Tag),
     /// A target of this trunk may have rested long enough.
     Rested(TrunkName),
     /// A target of this trunk is to be asked whether it lives, or did not answer in time.

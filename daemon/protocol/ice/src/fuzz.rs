@@ -4,7 +4,7 @@ use std::{net::SocketAddr, time::Instant};
 
 use postern_types::{Secret, stream::Ice};
 
-use crate::{Lite, Verdict, is_stun};
+use crate::{Lite, Verdict, answer_binding, is_stun};
 
 /// Feeds bytes to a leg's ICE, with RFC 5769's name and password, which mutations of its request know.
 pub fn stun(data: &[u8]) {
@@ -14,6 +14,10 @@ pub fn stun(data: &[u8]) {
     let mut room = data.to_vec();
     room.resize(data.len().max(600), 0);
     let now = any_instant();
+    if let Some(answer) = answer_binding(data, source) {
+        // No more than it took: nobody is to be hit by it whose address was forged.
+        assert!(is_stun(data) && is_stun(&answer) && answer.len() <= data.len() + 24);
+    }
     match lite.handle_input(now, source, &mut room, data.len()) {
         Verdict::Answer(answer) => {
             assert!(is_stun(data) && is_stun(&room[..answer.len]) && answer.len < 200);

@@ -17,7 +17,7 @@
 pub mod fuzz;
 mod lite;
 
-pub use lite::{Answer, Lite, Refusal, Verdict, is_stun};
+pub use lite::{Answer, Lite, Refusal, Verdict, answer_binding, is_stun};
 
 /// Addresses of one peer that passed a check at most: a phone on two networks with both families, twice. The one silent longest gives way.
 pub const REMOTES_MAX: usize = 8;

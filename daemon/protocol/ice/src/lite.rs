@@ -110,6 +110,21 @@ pub fn is_stun(datagram: &[u8]) -> bool {
     datagram.first().is_some_and(|first| *first < 4) && datagram.get(4..8) == Some(&[0x21, 0x12, 0xa4, 0x42])
 }
 
+/// The answer to a binding request that proves nothing, from somebody who may ask all the same: where it came from (RFC 8489 7.3.1). None for
+/// what is none.
+pub fn answer_binding(datagram: &[u8], source: SocketAddr) -> Option<Vec<u8>> {
+    let request = Some(datagram).filter(|datagram| datagram.len() <= CHECK_MAX && is_stun(datagram))?;
+    let request = Message::from_bytes(request).ok()?;
+    if request.class() != MessageClass::Request || request.method() != BINDING {
+        return None;
+    }
+    let mut reply = [0; CHECK_MAX];
+    let mut answer = Message::builder_success(&request, MessageWriteMutSlice::new(&mut reply));
+    answer.add_attribute(&XorMappedAddress::new(source, request.transaction_id())).ok()?;
+    let written = answer.finish();
+    Some(reply[..written].to_vec())
+}
+
 impl Lite {
     /// With our name fragment and password.
     pub fn new(ours: &Ice) -> Self {

@@ -188,9 +188,9 @@ fn row_22_a_party_takes_the_place_of_its_own_leg() {
         }
         assert_eq!((world.count("call.offered"), world.count("leg.replaces"), world.count("call.ended")), (1, 1, 0));
         // What comes now is the new one's: it may refer the other.
-        world.leg(LegEvent::Referred { leg: new, to: "carol".into(), pass_on: false });
+        world.leg(LegEvent::Referred { device: None, leg: new, to: "carol".into(), pass_on: false });
         let carol = world.dialed();
-        assert_eq!(carol.target, Target::User { user: postern_types::UserName::new("carol") });
+        assert_eq!(carol.target, Target::user(postern_types::UserName::new("carol")));
         world.answer(carol.leg, stream(4, &g711()));
         assert_eq!(bridges(&mut world), [(other, carol.leg)]);
         over(&mut world, carol.leg, 1, 4);

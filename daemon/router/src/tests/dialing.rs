@@ -31,7 +31,7 @@ fn a_client_is_dialed_talks_and_the_action_hears_of_it() {
          <Parameter name='room' value='4'/></Client></Dial>",
     );
     let dial = world.dialed();
-    assert_eq!(dial.target, Target::User { user: UserName::new("alice") });
+    assert_eq!(dial.target, Target::user(UserName::new("alice")));
     assert_eq!((&*dial.from, dial.timeout), ("+15557777777", Duration::from_secs(12)));
     assert_eq!(dial.headers, [("X-room".into(), "4".into())]);
     assert_eq!(world.said(), ["ring 180", "answer"]);
@@ -160,7 +160,7 @@ fn own_numbers_and_unroutable_ones_fail_without_a_leg() {
     // A number that maps to a user reaches the user.
     let mut world = World::new();
     call(&mut world, "<Dial answerOnBridge='true'>+15551000001</Dial>");
-    assert_eq!(world.dialed().target, Target::User { user: UserName::new("alice") });
+    assert_eq!(world.dialed().target, Target::user(UserName::new("alice")));
 }
 
 #[test]
@@ -226,7 +226,7 @@ fn a_number_in_a_document_is_routed_as_a_users() {
     world.devices("alice", 1);
     call(&mut world, "<Dial answerOnBridge='true'><Number>+15551000001</Number><Number>0015551234</Number></Dial>");
     let (user, trunk) = (world.dialed(), world.dialed());
-    assert_eq!(user.target, Target::User { user: UserName::new("alice") });
+    assert_eq!(user.target, Target::user(UserName::new("alice")));
     assert!(matches!(&trunk.target, Target::Trunk { number, .. } if &**number == "+15551234"));
     // The call came with 9 left.
     assert_eq!((user.max_forwards, trunk.max_forwards), (8, 8));

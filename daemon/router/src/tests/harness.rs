@@ -73,6 +73,7 @@ pub fn config() -> Config {
         },
         advertised: None,
         registrations,
+        lease: Default::default(),
         uri_calls: registrations,
         session_timer: Default::default(),
         access: Default::default(),
@@ -346,6 +347,7 @@ impl World {
             from: from.into(),
             from_name: "Caller".into(),
             to: to.into(),
+            device: None,
             identity: CallerIdentity {
                 trust: Trust { verdict: self.verdict.clone().map(Box::new), ..Trust::default() },
                 ..identity()

@@ -88,7 +88,7 @@ fn one(world: &mut World, what: u8, pick: usize, legs: &mut Vec<CallSid>) {
             4 => world.leg(LegEvent::ReferralTold { leg, status: [180, 200, 486][pick / 5 % 3] }),
             n => {
                 let to = ["bob", "+15551000001", "alice", "bob"][n].into();
-                world.leg(LegEvent::Referred { leg, to, pass_on: n == 3 });
+                world.leg(LegEvent::Referred { device: None, leg, to, pass_on: n == 3 });
             }
         },
         (17, Some(leg)) => {

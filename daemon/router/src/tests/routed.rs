@@ -89,7 +89,7 @@ fn a_trunk_call_rings_a_user_is_answered_and_ends() {
     let mut world = World::new();
     let caller = world.invite(trunk_party(), "+15551000001", Some(stream(1, &[opus(96), Format::pcma()])));
     let dial = world.dialed();
-    assert_eq!(dial.target, Target::User { user: UserName::new("alice") });
+    assert_eq!(dial.target, Target::user(UserName::new("alice")));
     assert_eq!((&*dial.from, &*dial.from_name, dial.timeout), ("+15559999999", "Caller", Duration::from_secs(20)));
     assert_eq!(dial.offer.formats, [opus(96), Format::pcma(), Format::pcmu()], "what can be converted comes last");
     assert_eq!(dial.offer.rtp.ip().to_string(), "127.0.0.2");
@@ -195,7 +195,7 @@ fn the_table_decides_and_refuses() {
             (Target::Trunk { number, .. }, Some(want)) => {
                 assert_eq!((&*number, &*dial.from), (want, "+15550000001"));
             }
-            (Target::User { user }, None) => assert_eq!(user.as_str(), to),
+            (Target::User { user, .. }, None) => assert_eq!(user.as_str(), to),
             other => panic!("{other:?}"),
         }
     }

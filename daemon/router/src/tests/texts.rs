@@ -18,6 +18,7 @@ fn write(world: &mut World, party: Party, to: &str) {
         _ => ("+15559999999", "outside"),
     };
     let offered = TextOffered {
+        device: None,
         id: ID,
         from: from.into(),
         realm: RealmName::new(realm),
@@ -47,7 +48,7 @@ fn sent(world: &mut World) -> TextSend {
 fn said(world: &mut World) -> Vec<String> {
     let word = |command: TextCommand| match command {
         TextCommand::Send(send) => match send.target {
-            TextTarget::Outside(Target::User { user }) => format!("to {user}"),
+            TextTarget::Outside(Target::User { user, .. }) => format!("to {user}"),
             TextTarget::Outside(Target::Trunk { trunk, number }) => format!("to {number} by {trunk}"),
             TextTarget::Outside(Target::Uri { uri, .. }) => format!("to {uri}"),
             TextTarget::Within(leg) => format!("in {}", leg.0),

@@ -31,7 +31,7 @@ fn talking() -> (World, CallSid, CallSid) {
 }
 
 fn refer(world: &mut World, leg: CallSid, to: &str) {
-    world.leg(LegEvent::Referred { leg, to: to.into(), pass_on: false });
+    world.leg(LegEvent::Referred { device: None, leg, to: to.into(), pass_on: false });
 }
 
 fn bridges(world: &mut World) -> Vec<(CallSid, CallSid)> {
@@ -51,7 +51,7 @@ fn row_22_the_callee_refers_the_caller_and_is_released_when_the_third_answers() 
     let (mut world, caller, alice) = talking();
     refer(&mut world, alice, "bob");
     let dial = world.dialed();
-    assert_eq!(dial.target, Target::User { user: postern_types::UserName::new("bob") });
+    assert_eq!(dial.target, Target::user(postern_types::UserName::new("bob")));
     assert_eq!((&*dial.from, dial.max_forwards), ("+15559999999", 7), "the caller is shown, and a hop is gone");
     assert!(bridges(&mut world).is_empty(), "the two go on");
     world.leg(LegEvent::Progress { leg: dial.leg, status: 180, early: Some(Box::new(stream(3, &g711()))) });
@@ -211,7 +211,8 @@ fn row_22_a_referral_reaches_nobody_whom_its_party_could_not_call() {
 #[test]
 fn row_22_what_is_passed_on_the_other_party_sees_to_itself() {
     let (mut world, caller, alice) = talking();
-    let pass_on = |world: &mut World| world.leg(LegEvent::Referred { leg: alice, to: "bob".into(), pass_on: true });
+    let pass_on =
+        |world: &mut World| world.leg(LegEvent::Referred { device: None, leg: alice, to: "bob".into(), pass_on: true });
     pass_on(&mut world);
     assert!(matches!(&world.commands[0], LegCommand::Refer { leg, .. } if *leg == caller));
     assert_eq!(world.said(), ["refer bob"]);
@@ -258,9 +259,9 @@ fn dialed_by_document(attributes: &str) -> (World, CallSid, CallSid) {
 fn row_22_whom_a_document_dialed_passes_its_caller_on_and_the_document_stays() {
     for pass_on in [false, true] {
         let (mut world, caller, alice) = dialed_by_document("");
-        world.leg(LegEvent::Referred { leg: caller, to: "bob".into(), pass_on });
+        world.leg(LegEvent::Referred { device: None, leg: caller, to: "bob".into(), pass_on });
         assert_eq!(world.said(), ["referral 403"], "the leg of the document");
-        world.leg(LegEvent::Referred { leg: alice, to: "bob".into(), pass_on });
+        world.leg(LegEvent::Referred { device: None, leg: alice, to: "bob".into(), pass_on });
         let bob = world.dialed().leg;
         world.ring(bob);
         world.answer(bob, stream(3, &g711()));
@@ -281,7 +282,7 @@ fn row_22_whom_a_document_dialed_passes_its_caller_on_and_the_document_stays() {
 #[test]
 fn row_22_a_document_that_wants_to_be_asked_of_a_referral_is() {
     let (mut world, caller, alice) = dialed_by_document("referUrl='/refer'");
-    world.leg(LegEvent::Referred { leg: alice, to: "+4420".into(), pass_on: false });
+    world.leg(LegEvent::Referred { device: None, leg: alice, to: "+4420".into(), pass_on: false });
     let asked = world.request();
     assert!(asked.url.ends_with("/refer"), "{}", asked.url);
     assert_eq!(field(&asked, "ReferTransferTarget"), Some("+4420"));

@@ -12,7 +12,7 @@ MODULES = next((str(p) for p in (Path("/usr/lib/baresip/modules"), Path("/usr/li
 
 
 class Baresip:
-    def __init__(self, folder, user, password, local, registrar, sound, port=5060, answer="auto", codecs="PCMU", register=True, name=None, rtp_ports="30000-33999", expires_s=60, srtp=False, dtls=False, transport="udp", ca=None, watches=()):
+    def __init__(self, folder, user, password, local, registrar, sound, port=5060, answer="auto", codecs="PCMU", register=True, name=None, rtp_ports="30000-33999", expires_s=60, srtp=False, dtls=False, transport="udp", ca=None, watches=(), outbound=False):
         self.name = name or f"baresip-{user}"
         self.folder = Path(folder) / self.name
         self.folder.mkdir()
@@ -35,8 +35,10 @@ class Baresip:
         ]))
         interval = expires_s if register else 0
         secure = ";mediaenc=srtp-mand" if srtp else ";mediaenc=dtls_srtp" if dtls else ""
+        # RFC 5626: an instance id and a reg-id of its own.
+        flow = f';sipnat=outbound;outbound="sip:{target};transport={transport}"' if outbound else ""
         (self.folder / "accounts").write_text(
-            f"<sip:{user}@{target}:{5061 if transport == 'tls' else 5060};transport={transport}>;auth_user={user};auth_pass={password};answermode={answer};regint={interval};audio_codecs={codecs}{secure}\n")
+            f"<sip:{user}@{target}:{5061 if transport == 'tls' else 5060};transport={transport}>;auth_user={user};auth_pass={password};answermode={answer};regint={interval};audio_codecs={codecs}{secure}{flow}\n")
         (self.folder / "contacts").write_text("".join(f'"{other}" <sip:{other}@{target}>;presence=p2p\n' for other in watches))
         self.events = []
         self._buffer = b""
@@ -55,6 +57,10 @@ class Baresip:
     def registered(self, limit_s=15.0):
         until(f"{self.name} to register", lambda: "200 OK" in self.child.text() or self._seen("REGISTER_OK"), limit_s)
         return self
+
+    def instance(self):
+        """The URN that it registers as."""
+        return f"urn:uuid:{(self.folder / 'uuid').read_text().strip()}"
 
     def command(self, command, params=""):
         """One of baresip's menu commands: dial, hangup, hold, resume, quit, …"""

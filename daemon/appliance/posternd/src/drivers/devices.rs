@@ -158,6 +158,7 @@ mod tests {
             user: UserName::new(user),
             contact: format!("sip:{user}@192.0.2.7:{port}"),
             instance: None,
+            reg_id: None,
             transport: Transport::Udp,
             local: ([192, 0, 2, 1], 5060).into(),
             remote: ([192, 0, 2, 7], port).into(),
@@ -180,7 +181,7 @@ mod tests {
         for known in [device("alice", 5060), device("alice", 5062), device("bob", 5060), moved.clone()] {
             devices.put(DeviceChange::Keep(Box::new(known)));
         }
-        devices.put(DeviceChange::Forget { user: UserName::new("bob"), key: device("bob", 5060).key().into() });
+        devices.put(DeviceChange::Forget { user: UserName::new("bob"), key: device("bob", 5060).key() });
         assert!(devices.flush(Duration::from_secs(10)));
         let (_, after) = Devices::start(folder.path(), quiet()).unwrap();
         assert_eq!(after, [moved, device("alice", 5062)]);

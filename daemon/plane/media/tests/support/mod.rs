@@ -40,6 +40,7 @@ pub fn config(pairs: u16) -> Config {
         media,
         advertised: None,
         registrations: false,
+        lease: Default::default(),
         uri_calls: false,
         session_timer: Default::default(),
         access: Default::default(),

@@ -290,7 +290,7 @@ fn a_uri_is_called_with_its_own_credentials() {
 }
 
 fn to_alice() -> LegCommand {
-    dial(LEG, Target::User { user: UserName::new("alice") })
+    dial(LEG, Target::user(UserName::new("alice")))
 }
 
 const OTHER: &str = "192.168.1.60:5060";

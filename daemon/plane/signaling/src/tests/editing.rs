@@ -116,6 +116,6 @@ fn row_2_a_device_beside_a_trunk_has_none_of_its_rules() {
     let mut world = ruled("{name: account, for: [sent_request, sent_response], header: X-Account, add: '4711'}");
     let answer = world.register("alice", PHONE, "");
     assert_eq!(count(&answer, "X-Account"), 0, "{answer}");
-    world.command(dial(CallSid(1), Target::User { user: UserName::new("alice") }));
+    world.command(dial(CallSid(1), Target::user(UserName::new("alice"))));
     assert_eq!(count(&world.one(), "X-Account"), 0);
 }

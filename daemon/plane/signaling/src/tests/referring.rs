@@ -28,7 +28,7 @@ fn row_22_a_referral_is_told_to_its_end_by_notify() {
     assert_eq!(header(&first, "Subscription-State"), "active;expires=600");
     assert_eq!(header(&first, "Content-Type"), "message/sipfrag;version=2.0");
     assert!(first.ends_with("\r\n\r\nSIP/2.0 100 Trying\r\n"), "{first}");
-    assert_eq!(world.event(), LegEvent::Referred { leg, to: "+4420".into(), pass_on: false });
+    assert_eq!(world.event(), LegEvent::Referred { device: None, leg, to: "+4420".into(), pass_on: false });
     // One at a time.
     world.recv(CARRIER, &refer(3, &tag, "Refer-To: <sip:+4421@a>"));
     assert!(world.one().starts_with("SIP/2.0 491"));
@@ -44,7 +44,7 @@ fn row_22_a_referral_is_told_to_its_end_by_notify() {
     // The next one of this dialog is told apart.
     world.recv(CARRIER, &refer(4, &tag, "r: <tel:+4422>"));
     assert_eq!(header(&world.last(), "Event"), "refer;id=4");
-    assert_eq!(world.event(), LegEvent::Referred { leg, to: "+4422".into(), pass_on: false });
+    assert_eq!(world.event(), LegEvent::Referred { device: None, leg, to: "+4422".into(), pass_on: false });
     world.command(LegCommand::Referral { leg, status: 200 });
     world.command(hangup(leg));
     let lines = world.lines();
@@ -125,7 +125,7 @@ fn row_22_with_relay_the_router_has_it_passed_on() {
     let mut world = World::with(config);
     let (leg, tag) = world.established();
     world.recv(CARRIER, &refer(2, &tag, "Refer-To: <sip:+4420@10.9.9.9?X-Inner=secret>"));
-    assert_eq!(world.event(), LegEvent::Referred { leg, to: "+4420".into(), pass_on: true });
+    assert_eq!(world.event(), LegEvent::Referred { device: None, leg, to: "+4420".into(), pass_on: true });
 }
 
 /// A REFER of ours to the carrier: itself, and the leg and tag of its dialog.

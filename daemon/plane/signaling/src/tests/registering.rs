@@ -73,7 +73,7 @@ fn too_short_a_life_and_senseless_stars_are_refused() {
         ("Contact: *\nContact: <sip:alice@192.168.1.50>\nExpires: 0", "SIP/2.0 400"),
         ("Contact: <tel:+1>", "SIP/2.0 400"),
         ("X-Query: 1", "SIP/2.0 200"),
-        ("Require: gruu", "SIP/2.0 420"),
+        ("Require: path", "SIP/2.0 420"),
     ];
     for (headers, status) in table {
         let mut world = World::new();

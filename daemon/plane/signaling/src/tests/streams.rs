@@ -192,7 +192,7 @@ fn a_browser_registers_is_called_over_its_socket_and_is_gone_with_it() {
 
     world.pass(Duration::from_secs(1000));
     assert!(world.closed().is_empty(), "a socket with a device stays, however silent");
-    world.command(dial(LEG, Target::User { user: UserName::new("alice") }));
+    world.command(dial(LEG, Target::user(UserName::new("alice"))));
     let invite = world.answered(id);
     assert!(invite.starts_with("INVITE sip:x1y2@df7jal23ls0d.invalid;transport=ws SIP/2.0"), "{invite}");
     assert!(header(&invite, "Via").starts_with("SIP/2.0/WS 192.168.1.1:8088;"), "{invite}");
@@ -220,7 +220,7 @@ fn a_call_goes_on_when_its_browser_is_back_by_another_socket() {
         let old = world.connects(0, Transport::Tcp, TCP, "192.168.1.77:50000").unwrap();
         let contact = "sip:x1y2@df7jal23ls0d.invalid;transport=tcp";
         world.registers(old, contact);
-        world.command(dial(LEG, Target::User { user: UserName::new("alice") }));
+        world.command(dial(LEG, Target::user(UserName::new("alice"))));
         let invite = world.answered(old);
         let answer = format!("Contact: <{contact}>\n{}", with_sdp(SDP));
         world.says(old, &response(&invite, "200 OK", "t1", &answer));
@@ -253,7 +253,7 @@ fn a_tcp_phone_without_nat_is_called_back_by_a_new_connection() {
     world.registers(id, "sip:alice@192.168.1.50:5062;transport=tcp");
     world.happens(id, ConnectionEvent::Closed("idle".into()));
     assert_eq!(world.devices, [1], "it can still be reached");
-    world.command(dial(LEG, Target::User { user: UserName::new("alice") }));
+    world.command(dial(LEG, Target::user(UserName::new("alice"))));
     let (_, connect) = world.wanted();
     assert_eq!(connect.remote, address("192.168.1.50:5062"));
 

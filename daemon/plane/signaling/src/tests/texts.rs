@@ -46,7 +46,7 @@ fn send(world: &mut World, id: TextId, target: TextTarget) {
 }
 
 fn to_user(user: &str) -> TextTarget {
-    TextTarget::Outside(Target::User { user: UserName::new(user) })
+    TextTarget::Outside(Target::user(UserName::new(user)))
 }
 
 fn to_trunk() -> TextTarget {

@@ -278,9 +278,7 @@ fn who_is_called_is_told_what_came_of_it_where_it_may_be() {
         let mut world = World::with(config);
         world.register("alice", PHONE, "");
         world.sent.clear();
-        let LegCommand::Dial(mut command) = dial(CallSid(2), Target::User { user: UserName::new("alice") }) else {
-            panic!()
-        };
+        let LegCommand::Dial(mut command) = dial(CallSid(2), Target::user(UserName::new("alice"))) else { panic!() };
         command.identity.trust = trust.clone();
         world.command(LegCommand::Dial(command));
         let told = world.one();
