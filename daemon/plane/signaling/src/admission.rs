@@ -163,7 +163,7 @@ impl Signaling {
                 self.refuse_stranger(now, flow);
             }
             (method, _) => {
-                let status = if matches!(method, Method::Other(_)) { 501 } else { 405 };
+                let status = headers::unserved(method);
                 self.reply(now.instant, key, &request, status, tag);
             }
         }

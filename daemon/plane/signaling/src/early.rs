@@ -181,7 +181,7 @@ impl Signaling {
             // A callee ends an early dialog by its final response alone (RFC 3261 15).
             Method::Bye | Method::Prack => self.reply(now, key, request, 481, tag),
             ref method => {
-                let status = if crate::known_method(method) { 405 } else { 501 };
+                let status = headers::unserved(method);
                 self.reply(now, key, request, status, tag);
             }
         }

@@ -2,7 +2,7 @@
 
 use std::borrow::Cow;
 
-use postern_sip::{Headers, Name, Request, Response, Uri, status::reason_of};
+use postern_sip::{Headers, Method, Name, Request, Response, Uri, status::reason_of};
 use postern_types::{
     Cause,
     cause::q850_of,
@@ -112,6 +112,11 @@ pub(crate) fn reason(cause: &Cause) -> Option<String> {
 /// Whether a Request-URI is of a scheme that is served here (RFC 3261 8.2.2.1).
 pub(crate) fn is_served_scheme(request: &Request) -> bool {
     ["sip", "sips", "tel"].iter().any(|scheme| request.uri().scheme_str().eq_ignore_ascii_case(scheme))
+}
+
+/// The status for a method that is not served here: one that is known, or not (RFC 3261 8.2.1, 21.5.2).
+pub(crate) fn unserved(method: &Method) -> u16 {
+    if matches!(method, Method::Other(_)) { 501 } else { 405 }
 }
 
 /// How many elements a request may still pass, at most [`FORWARDS_MAX`]; 0: no further.

@@ -97,7 +97,7 @@ use postern_config::Config;
 use postern_facts::{MalformedDropped, StrangersRefused, Subject};
 use postern_locate::{LocateId, Locator};
 use postern_sip::{
-    Message, Method, Name, ParseError, Request, ResponseBuilder,
+    Message, Name, ParseError, Request, ResponseBuilder,
     digest::{Algorithm, Challenger},
     limits::TRANSACTIONS_MAX,
     message::Defect,

@@ -17,7 +17,6 @@ use crate::{
     dialed::{TRIES_MAX, authorized},
     editing,
     headers::{self, PRODUCT, SDP},
-    known_method,
     offered::{contact, description},
     refresh::{self, RAISES_MAX},
     side::{OfferAnswer, Session, Side, State, Tag, Unacked, Waiting},
@@ -61,7 +60,7 @@ impl Signaling {
             // Of a response that was not reliable, or of another dialog (RFC 3262 3).
             Method::Prack => self.reply(now, key, request, 481, found),
             ref method => {
-                let status = if known_method(method) { 405 } else { 501 };
+                let status = headers::unserved(method);
                 self.reply(now, key, request, status, found);
             }
         }

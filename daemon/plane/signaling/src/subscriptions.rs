@@ -35,7 +35,6 @@ use crate::{
     Client, Output, Signaling,
     dialed::hop,
     headers::{self, PRODUCT},
-    known_method,
     offered::{Who, contact},
     places::Endpoint,
     side::Tag,
@@ -277,7 +276,7 @@ impl Signaling {
             Method::Subscribe => self.refresh_subscription(now.instant, key, request, flow, tag),
             Method::Options => self.options(now.instant, key, request, tag),
             method => {
-                let status = if known_method(method) { 405 } else { 501 };
+                let status = headers::unserved(method);
                 self.reply(now.instant, key, request, status, tag);
             }
         }
