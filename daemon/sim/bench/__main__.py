@@ -1,7 +1,7 @@
 """Runs everything, prints it, writes docs/performance.json and the figures in docs/PERFORMANCE.md.
 
 make bench [ARGS='--quick']   --quick: about a minute, fewer legs and repetitions, nothing is written into docs
-                              --only relay|convert|conference|keys|churn|signaling: that part, nothing is written into docs
+                              --only PART: one of relay, convert, conference, keys, churn, signaling, storm; nothing is written into docs
                               --gates: exit 1 when a gate is missed
 """
 
@@ -14,8 +14,9 @@ import time
 from pathlib import Path
 from types import SimpleNamespace
 
-from . import churn, conference, convert, keys, machine, relay, report, signaling
+from . import churn, conference, convert, keys, machine, relay, report, signaling, storm
 
+PARTS = {"relay": relay, "convert": convert, "conference": conference, "keys": keys, "churn": churn, "signaling": signaling, "storm": storm}
 FULL = SimpleNamespace(legs=[200, 2000, 4000], turns=3, seconds=2.0, held=2000, search_seconds=2.0, search_steps=5, call_seconds=5.0)
 QUICK = SimpleNamespace(legs=[200, 2000], turns=1, seconds=1.5, held=500, search_seconds=1.0, search_steps=2, call_seconds=1.5)
 DOCS = Path(__file__).resolve().parents[3] / "docs"
@@ -24,7 +25,7 @@ DOCS = Path(__file__).resolve().parents[3] / "docs"
 def main():
     words = argparse.ArgumentParser(prog="bench", usage=__doc__)
     words.add_argument("--quick", action="store_true")
-    words.add_argument("--only", choices=("relay", "convert", "conference", "keys", "churn", "signaling"))
+    words.add_argument("--only", choices=PARTS)
     words.add_argument("--gates", action="store_true")
     words = words.parse_args()
     binaries = Path(os.environ.get("POSTERN_BIN", Path.home() / ".cache/postern/target/release"))
@@ -36,7 +37,7 @@ def main():
 
     results = {"command": "make bench" + (" ARGS=--quick" if words.quick else ""), "machine": machine.describe()}
     with tempfile.TemporaryDirectory(prefix="postern-bench-") as folder:
-        for name, part in (("relay", relay), ("convert", convert), ("conference", conference), ("keys", keys), ("churn", churn), ("signaling", signaling)):
+        for name, part in PARTS.items():
             if words.only in (None, name):
                 results[name] = part.measure(folder, binaries, plan, say)
     results["machine"]["busy_after"] = os.getloadavg()[0]

@@ -1,6 +1,6 @@
 """Results as tables: on the terminal and between the markers of docs/PERFORMANCE.md."""
 
-from . import keys
+from . import keys, storm
 
 BEGIN, END = "<!-- figures: written by make bench -->", "<!-- end of figures -->"
 CALL_US_MAX = 250
@@ -59,6 +59,8 @@ def gates(results):
         gate("CPU a call with media, at the highest rate", at_most and at_most["cpu_us_per_call"], CALL_US_MAX, "us")
         for key, name in CALL_RATES.items():
             gate(f"CPU a call with media, {name}, part of Kamailio's with rtpengine", call_ratio(results["signaling"], key), CALL_RATIO_MAX)
+    if "storm" in results:
+        gate("calls that failed while 10,000 INVITEs a second came from strangers", results["storm"]["busy"]["failed"], 0)
     return found
 
 
@@ -122,6 +124,8 @@ def markdown(results):
         parts += churn_tables(results["churn"])
     if "signaling" in results:
         parts += signaling_tables(results["signaling"])
+    if "storm" in results:
+        parts += storm.tables(results["storm"], table)
     rows = [
         (gate["what"], "–" if gate["value"] is None else f"{gate['value']:.3g} {gate['unit']}".strip(), f"{gate['limit']:g} {gate['unit']}".strip(), VERDICTS[gate["met"]])
         for gate in results["gates"]
