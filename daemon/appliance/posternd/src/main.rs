@@ -5,6 +5,11 @@ use std::{path::PathBuf, process::ExitCode};
 use clap::Parser;
 use posternd::{admin, daemon};
 
+/// The system's costs a call a tenth more: what one thread makes another frees, and what is remembered of a call for half a minute is cold
+/// (docs/PERFORMANCE.md).
+#[global_allocator]
+static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
+
 /// Postern, an edge session border controller: the daemon.
 ///
 /// Runs in the foreground, with or without systemd, with or without root. SIGHUP reloads the configuration; SIGTERM and SIGINT

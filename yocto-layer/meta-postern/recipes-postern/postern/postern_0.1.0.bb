@@ -19,6 +19,10 @@ inherit cargo pkgconfig systemd useradd
 CARGO_BUILD_FLAGS += "--package posternd --package postern"
 export LIBCLANG_PATH = "${STAGING_LIBDIR_NATIVE}"
 export BINDGEN_EXTRA_CLANG_ARGS = "--sysroot=${STAGING_DIR_TARGET} --target=${TARGET_ARCH}-linux-gnu"
+# jemalloc asks the machine that it is built on for the size of a page. Kernels for ARM64 have 4, 16 or 64 KB; what is built for the largest serves all.
+JEMALLOC_SYS_WITH_LG_PAGE ?= "12"
+JEMALLOC_SYS_WITH_LG_PAGE:aarch64 ?= "16"
+export JEMALLOC_SYS_WITH_LG_PAGE
 
 SYSTEMD_SERVICE:${PN} = "posternd.service"
 USERADD_PACKAGES = "${PN}"
