@@ -90,9 +90,9 @@ impl EventPump {
     fn take(&self, batch: &mut Vec<Arc<Written>>) -> u64 {
         let mut kept = self.shared.kept();
         for event in batch.drain(..) {
-            match kept.by_type.get_mut(&event.name) {
+            match kept.by_type.get_mut(&*event.name) {
                 Some(count) => *count += 1,
-                None => _ = kept.by_type.insert(event.name.clone(), 1),
+                None => _ = kept.by_type.insert(event.name.clone().into(), 1),
             }
             if event.seq > kept.ring.last() + 1 {
                 kept.ring = EventRing::new(self.limits, event.seq - 1);

@@ -3,7 +3,7 @@
 //! Spool, event stream, control plane and store all carry this one text, so that nobody serializes an event twice and
 //! an event read back after a restart is the same as a fresh one.
 
-use std::fmt;
+use std::{borrow::Cow, fmt};
 
 use postern_types::{AccountSid, CallSid, TrunkName, UnixMicros, UserName, id::EventSid};
 use serde::Deserialize;
@@ -13,9 +13,6 @@ use crate::{Event, Subject};
 /// What precedes the facts' fields in an event's JSON. Header values are strings with escaped quotes, so its first
 /// occurrence is the member itself.
 const DATA_MEMBER: &str = ",\"data\":";
-
-/// Room for the JSON of an ordinary event, so that it is not grown while written.
-const JSON_USUAL: usize = 512;
 
 /// An event and its JSON.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -27,7 +24,7 @@ pub struct Written {
     /// When.
     pub at: UnixMicros,
     /// What kind: `call.offered`.
-    pub name: Box<str>,
+    pub name: Cow<'static, str>,
     /// Whom it is about.
     pub subject: Subject,
     /// The whole, as [`Event`] serializes.
@@ -49,15 +46,20 @@ impl std::error::Error for BadWritten {}
 impl Written {
     /// Serializes.
     pub fn of(event: &Event) -> Self {
-        let mut json = Vec::with_capacity(JSON_USUAL);
-        serde_json::to_writer(&mut json, event).expect("an event has string keys only");
+        Self::by(event, &mut Vec::new())
+    }
+
+    /// The same by a buffer that is used for many: what is kept is then one piece of memory of its own size.
+    pub fn by(event: &Event, buffer: &mut Vec<u8>) -> Self {
+        buffer.clear();
+        serde_json::to_writer(&mut *buffer, event).expect("an event has string keys only");
         Self {
             seq: event.seq,
             id: event.id,
             at: event.at,
             name: event.fact.meta().name.into(),
             subject: event.subject.clone(),
-            json: String::from_utf8(json).expect("JSON is UTF-8").into(),
+            json: std::str::from_utf8(buffer).expect("JSON is UTF-8").into(),
         }
     }
 
@@ -66,7 +68,14 @@ impl Written {
         let text = std::str::from_utf8(json).map_err(|error| BadWritten(error.to_string()))?;
         let header: Header = serde_json::from_str(text).map_err(|error| BadWritten(error.to_string()))?;
         let Header { seq, id, at, name, account, call, leg, trunk, user } = header;
-        Ok(Self { seq, id, at, name, subject: Subject { account, call, leg, trunk, user }, json: text.into() })
+        Ok(Self {
+            seq,
+            id,
+            at,
+            name: name.into(),
+            subject: Subject { account, call, leg, trunk, user },
+            json: text.into(),
+        })
     }
 
     /// The JSON object of the fact's own fields.
@@ -82,7 +91,7 @@ struct Header {
     id: EventSid,
     at: UnixMicros,
     #[serde(rename = "type")]
-    name: Box<str>,
+    name: String,
     account: Option<AccountSid>,
     call: Option<CallSid>,
     leg: Option<CallSid>,

@@ -118,7 +118,7 @@ mod tests {
 
     use super::*;
 
-    fn event(seq: u64, name: &str) -> Arc<Written> {
+    fn event(seq: u64, name: &'static str) -> Arc<Written> {
         Arc::new(Written {
             seq,
             id: EventSid(seq.into()),

@@ -148,6 +148,7 @@ impl Opened {
             synced: synced_sender,
             shown: 0,
             is_failing: false,
+            json: Vec::new(),
         };
         tokio::spawn(task.run(events));
         Spool { queue, shared, kept, synced }
@@ -254,6 +255,8 @@ struct Task<F> {
     /// The newest number that was shown.
     shown: u64,
     is_failing: bool,
+    /// What an event is written in.
+    json: Vec<u8>,
 }
 
 impl<F: FnMut(Arc<Written>) + Send> Task<F> {
@@ -292,7 +295,8 @@ impl<F: FnMut(Arc<Written>) + Send> Task<F> {
 
     fn take(&mut self, fresh: &mut Vec<Arc<Event>>) {
         let mut refused = Vec::new();
-        let written: Vec<_> = fresh.drain(..).map(|event| Arc::new(Written::of(&event))).collect();
+        let json = &mut self.json;
+        let written: Vec<_> = fresh.drain(..).map(|event| Arc::new(Written::by(&event, json))).collect();
         {
             let mut state = self.shared.state();
             for event in written {
