@@ -133,8 +133,7 @@ impl Signaling {
     /// The early dialog that a 2xx confirms, and what was described in it.
     pub(crate) fn confirmed(&mut self, tag: Tag, response: &Response) -> Option<(Dialog, Option<Box<AudioStream>>)> {
         let Some(Side { state: State::Calling(calling), .. }) = self.sides.get_mut(&tag) else { return None };
-        let id = postern_sip::dialog::DialogId::of_response(response);
-        let at = calling.earlies.iter().position(|early| Some(early.dialog.id()) == id.as_ref());
+        let at = calling.earlies.iter().position(|early| early.dialog.is_of_response(response));
         match at {
             Some(at) => {
                 let mut early = calling.earlies.swap_remove(at);
@@ -368,8 +367,7 @@ impl Provisional {
 impl crate::side::Calling {
     /// The early dialog of a provisional response, made when it is new. None without a tag.
     fn early_dialog(&mut self, response: &Response) -> Option<usize> {
-        let id = postern_sip::dialog::DialogId::of_response(response)?;
-        if let Some(at) = self.earlies.iter().position(|early| *early.dialog.id() == id) {
+        if let Some(at) = self.earlies.iter().position(|early| early.dialog.is_of_response(response)) {
             return Some(at);
         }
         let dialog = Dialog::uac(&self.invite, response).ok()?;

@@ -88,7 +88,7 @@ impl Fields {
         self.push(Name::ContentLength, Name::ContentLength.as_str(), |text| write::number(text, body.len()));
         self.text.push_str("\r\n");
         let body = if body.is_empty() { empty_body() } else { body.into() };
-        (Headers { text: self.text.into(), marks: self.marks.into() }, body)
+        (Headers::new(self.text.into(), self.marks.into()), body)
     }
 }
 
@@ -96,12 +96,13 @@ impl Headers {
     /// The same start line with these fields, name and value, in place of the ones that are there: for a policy that changes headers. At most
     /// [`HEADERS_MAX`], what is beyond is left out; the caller keeps Content-Length among them.
     pub fn replaced<'f>(&self, all: impl IntoIterator<Item = (&'f str, &'f str)>) -> Self {
-        let mut fields = Fields { text: String::with_capacity(self.text.len()), marks: Vec::with_capacity(self.len()) };
+        let mut fields =
+            Fields { text: String::with_capacity(self.text().len()), marks: Vec::with_capacity(self.len()) };
         fields.text.push_str(self.start_line());
         fields.text.push_str("\r\n");
         all.into_iter().for_each(|(name, value)| fields.any(name, value));
         fields.text.push_str("\r\n");
-        Self { text: fields.text.into(), marks: fields.marks.into() }
+        Self::new(fields.text.into(), fields.marks.into())
     }
 }
 

@@ -28,24 +28,38 @@ pub struct DialogId {
 }
 
 impl DialogId {
-    /// The dialog that an incoming request belongs to; none when its To has no tag: it is outside any dialog.
-    pub fn of_request(request: &Request) -> Option<Self> {
+    fn of(Names { call_id, local_tag, remote_tag }: Names<'_>) -> Self {
+        Self { call_id: call_id.into(), local_tag: local_tag.into(), remote_tag: remote_tag.into() }
+    }
+
+    fn is(&self, names: Names<'_>) -> bool {
+        *self.call_id == *names.call_id && *self.local_tag == *names.local_tag && *self.remote_tag == *names.remote_tag
+    }
+}
+
+/// The same as a message has them: to compare costs no memory.
+#[derive(Clone, Copy)]
+struct Names<'a> {
+    call_id: &'a str,
+    local_tag: &'a str,
+    remote_tag: &'a str,
+}
+
+impl<'a> Names<'a> {
+    /// Of an incoming request; none when its To has no tag: it is outside any dialog (RFC 3261 12.2.2).
+    fn of_request(request: &'a Request) -> Option<Self> {
         let headers = &request.headers;
         let local_tag = headers.to().ok()?.tag()?;
         let remote_tag = headers.from().ok()?.tag().unwrap_or("");
-        Some(Self::new(headers.call_id().ok()?, local_tag, remote_tag))
+        Some(Self { call_id: headers.call_id().ok()?, local_tag, remote_tag })
     }
 
-    /// The dialog that a response to our request belongs to; none without a To tag.
-    pub fn of_response(response: &Response) -> Option<Self> {
+    /// Of a response to our request; none without a To tag.
+    fn of_response(response: &'a Response) -> Option<Self> {
         let headers = &response.headers;
         let local_tag = headers.from().ok()?.tag()?;
         let remote_tag = headers.to().ok()?.tag()?;
-        Some(Self::new(headers.call_id().ok()?, local_tag, remote_tag))
-    }
-
-    fn new(call_id: &str, local_tag: &str, remote_tag: &str) -> Self {
-        Self { call_id: call_id.into(), local_tag: local_tag.into(), remote_tag: remote_tag.into() }
+        Some(Self { call_id: headers.call_id().ok()?, local_tag, remote_tag })
     }
 }
 
@@ -119,7 +133,7 @@ impl Dialog {
             return Err(DialogError::NoDialog);
         }
         let sent = &request.headers;
-        let id = DialogId::of_response(response).ok_or(DialogError::NoDialog)?;
+        let id = DialogId::of(Names::of_response(response).ok_or(DialogError::NoDialog)?);
         // A response without Contact is against the rules but comes with 18x: the target stays as it is.
         let remote_target = match target_of(&response.headers) {
             Some(target) => target?,
@@ -149,7 +163,7 @@ impl Dialog {
         let call_id = headers.call_id().map_err(|_| DialogError::Header)?;
         let to = one_line(headers, Name::To)?;
         Ok(Self {
-            id: DialogId::new(call_id, local_tag, remote_tag),
+            id: DialogId::of(Names { call_id, local_tag, remote_tag }),
             state: State::Early,
             local: format!("{to};tag={local_tag}").into(),
             remote: one_line(headers, Name::From)?,
@@ -195,7 +209,12 @@ impl Dialog {
 
     /// Whether the peer's request is of this dialog.
     pub fn is_of(&self, request: &Request) -> bool {
-        DialogId::of_request(request).is_some_and(|id| id == self.id)
+        Names::of_request(request).is_some_and(|names| self.id.is(names))
+    }
+
+    /// Whether a response to a request of ours is of this dialog.
+    pub fn is_of_response(&self, response: &Response) -> bool {
+        Names::of_response(response).is_some_and(|names| self.id.is(names))
     }
 
     /// Our next request, neither ACK nor CANCEL: Via, Route, From, To, Call-ID, CSeq, Max-Forwards and, except in
@@ -234,7 +253,7 @@ impl Dialog {
         let cseq = response.headers.cseq().ok()?;
         let (invite, ack) = self.ack.as_ref()?;
         let ours = response.is_success() && cseq.method == "INVITE" && cseq.number == *invite;
-        (ours && DialogId::of_response(response)? == self.id).then_some(ack)
+        (ours && self.is_of_response(response)).then_some(ack)
     }
 
     /// Takes the peer's request in this dialog: one out of order is refused with 500 (12.2.2), INVITE, UPDATE and SUBSCRIBE move

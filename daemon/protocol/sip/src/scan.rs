@@ -35,36 +35,53 @@ pub(crate) fn cut(text: &str, wanted: u8) -> Option<(&str, &str)> {
     Some((&text[..at], &text[at + 1..]))
 }
 
-/// Whether there is white space, or one of these ASCII characters.
-pub(crate) fn has_lws_or(text: &str, others: &[u8]) -> bool {
-    text.bytes().any(|b| is_lws_byte(b) || others.contains(&b))
+/// A set of bytes, looked up for every byte of what is read.
+pub(crate) type Bytes = [bool; 256];
+
+/// These bytes.
+pub(crate) const fn set(bytes: &[u8]) -> Bytes {
+    let mut set = [false; 256];
+    let mut at = 0;
+    while at < bytes.len() {
+        set[bytes[at] as usize] = true;
+        at += 1;
+    }
+    set
+}
+
+/// Letters, digits and these.
+pub(crate) const fn alphanumeric_and(bytes: &[u8]) -> Bytes {
+    let mut set = set(bytes);
+    let mut b = 0;
+    while b < 128u8 {
+        set[b as usize] |= b.is_ascii_alphanumeric();
+        b += 1;
+    }
+    set
+}
+
+/// Whether one of them occurs.
+pub(crate) fn has_any(text: &str, of: &Bytes) -> bool {
+    text.bytes().any(|b| of[usize::from(b)])
+}
+
+/// Whether nothing else occurs.
+pub(crate) fn has_only(text: &str, of: &Bytes) -> bool {
+    text.bytes().all(|b| of[usize::from(b)])
 }
 
 /// RFC 3261 25.1 token.
 pub(crate) fn is_token(text: &str) -> bool {
-    !text.is_empty() && text.bytes().all(is_token_byte)
+    !text.is_empty() && has_only(text, &TOKEN)
 }
 
-fn is_token_byte(b: u8) -> bool {
-    TOKEN[usize::from(b)]
-}
+const TOKEN: Bytes = alphanumeric_and(b"-.!%*_+`'~");
 
-/// Looked up for every byte of every name, so a table.
-const TOKEN: [bool; 256] = {
-    let mut table = [false; 256];
-    let marks = b"-.!%*_+`'~";
-    let mut at = 0;
-    while at < marks.len() {
-        table[marks[at] as usize] = true;
-        at += 1;
-    }
-    let mut b = 0;
-    while b < 128u8 {
-        table[b as usize] |= b.is_ascii_alphanumeric();
-        b += 1;
-    }
-    table
-};
+/// White space and the line ends of folds.
+pub(crate) const LWS: Bytes = set(b" \t\r\n");
+
+/// Of hosts. Underscore is no host character by RFC 3261, but names with one are in use.
+pub(crate) const HOST: Bytes = alphanumeric_and(b"-._");
 
 /// 1*DIGIT that fits.
 pub(crate) fn number<T: std::str::FromStr>(text: &str) -> Option<T> {
@@ -120,7 +137,9 @@ pub(crate) fn list(text: &str) -> impl Iterator<Item = &str> {
     let mut rest = Some(text);
     std::iter::from_fn(move || {
         let text = rest?;
-        let (entry, after) = match find_outside(text, b',', true) {
+        // Most values are one entry and have no comma at all.
+        let comma = memchr::memchr(b',', text.as_bytes()).map_or(Ok(None), |_| find_outside(text, b',', true));
+        let (entry, after) = match comma {
             Ok(Some(at)) => (&text[..at], Some(&text[at + 1..])),
             Ok(None) | Err(()) => (text, None),
         };

@@ -252,14 +252,12 @@ impl Parts {
         if text.len() > crate::limits::MESSAGE_MAX {
             return Err(BadUri("too long"));
         }
-        if text.bytes().any(|b| b <= b' ' || b == 0x7f || matches!(b, b'<' | b'>' | b'"')) {
+        if scan::has_any(text, &NEVER) {
             return Err(BadUri("white space, control character, quote or angle bracket"));
         }
         let colon = scan::find(text, b':').ok_or(BadUri("no scheme"))?;
         let scheme = &text[..colon];
-        if !scheme.starts_with(|c: char| c.is_ascii_alphabetic())
-            || !scheme.bytes().all(|b| b.is_ascii_alphanumeric() || b"+-.".contains(&b))
-        {
+        if !scheme.starts_with(|c: char| c.is_ascii_alphabetic()) || !scan::has_only(scheme, &SCHEME) {
             return Err(BadUri("bad scheme"));
         }
         let kind = match scheme.len() {
@@ -328,7 +326,7 @@ impl Parts {
             if user.is_empty() {
                 return Err(BadUri("empty user"));
             }
-            if !userinfo.bytes().all(is_userinfo) || !escapes_hold(userinfo) {
+            if !scan::has_only(userinfo, &USERINFO) || !escapes_hold(userinfo) {
                 return Err(BadUri("bad user"));
             }
             self.user = span(start, start + user.len());
@@ -344,8 +342,7 @@ impl Parts {
             }
             at = close + 1;
         } else {
-            // Underscore is no host character by RFC 3261, but names with one are in use.
-            at += bytes[at..].iter().take_while(|b| b.is_ascii_alphanumeric() || b"-._".contains(b)).count();
+            at += bytes[at..].iter().take_while(|b| scan::HOST[usize::from(**b)]).count();
             if at == host_start {
                 return Err(BadUri("no host"));
             }
@@ -378,11 +375,31 @@ fn span(start: usize, end: usize) -> (u32, u32) {
     (start as u32, end as u32)
 }
 
+/// What no URI has: white space, control characters, quotes, angle brackets.
+const NEVER: scan::Bytes = {
+    let mut set = scan::set(b" <>\"\x7f");
+    let mut b = 0;
+    while b < b' ' {
+        set[b as usize] = true;
+        b += 1;
+    }
+    set
+};
+
+/// RFC 3261 25.1.
+const SCHEME: scan::Bytes = scan::alphanumeric_and(b"+-.");
+
 /// RFC 3261 25.1: unreserved, escaped or user-unreserved, and `:` before a password. `#` and others that devices send
 /// unescaped (`sip:*21#@…`) are let through: they cannot move the host. So is UTF-8.
-fn is_userinfo(b: u8) -> bool {
-    b.is_ascii_alphanumeric() || b"-_.!~*'()%&=+$,;?/:#[]{}|^`\\".contains(&b) || b >= 0x80
-}
+const USERINFO: scan::Bytes = {
+    let mut set = scan::alphanumeric_and(b"-_.!~*'()%&=+$,;?/:#[]{}|^`\\");
+    let mut b = 0x80;
+    while b < 256 {
+        set[b] = true;
+        b += 1;
+    }
+    set
+};
 
 fn escapes_hold(text: &str) -> bool {
     let bytes = text.as_bytes();

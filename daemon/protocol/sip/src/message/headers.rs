@@ -4,6 +4,7 @@ use std::{borrow::Cow, sync::Arc};
 
 use super::{
     name::Name,
+    once::{Once, Who},
     view::{CSeq, Contact, EventValue, HeaderError, MediaType, NameAddr, ReasonValue, Via},
 };
 use crate::scan;
@@ -11,9 +12,9 @@ use crate::scan;
 /// The header fields of one message, and the text that they and the start line stand in. Cloning is cheap.
 #[derive(Clone)]
 pub struct Headers {
-    /// Start line, header lines and the empty line.
-    pub(crate) text: Arc<str>,
-    pub(crate) marks: Arc<[Mark]>,
+    text: Arc<str>,
+    marks: Arc<[Mark]>,
+    once: Once,
 }
 
 /// Where one header field stands in the text.
@@ -44,6 +45,20 @@ impl<'a> Header<'a> {
 }
 
 impl Headers {
+    pub(crate) fn new(text: Arc<str>, marks: Arc<[Mark]>) -> Self {
+        Self { text, marks, once: Once::default() }
+    }
+
+    /// Start line, header lines and the empty line.
+    pub(crate) fn text(&self) -> &Arc<str> {
+        &self.text
+    }
+
+    /// Where the header fields stand.
+    pub(crate) fn marks(&self) -> &[Mark] {
+        &self.marks
+    }
+
     /// How many header fields.
     pub fn len(&self) -> usize {
         self.marks.len()
@@ -102,7 +117,12 @@ impl Headers {
 
     /// The topmost Via.
     pub fn via(&self) -> Result<Via<'_>, HeaderError> {
-        self.vias().next().unwrap_or(Err(HeaderError { name: Name::Via, what: "missing" }))
+        if let Some(via) = self.once.via(&self.text) {
+            return Ok(via);
+        }
+        let via = self.vias().next().unwrap_or(Err(HeaderError { name: Name::Via, what: "missing" }))?;
+        self.once.keep_via(&self.text, &via);
+        Ok(via)
     }
 
     /// All Vias from the top, those of comma lists too.
@@ -112,12 +132,12 @@ impl Headers {
 
     /// From.
     pub fn from(&self) -> Result<NameAddr<'_>, HeaderError> {
-        self.one_address(Name::From)
+        self.address(Name::From, Who::From)
     }
 
     /// To.
     pub fn to(&self) -> Result<NameAddr<'_>, HeaderError> {
-        self.one_address(Name::To)
+        self.address(Name::To, Who::To)
     }
 
     /// Contacts, those of comma lists too, or the star.
@@ -163,7 +183,7 @@ impl Headers {
     /// Call-ID.
     pub fn call_id(&self) -> Result<&str, HeaderError> {
         let value = self.wanted(Name::CallId)?;
-        let bad = value.is_empty() || scan::has_lws_or(value, b"");
+        let bad = value.is_empty() || scan::has_any(value, &scan::LWS);
         if bad { Err(HeaderError { name: Name::CallId, what: "empty or with white space" }) } else { Ok(value) }
     }
 
@@ -197,8 +217,13 @@ impl Headers {
         self.first(name).ok_or(HeaderError { name, what: "missing" })
     }
 
-    fn one_address(&self, name: Name) -> Result<NameAddr<'_>, HeaderError> {
-        NameAddr::parse(name, self.wanted(name)?)
+    fn address(&self, name: Name, who: Who) -> Result<NameAddr<'_>, HeaderError> {
+        if let Some(address) = self.once.address(&self.text, who) {
+            return Ok(address);
+        }
+        let address = NameAddr::parse(name, self.wanted(name)?)?;
+        self.once.keep_address(&self.text, who, &address);
+        Ok(address)
     }
 
     fn value(&self, mark: &Mark) -> &str {

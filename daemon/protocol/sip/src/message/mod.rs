@@ -9,6 +9,7 @@
 mod headers;
 mod method;
 mod name;
+mod once;
 mod parse;
 mod view;
 
@@ -108,7 +109,7 @@ impl Request {
 
     /// The Request-URI as written.
     pub fn uri_str(&self) -> &str {
-        &self.headers.text[self.target.0 as usize..self.target.1 as usize]
+        &self.headers.text()[self.target.0 as usize..self.target.1 as usize]
     }
 
     /// As it goes on the wire: start line, headers and body exactly as parsed or built.
@@ -119,7 +120,7 @@ impl Request {
     /// Bytes on the wire.
     #[allow(clippy::len_without_is_empty, reason = "a request without bytes is none")]
     pub fn len(&self) -> usize {
-        self.headers.text.len() + self.body.len()
+        self.headers.text().len() + self.body.len()
     }
 
     /// What must hold before anything else is looked at: the headers that every request has are there once and read
@@ -132,7 +133,7 @@ impl Request {
 impl Response {
     /// The reason phrase as written.
     pub fn reason(&self) -> &str {
-        &self.headers.text[self.reason.0 as usize..self.reason.1 as usize]
+        &self.headers.text()[self.reason.0 as usize..self.reason.1 as usize]
     }
 
     /// As it goes on the wire.
@@ -159,9 +160,9 @@ impl Response {
 /// Without a body, the text that the headers stand in: nothing is copied.
 fn wire(headers: &Headers, body: &[u8]) -> Arc<[u8]> {
     if body.is_empty() {
-        return headers.text.clone().into();
+        return headers.text().clone().into();
     }
-    [headers.text.as_bytes(), body].concat().into()
+    [headers.text().as_bytes(), body].concat().into()
 }
 
 /// Start line only: headers may hold credentials and who calls whom.

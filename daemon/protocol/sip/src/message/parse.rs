@@ -111,7 +111,7 @@ impl Message {
             defect = defect.or(Some(Defect::NoEnd));
         }
         let text: Arc<str> = Arc::from(&*head);
-        let headers = Headers { text, marks: Arc::from(&marks[..count]) };
+        let headers = Headers::new(text, Arc::from(&marks[..count]));
         let mut body = rest;
         match content_length(&headers) {
             Ok(Some(length)) if length > rest.len() => defect = defect.or(Some(Defect::BodyTooShort)),

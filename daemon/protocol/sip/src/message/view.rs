@@ -9,6 +9,11 @@ use crate::{
     uri::{BadUri, Uri, ip_of},
 };
 
+/// What stands in no value of a parameter, in no URI without brackets, and in none with.
+const NO_VALUE: scan::Bytes = scan::set(b" \t\r\n\"<>,");
+const NO_BARE_URI: scan::Bytes = scan::set(b" \t\r\n\">?,");
+const NO_URI: scan::Bytes = scan::set(b" \t\r\n\"<");
+
 /// A header that does not read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct HeaderError {
@@ -30,7 +35,7 @@ impl std::error::Error for HeaderError {}
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub struct Params<'a> {
     /// From the first `;` on, or empty.
-    text: &'a str,
+    pub(super) text: &'a str,
 }
 
 impl<'a> Params<'a> {
@@ -50,7 +55,7 @@ impl<'a> Params<'a> {
             let good = match value {
                 Some(value) if value.starts_with('"') => scan::quoted_end(value) == Some(value.len()),
                 // More than tokens and hosts occurs (`+sip.instance`, URIs); white space, quotes and brackets cannot.
-                Some(value) => !scan::has_lws_or(value, b"\"<>,"),
+                Some(value) => !scan::has_any(value, &NO_VALUE),
                 None => true,
             };
             if !good || !scan::is_token(name) {
@@ -145,7 +150,7 @@ impl<'a> Via<'a> {
         let good_host = if host.starts_with('[') {
             ip_of(host).is_some()
         } else {
-            !host.is_empty() && host.bytes().all(|b| b.is_ascii_alphanumeric() || b"-._".contains(&b))
+            !host.is_empty() && scan::has_only(host, &scan::HOST)
         };
         (good_host && scan::is_token(transport)).then_some(())?;
         Some(Self { transport, host, port, params: Params::parse(params)? })
@@ -181,9 +186,9 @@ pub const MAGIC_COOKIE: &str = "z9hG4bK";
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct NameAddr<'a> {
     /// Display name as written, quotes and all.
-    display: &'a str,
+    pub(super) display: &'a str,
     /// The URI as written.
-    uri: &'a str,
+    pub(super) uri: &'a str,
     /// Header parameters.
     pub params: Params<'a>,
 }
@@ -198,7 +203,7 @@ impl<'a> NameAddr<'a> {
             // RFC 3261 20: without brackets all parameters are the header's, and the URI holds no comma or `?`.
             let (uri, params) = value.split_at(scan::find(value, b';').unwrap_or(value.len()));
             let uri = scan::trim(uri);
-            if uri.is_empty() || scan::has_lws_or(uri, b"\">?,") || scan::find(uri, b':').is_none() {
+            if uri.is_empty() || scan::has_any(uri, &NO_BARE_URI) || scan::find(uri, b':').is_none() {
                 return Err(wrong("not an address"));
             }
             return Ok(Self { display: "", uri, params: Params::parse(params).ok_or(wrong("bad parameters"))? });
@@ -217,7 +222,7 @@ impl<'a> NameAddr<'a> {
         }
         // White space just inside the brackets is a common slip (RFC 4475 3.1.2.14) and cannot be misread.
         let uri = scan::trim(&value[open + 1..close]);
-        if uri.is_empty() || scan::has_lws_or(uri, b"\"<") || scan::find(uri, b':').is_none() {
+        if uri.is_empty() || scan::has_any(uri, &NO_URI) || scan::find(uri, b':').is_none() {
             return Err(wrong("not an address"));
         }
         Ok(Self { display, uri, params: Params::parse(&value[close + 1..]).ok_or(wrong("bad parameters"))? })
@@ -368,7 +373,7 @@ pub(super) fn check(request: &Request) -> Result<(), Rejection> {
     let headers = &request.headers;
     let bad = |reason| Rejection { status: 400, reason };
     let mut seen = [0u8; 6];
-    for mark in headers.marks.iter() {
+    for mark in headers.marks().iter() {
         let at = match mark.name {
             Name::From => 0,
             Name::To => 1,
@@ -392,7 +397,8 @@ pub(super) fn check(request: &Request) -> Result<(), Rejection> {
     if let Some(at) = (0..5).find(|&at| seen[at] > 1) {
         return Err(bad(DOUBLED[at]));
     }
-    every(headers.vias(), bad("Malformed Via"))?;
+    let others = headers.all(Name::Via).flat_map(scan::list).skip(1).map(Via::parse);
+    every(std::iter::once(headers.via()).chain(others), bad("Malformed Via"))?;
     for (address, reason) in [(headers.from(), "Malformed From"), (headers.to(), "Malformed To")] {
         address.ok().filter(|address| address.uri().is_ok()).ok_or(bad(reason))?;
     }
