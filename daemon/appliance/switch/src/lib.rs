@@ -21,7 +21,7 @@ mod tracing;
 use std::{collections::VecDeque, net::SocketAddr, sync::Arc, time::Instant};
 
 use postern_config::Config;
-use postern_events::{Sequencer, Way};
+use postern_events::Sequencer;
 use postern_facts::{
     ApplianceDraining, ApplianceStopping, CallRecord, ConfigApplied, Event, Fact, Happened, RecordingRecord, Subject,
 };
@@ -180,7 +180,7 @@ impl Switch {
     pub fn handle_input(&mut self, now: Now, input: Input<'_>) {
         match input {
             Input::Datagram { local, source, bytes } => {
-                self.tracer.datagram(now.wall, Way::In, local, source, bytes);
+                self.tracer.came_by_datagram(now.wall, local, source, bytes);
                 self.signaling.handle_datagram(now, local, source, bytes);
             }
             Input::Connection(id, event) => {
@@ -293,7 +293,7 @@ impl Switch {
         use postern_signaling::Output as From;
         match output {
             From::Send { local, destination, bytes } => {
-                self.tracer.datagram(now.wall, Way::Out, local, destination, &bytes);
+                self.tracer.goes_by_datagram(now.wall, local, destination, &bytes);
                 self.outputs.push_back(Output::Send { local, destination, bytes });
             }
             From::Connection(id, command) => {

@@ -3,6 +3,7 @@
 use std::{
     collections::{HashMap, VecDeque},
     net::SocketAddr,
+    sync::Arc,
 };
 
 use postern_config::{Config, Hep};
@@ -51,9 +52,14 @@ impl Tracer {
         self.hep.clone_from(&config.seeing.hep);
     }
 
-    /// A datagram came or goes.
-    pub fn datagram(&mut self, at: UnixMicros, way: Way, local: SocketAddr, remote: SocketAddr, bytes: &[u8]) {
-        self.note(at, Hop { way, transport: Transport::Udp, local, remote }, bytes);
+    /// A datagram came.
+    pub fn came_by_datagram(&mut self, at: UnixMicros, local: SocketAddr, remote: SocketAddr, bytes: &[u8]) {
+        self.note(at, Hop { way: Way::In, transport: Transport::Udp, local, remote }, bytes);
+    }
+
+    /// A datagram goes.
+    pub fn goes_by_datagram(&mut self, at: UnixMicros, local: SocketAddr, remote: SocketAddr, bytes: &Arc<[u8]>) {
+        self.note(at, Hop { way: Way::Out, transport: Transport::Udp, local, remote }, bytes.clone());
     }
 
     /// Something came over a connection.
@@ -65,7 +71,7 @@ impl Tracer {
             // A WebSocket parts messages by itself; a stream's come by `framed`.
             ConnectionEvent::Received(bytes) => {
                 if let Some(link) = self.connections.get(&id).filter(|link| link.transport.is_framed()).copied() {
-                    self.note(at, link.hop(Way::In), bytes);
+                    self.note(at, link.hop(Way::In), *bytes);
                 }
             }
             ConnectionEvent::Closed(_) => drop(self.connections.remove(&id)),
@@ -90,7 +96,7 @@ impl Tracer {
             }
             ConnectionCommand::Send(bytes) => {
                 if let Some(link) = self.connections.get(&id).copied() {
-                    self.note(at, link.hop(Way::Out), bytes);
+                    self.note(at, link.hop(Way::Out), &bytes[..]);
                 }
             }
             ConnectionCommand::Close => drop(self.connections.remove(&id)),
@@ -125,15 +131,15 @@ impl Tracer {
         Tracing { is_on, messages, dropped, last, calls: figures.calls as u64, bytes: figures.bytes as u64 }
     }
 
-    fn note(&mut self, at: UnixMicros, hop: Hop, bytes: &[u8]) {
+    fn note(&mut self, at: UnixMicros, hop: Hop, bytes: impl AsRef<[u8]> + Into<Arc<[u8]>> + Clone) {
         if !self.trace.is_on() && self.hep.is_none() {
             return;
         }
         // Keep-alives, and what is no SIP at all, have none.
-        let Some(call_id) = postern_sip::raw::call_id(bytes) else { return };
-        self.trace.note(at, hop, call_id, bytes);
+        let Some(call_id) = postern_sip::raw::call_id(bytes.as_ref()) else { return };
+        self.trace.note(at, hop, call_id, bytes.clone());
         if let Some(hep) = &self.hep {
-            let mut masked = bytes.to_vec();
+            let mut masked = bytes.as_ref().to_vec();
             postern_sip::raw::mask(&mut masked);
             self.copies.push_back(crate::hep::encode(hep.id, at, hop, call_id, &masked));
         }

@@ -8,6 +8,7 @@
 use std::{
     collections::{HashMap, VecDeque},
     net::SocketAddr,
+    sync::Arc,
 };
 
 use postern_types::{CallSid, Transport, UnixMicros};
@@ -55,8 +56,8 @@ pub struct Traced {
     pub hop: Hop,
     /// Of which leg, once that is known.
     pub leg: Option<CallSid>,
-    /// As it was on the wire; secrets and all.
-    pub bytes: Box<[u8]>,
+    /// As it was on the wire; secrets and all. What was sent is shared with those who may send it again.
+    pub bytes: Arc<[u8]>,
 }
 
 /// Messages of one dialog of nobody at most: keep-alives of a PBX may have the same Call-ID for months.
@@ -144,9 +145,9 @@ impl Trace {
     }
 
     /// Takes a message of a dialog.
-    pub fn note(&mut self, at: UnixMicros, hop: Hop, call_id: &[u8], bytes: &[u8]) {
+    pub fn note(&mut self, at: UnixMicros, hop: Hop, call_id: &[u8], bytes: impl AsRef<[u8]> + Into<Arc<[u8]>>) {
         // One that alone is more than a quarter of the room would push out all others of its sort.
-        if !self.is_on() || bytes.len() > self.limits.bytes / 32 {
+        if !self.is_on() || bytes.as_ref().len() > self.limits.bytes / 32 {
             return;
         }
         self.last += 1;
