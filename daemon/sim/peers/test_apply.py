@@ -64,7 +64,7 @@ def test_what_cannot_be_used_changes_nothing(daemon, how):
     assert not knows(daemon)
 
 
-def test_a_trial_that_nobody_confirms_goes_back_by_itself(daemon):
+def test_row_41_a_trial_that_nobody_confirms_goes_back_by_itself(daemon):
     before = daemon.file.read_text()
     told = tool(daemon, "apply", other(daemon), "--confirm", "2s")[1]
     assert "on trial for 2 s" in told and knows(daemon), told

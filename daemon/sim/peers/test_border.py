@@ -149,7 +149,7 @@ def test_we_prove_ourselves_to_a_trunk_that_asks(world):
     assert fields["response"] in expected
 
 
-def test_the_far_side_learns_nothing_of_the_near_side(world):
+def test_row_1_the_far_side_learns_nothing_of_the_near_side(world):
     """On the wire: no address, tag, Call-ID, branch, host or agent of one side appears in any packet of the other."""
     daemon = world.start()
     zeta = sipp.Score().expect("INVITE").reply(180).reply(200, "OK", OFFER).expect("ACK").expect("INVITE").reply_in_dialog(200, "OK", sipp.sdp("recvonly", version=2)).expect("ACK")
@@ -188,7 +188,7 @@ def test_the_far_side_learns_nothing_of_the_near_side(world):
     assert tshark(f"{ours} && (_ws.malformed || _ws.expert.severity >= 0x600000)", "frame.number", "_ws.expert.message") == []
 
 
-def test_over_ipv6(world):
+def test_row_47_over_ipv6(world):
     def change(config):
         config["realms"]["carrier"].update(signaling=[f"{world.net.box_carrier}:5060", "[::1]:15060"], media={"addresses": [world.net.box_carrier, "::1"], "ports": "20000-21999"})
         config["trunks"]["six"] = {"realm": "carrier", "address": "[::1]:16060"}

@@ -120,7 +120,7 @@ def media(sdp):
     return re.search(r"(?m)^c=IN IP4 (\S+?)\r?$", sdp).group(1), int(re.search(r"(?m)^m=audio (\d+)", sdp).group(1))
 
 
-def test_a_carrier_calls_a_browser(world, browser):
+def test_row_28_a_carrier_calls_a_browser(world, browser):
     daemon, agent = begin(world)
     packets = world.capture()
     run, invite = ring(world, agent)
@@ -217,7 +217,7 @@ def test_a_browser_hears_a_prompt_from_its_beginning_and_presses_digits(world, b
 
 
 @pytest.mark.parametrize("what", ["fingerprint", "ice-pwd"])
-def test_a_browser_that_cannot_prove_itself_is_not_heard(world, browser, what):
+def test_row_29_a_browser_that_cannot_prove_itself_is_not_heard(world, browser, what):
     daemon, agent = begin(world)
     packets = world.capture()
     run, invite = ring(world, agent, seconds=3)

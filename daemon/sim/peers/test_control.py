@@ -65,7 +65,7 @@ def test_the_far_side_hangs_up(world):
     assert sorted(by.values()) == ["other_party", "peer"]
 
 
-def test_hold_and_resume_reach_the_other_side(world):
+def test_row_21_hold_and_resume_reach_the_other_side(world):
     daemon = world.start()
     hold, resume = sipp.sdp("sendonly", version=2), sipp.sdp("sendrecv", version=3)
     far = callee().reply(180).reply(200, "OK", OFFER).expect("ACK")
@@ -113,7 +113,7 @@ def test_a_callee_may_hold_too(world):
     daemon.idle()
 
 
-def test_an_offer_may_come_late(world):
+def test_row_24_an_offer_may_come_late(world):
     """INVITE without a description: the 200 carries our offer, the ACK the answer."""
     daemon = world.start()
     far = world.callee("zeta", callee().reply(200, "OK", OFFER).expect("ACK").expect("BYE").reply_in_dialog(200, "OK"), media_port=7000)
@@ -128,7 +128,7 @@ def test_an_offer_may_come_late(world):
     assert any("m=audio" in m for m in run.received() if m.startswith("SIP/2.0 200"))
 
 
-def test_silence_ends_the_call_with_a_reason(world):
+def test_row_30_silence_ends_the_call_with_a_reason(world):
     daemon = world.start(lambda c: c["media"].update(timeout="1s"))
     far = world.callee("zeta", callee().reply(200, "OK", OFFER).expect("ACK").expect("BYE").reply_in_dialog(200, "OK"), media_port=7000)
     world.caller("acme", caller().expect(200).ack().expect("BYE").reply_in_dialog(200, "OK"), "+991").done()

@@ -19,7 +19,7 @@ def call(world):
     return speech.Call(world.net, near, far, speech.description(near.local, 6000), speech.description(far.local, 7000))
 
 
-def test_what_leaves_a_realm_has_its_marks(world):
+def test_row_31_what_leaves_a_realm_has_its_marks(world):
     daemon = world.start(marked)
     seen = world.capture()
     talk = call(world)
@@ -39,7 +39,7 @@ def test_what_leaves_a_realm_has_its_marks(world):
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="programs are loaded into the kernel by root")
-def test_the_kernel_marks_as_the_socket_does(world):
+def test_row_31_the_kernel_marks_as_the_socket_does(world):
     daemon = world.start(lambda config: (marked(config), config["media"].update(fast_path="required")))
     talk = call(world)
     silence = speech.frames(np.zeros(160, np.int16))

@@ -17,7 +17,7 @@ def dtls(*users, mode="dtls"):
     return change
 
 
-def test_a_plain_carrier_calls_a_phone_that_keys_by_dtls(world):
+def test_row_27_a_plain_carrier_calls_a_phone_that_keys_by_dtls(world):
     daemon = world.start(dtls("alice"))
     phone = world.phone(dtls=True)
     packets = world.capture()

@@ -89,7 +89,7 @@ def test_numbers_have_no_holes_over_a_restart(world):
     assert last + 1 in numbers or numbers[0] > last
 
 
-def test_metrics(world):
+def test_row_39_metrics(world):
     daemon = world.start()
     some_calls(world, 2)
     daemon.idle()
@@ -131,7 +131,7 @@ def test_the_tool_on_a_live_call(world):
     assert any(json.loads(line)["type"] == "call.ended" for line in lines)
 
 
-def test_check_tells_every_mistake_at_once(world, tmp_path):
+def test_row_41_check_tells_every_mistake_at_once(world, tmp_path):
     from subprocess import run
 
     config = world.configuration()

@@ -53,7 +53,7 @@ def ports(text):
     return re.search(r"(?m)^c=IN IP4 (\S+)\r$", text).group(1), int(re.search(r"(?m)^m=image (\d+) udptl t38\r$", text).group(1))
 
 
-def test_two_machines_fax_and_talk_again(world):
+def test_row_25_two_machines_fax_and_talk_again(world):
     daemon = world.start()
     talk = Talk(world.net).talk()
     near, far = (machine(voice) for voice in talk.voices)
@@ -97,7 +97,7 @@ def test_two_machines_fax_and_talk_again(world):
     daemon.idle()
 
 
-def test_who_refuses_fax_goes_on_talking(world):
+def test_row_25_who_refuses_fax_goes_on_talking(world):
     daemon = world.start()
     talk = Talk(world.net).talk()
     until("both to be heard", lambda: min(talk.heard()) > 10)

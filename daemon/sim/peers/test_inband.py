@@ -13,7 +13,7 @@ def with_tones(config):
     config["trunks"]["acme"].update(dtmf="inband")
 
 
-def test_tones_become_events_and_events_tones_and_speech_is_neither(world):
+def test_row_26_tones_become_events_and_events_tones_and_speech_is_neither(world):
     daemon = world.start(with_tones)
     near, far = sip.Raw(world.net.carrier), sip.Raw(world.net.other_carrier)
     call = speech.Call(world.net, near, far, speech.description(near.local, 6000), speech.description(far.local, 7000, events=101))

@@ -79,7 +79,7 @@ def test_nats_is_dead_for_a_minute_under_load_and_nothing_is_lost_or_doubled(wor
     assert len(ended) == calls
 
 
-def test_without_nats_at_the_start_calls_go_on_and_all_arrives_later(world):
+def test_row_50_without_nats_at_the_start_calls_go_on_and_all_arrives_later(world):
     nats = world.nats()
     nats.stop()
     daemon = world.start(nats=nats)

@@ -20,7 +20,7 @@ def suites(daemon):
 
 
 @pytest.mark.parametrize("codec", ["PCMA", "PCMU"])
-def test_a_plain_carrier_calls_a_phone_that_encrypts(world, codec):
+def test_row_27_a_plain_carrier_calls_a_phone_that_encrypts(world, codec):
     daemon = world.start(secure("alice"))
     phone = world.phone(srtp=True, codecs=codec)
     packets = world.capture()
@@ -44,7 +44,7 @@ def test_a_plain_carrier_calls_a_phone_that_encrypts(world, codec):
         assert leg["data"]["report"]["dropped_bad"] == 0, leg
 
 
-def test_two_phones_that_encrypt_hear_each_other(world):
+def test_row_27_two_phones_that_encrypt_hear_each_other(world):
     daemon = world.start(secure("alice", "bob"))
     alice = world.phone(srtp=True)
     bob = world.phone("bob", local=world.net.other_client, sound=OTHER_SOUND, srtp=True)

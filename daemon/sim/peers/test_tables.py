@@ -59,7 +59,7 @@ def test_a_bad_row_refuses_the_reload_and_hundreds_of_thousands_of_rows_come_wit
     assert "carriers has +88123456: trunk zeta 0.56" in told, told
 
 
-def test_the_latest_calls_are_replayed_through_another_configuration(world):
+def test_row_41_the_latest_calls_are_replayed_through_another_configuration(world):
     daemon = world.start(tabled(world))
     for number, status in (("+881", 404), ("+8899", 404)):
         score = sipp.Score().expect("INVITE").reply(status, "No").expect("ACK")

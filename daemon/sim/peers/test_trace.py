@@ -32,7 +32,7 @@ def packets(path, *fields):
     return [line.split("\t") for line in done.stdout.splitlines()]
 
 
-def test_a_call_between_carriers_is_a_ladder_a_pcap_and_json(world):
+def test_row_38_a_call_between_carriers_is_a_ladder_a_pcap_and_json(world):
     daemon = world.start()
     call = across(world, daemon)
     drawn = daemon.tool("trace", call)[1]
@@ -59,7 +59,7 @@ def test_a_call_between_carriers_is_a_ladder_a_pcap_and_json(world):
     assert [row[3] or row[4] for row in rows] == [re.match(r"(?:SIP/2.0 )?(\S+)", m["text"]).group(1) for m in told["messages"]]
 
 
-def test_messages_of_tcp_and_tls_are_in_it_decrypted(world):
+def test_row_38_messages_of_tcp_and_tls_are_in_it_decrypted(world):
     certificates = Certificates(world.folder)
 
     def encrypted(config):
@@ -159,7 +159,7 @@ def test_following_shows_messages_as_they_pass(world):
         follower.wait()
 
 
-def test_a_collector_that_is_read_by_the_specification(world):
+def test_row_37_a_collector_that_is_read_by_the_specification(world):
     """A reader of HEP3 chunks, written from its description."""
     import socket
     import struct

@@ -135,7 +135,7 @@ def test_baresip_registers_calls_and_is_called(world, certificates, transport):
     daemon.idle()
 
 
-def test_a_browser_registers_calls_and_is_called_by_websocket(world):
+def test_row_11_a_browser_registers_calls_and_is_called_by_websocket(world):
     """RFC 7118, as its example does it: a Via host that is no address, and every request by the one socket."""
     daemon = world.start(streams(world))
     phone = WebSocket(world.net.client, world.net.box_clients, WS_PORT)
@@ -151,7 +151,7 @@ def test_a_browser_registers_calls_and_is_called_by_websocket(world):
     assert daemon.status()["devices"] == 0
 
 
-def test_secure_websocket_takes_the_pages_that_are_listed(world, certificates):
+def test_row_11_secure_websocket_takes_the_pages_that_are_listed(world, certificates):
     daemon = world.start(streams(world, certificates))
     client = {"tls": certificates.client(), "name": "phones.example"}
     phone = WebSocket(world.net.client, world.net.box_clients, WSS_PORT, origin="https://phone.example", **client)
@@ -165,7 +165,7 @@ def test_secure_websocket_takes_the_pages_that_are_listed(world, certificates):
 
 
 @pytest.mark.parametrize("version", [ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3], ids=["1.2", "1.3"])
-def test_a_phone_registers_and_is_called_by_tls(world, certificates, version):
+def test_row_10_a_phone_registers_and_is_called_by_tls(world, certificates, version):
     daemon = world.start(streams(world, certificates))
     phone = Stream(world.net.client, world.net.box_clients, TLS_PORT, certificates.client(version=version), "phones.example")
     registered_over(world, daemon, phone)
@@ -175,7 +175,7 @@ def test_a_phone_registers_and_is_called_by_tls(world, certificates, version):
     daemon.until_event("registration.removed", user="alice")
 
 
-def test_openssl_verifies_our_certificate_and_old_versions_are_refused(world, certificates):
+def test_row_10_openssl_verifies_our_certificate_and_old_versions_are_refused(world, certificates):
     world.start(streams(world, certificates))
 
     def s_client(*options):
@@ -190,7 +190,7 @@ def test_openssl_verifies_our_certificate_and_old_versions_are_refused(world, ce
     assert s_client("-tls1_1")[0] != 0
 
 
-def test_clients_without_a_certificate_are_refused_where_one_is_demanded(world, certificates, tmp_path):
+def test_row_10_clients_without_a_certificate_are_refused_where_one_is_demanded(world, certificates, tmp_path):
     daemon = world.start(streams(world, certificates, client_ca=str(certificates.ca)))
     phone = Stream(world.net.client, world.net.box_clients, TLS_PORT, certificates.client(certificates.make("alice", world.net.client)), "phones.example")
     registered_over(world, daemon, phone)
@@ -206,7 +206,7 @@ def test_clients_without_a_certificate_are_refused_where_one_is_demanded(world, 
     phone.close()
 
 
-def test_a_certificate_is_replaced_while_a_connection_stays(world, certificates):
+def test_row_10_a_certificate_is_replaced_while_a_connection_stays(world, certificates):
     daemon = world.start(streams(world, certificates))
     client = certificates.client()
     phone = Stream(world.net.client, world.net.box_clients, TLS_PORT, client, "phones.example")
@@ -236,7 +236,7 @@ def test_a_certificate_is_replaced_while_a_connection_stays(world, certificates)
     new.close()
 
 
-def test_a_trunk_by_tls_must_show_the_certificate_that_we_want(world, certificates, tmp_path):
+def test_row_10_a_trunk_by_tls_must_show_the_certificate_that_we_want(world, certificates, tmp_path):
     """The trunk is openssl's library here."""
     certificate, key = certificates.make("zeta", world.net.other_carrier)
     (tmp_path / "other").mkdir()

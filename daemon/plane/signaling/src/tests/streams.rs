@@ -349,7 +349,7 @@ fn half_a_message_has_its_time_and_an_idle_connection_its_end() {
 }
 
 #[test]
-fn a_large_invite_goes_by_tcp_and_by_udp_when_nobody_listens_there() {
+fn row_51_a_large_invite_goes_by_tcp_and_by_udp_when_nobody_listens_there() {
     let mut large = config();
     large.trunks.get_mut("carrier").unwrap().large_over_tcp = true;
     let command = |size: usize| {

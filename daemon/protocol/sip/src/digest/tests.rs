@@ -110,7 +110,7 @@ fn refused() -> Verdict {
 }
 
 #[test]
-fn the_strongest_challenge_is_answered_and_grants_once() {
+fn row_9_the_strongest_challenge_is_answered_and_grants_once() {
     let mut server = challenger();
     let values = server.challenge(NOW, 1, false);
     assert_eq!(values.len(), 2);
@@ -194,7 +194,7 @@ fn counters_may_overtake_each_other_but_not_repeat() {
 }
 
 #[test]
-fn several_challenges_in_one_line_come_apart() {
+fn row_9_several_challenges_in_one_line_come_apart() {
     let line = "Basic realm=\"b\", Digest realm=\"a, b\", nonce=\"n\", algorithm=MD5 , Digest realm = \"a\\\"b\",nonce=x,qop=\"auth,auth-int\"";
     let all = AuthHeader::parse_all(line).unwrap();
     let realms: Vec<_> = all.iter().map(|c| (c.scheme, c.param("REALM").unwrap().into_owned())).collect();
