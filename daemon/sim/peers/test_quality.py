@@ -49,8 +49,10 @@ def test_speech_sounds_behind_the_border_as_before_it(world, name):
     payloads = encoded(said_in, sound)
     number, units = int(said_in.split()[0]), 960 if said_in == OPUS else 160
     score, late_s = 0.0, 0.0
+    # libavcodec, by which G.729 is heard here, knows no pauses.
+    answer = speech.description(far.local, 7000, (heard_in,)) + ("a=fmtp:18 annexb=no\r\n" if heard_in == G729 else "")
     for _ in range(TRIES):
-        call = speech.Call(world.net, near, far, speech.description(near.local, 6000, (said_in,)), speech.description(far.local, 7000, (heard_in,)))
+        call = speech.Call(world.net, near, far, speech.description(near.local, 6000, (said_in,)), answer)
         call.near_line.say(call.to_near, payloads, (call.far_line,), number, units, loss, seed=5)
         heard = decoded(world, call.far_line, heard_in)
         call.end()
@@ -87,6 +89,29 @@ def test_pauses_of_g729_are_heard_as_the_noise_that_they_describe(world):
     assert 5 < loud < 100, f"a pause sounds like its room, not like nothing: {loud}"
     assert np.mean(np.abs(pause) < 2) < 0.5
     daemon.idle()
+
+
+@pytest.mark.parametrize("said_of_annex_b", ["annexb=yes", "annexb=no"])
+def test_pauses_are_sent_to_who_has_g729_unless_it_refuses_them(world, said_of_annex_b):
+    daemon = world.start(lambda config: config["trunks"]["zeta"].update(codecs=["G729"]))
+    near, far = sip.Raw(world.net.carrier), sip.Raw(world.net.other_carrier)
+    said = speech.person()[: 3 * 8000]
+    room = np.random.default_rng(2).normal(0, 30, 3 * 8000).astype(np.int16)
+    answer = speech.description(far.local, 7000, (G729,)) + f"a=fmtp:18 {said_of_annex_b}\r\n"
+    call = speech.Call(world.net, near, far, speech.description(near.local, 6000, (PCMA,)), answer)
+    call.near_line.say(call.to_near, speech.frames(np.concatenate([said, room, said]), audio.to_alaw), (call.far_line,), 8)
+    sent = call.far_line.payloads(18)
+    call.end()
+    daemon.idle()
+    lengths = [len(payload) for _, payload in sent]
+    assert set(lengths) <= {2, 10, 12, 20} and lengths.count(20) > 150, lengths
+    if said_of_annex_b == "annexb=no":
+        assert set(lengths) == {20}
+        return
+    # Of the nine seconds some three are a pause: a description now and then, and nothing between.
+    assert len(sent) < 400 and {2, 12} & set(lengths), len(sent)
+    for (at, payload), (following, _) in zip(sent, sent[1:]):
+        assert following >= at + 80 * -(-len(payload) // 10), "frames do not overlap in time"
 
 
 @pytest.mark.parametrize("offered, answered, told", [("annexb=yes", "annexb=no", "no"), ("annexb=no", "annexb=no", "no"), ("annexb=yes", "annexb=yes", "yes")])

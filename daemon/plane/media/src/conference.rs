@@ -217,14 +217,14 @@ impl Room {
 }
 
 impl Group {
-    /// This tick's payload; none: nothing need be sent.
-    fn payload(&mut self, frame: &[i16]) -> Option<&[u8]> {
+    /// This tick's payload, and the voice that made it; none: nothing need be sent.
+    fn payload(&mut self, frame: &[i16]) -> Option<(&[u8], &Voice)> {
         let Self { voice, numbers, packet, len, .. } = self;
         let len = *len.get_or_insert_with(|| {
             voice.speak(frame);
             voice.poll_packet(numbers, &mut packet[..]).unwrap_or(0)
         });
-        self.packet.get(HEADER_LEN..len)
+        Some((self.packet.get(HEADER_LEN..len)?, &self.voice))
     }
 }
 
@@ -540,8 +540,9 @@ impl Relay {
             }
         };
         let (payload_type, units) = (seat.payload_type, seat.units);
-        let place = shared.and_then(|payload| Some((payload, out.get_mut(..HEADER_LEN + payload.len())?)));
-        let Some((payload, place)) = place else {
+        let place =
+            shared.and_then(|(payload, voice)| Some((payload, voice, out.get_mut(..HEADER_LEN + payload.len())?)));
+        let Some((payload, voice, place)) = place else {
             leg.own.pass(units);
             leg.mark_next = true;
             rooms.next_place();
@@ -550,7 +551,9 @@ impl Relay {
         let len = place.len();
         let (head, room_for) = place.split_first_chunk_mut::<HEADER_LEN>()?;
         room_for.copy_from_slice(payload);
-        let header = leg.own.head(payload_type, std::mem::take(&mut leg.mark_next));
+        let begins = std::mem::replace(&mut leg.mark_next, voice.is_pausing()) && !voice.is_pausing();
+        let mut header = leg.own.head(payload_type, begins);
+        header.timestamp = header.timestamp.wrapping_add(voice.skipped());
         header.write(head);
         leg.own.pass(units);
         rooms.next_place();

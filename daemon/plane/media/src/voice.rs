@@ -85,6 +85,16 @@ impl Voice {
         self.ptime_ms
     }
 
+    /// By how much the latest packet begins later than the time that it is for, in units of its clock: a pause ended in it.
+    pub fn skipped(&self) -> u32 {
+        self.encoder.skipped() as u32 * self.clock_hz() / self.encoder.rate()
+    }
+
+    /// Whether the latest packet ends in a pause: what comes after it begins a talk spurt.
+    pub fn is_pausing(&self) -> bool {
+        self.encoder.is_pausing()
+    }
+
     /// Whether sound waits for a packet's worth.
     pub fn is_waiting(&self) -> bool {
         self.fill > 0
@@ -137,7 +147,11 @@ impl Voice {
                 self.marker = true;
                 continue;
             };
-            stream.head(self.format.payload_type, std::mem::take(&mut self.marker)).write(head);
+            let pauses = self.encoder.is_pausing();
+            let mut header = stream.head(self.format.payload_type, self.marker && !pauses);
+            header.timestamp = header.timestamp.wrapping_add(self.skipped());
+            header.write(head);
+            self.marker = pauses;
             stream.pass(units);
             return Some(HEADER_LEN + len);
         }

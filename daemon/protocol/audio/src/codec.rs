@@ -64,6 +64,14 @@ pub trait Encode {
     /// Encodes `samples`, 10, 20, 30, 40 or 60 ms that this codec has frames for ([`Encoder::ptime`]), into `out` with room for
     /// [`ENCODED_MAX`]; says how many bytes. None: nothing need be sent, for it is a pause.
     fn encode(&mut self, samples: &[i16], out: &mut [u8]) -> Option<usize>;
+    /// Samples of the latest that are before the beginning of their payload: a pause ended among them.
+    fn skipped(&self) -> usize {
+        0
+    }
+    /// Whether the latest payload ends in a pause, or is all of one.
+    fn is_pausing(&self) -> bool {
+        false
+    }
 }
 
 /// What this machine has of the codecs that are libraries of the system. The first call loads them.
@@ -199,7 +207,7 @@ impl Encoder {
             Codec::Pcma => Self::Pcma,
             Codec::Pcmu => Self::Pcmu,
             Codec::G722 => Self::G722(Box::default()),
-            Codec::G729 => Self::G729(G729Encoder::new()?),
+            Codec::G729 => Self::G729(G729Encoder::new(!format.refuses_annex_b())?),
             Codec::Opus => Self::Opus(OpusEncoder::new(rate, format)?),
             Codec::Other(_) => return None,
         })
@@ -234,6 +242,20 @@ impl Encode for Encoder {
             Self::G722(g722) => g722.encode(samples, out),
             Self::G729(g729) => g729.encode(samples, out),
             Self::Opus(opus) => opus.encode(samples, out),
+        }
+    }
+
+    fn skipped(&self) -> usize {
+        match self {
+            Self::G729(g729) => g729.skipped(),
+            Self::Pcma | Self::Pcmu | Self::G722(_) | Self::Opus(_) => 0,
+        }
+    }
+
+    fn is_pausing(&self) -> bool {
+        match self {
+            Self::G729(g729) => g729.is_pausing(),
+            Self::Pcma | Self::Pcmu | Self::G722(_) | Self::Opus(_) => false,
         }
     }
 }

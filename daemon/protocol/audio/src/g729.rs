@@ -1,10 +1,10 @@
-//! G.729 (ITU-T G.729 Annex A, pauses of Annex B understood): bcg729, where this machine has it.
+//! G.729 (ITU-T G.729 Annex A, with the pauses of Annex B): bcg729, where this machine has it.
 //!
 //! The library is under the GPL, version 3. Nothing of it is linked, built or shipped here: who wants G.729 converted installs it, and it is
 //! loaded at the start. Without it G.729 is relayed, as any codec.
 //!
-//! A payload is frames of 10 ms, 10 bytes each, and behind them maybe one of 2 bytes that describes a silence (RFC 3551 4.5.6). What we say has no
-//! such silences: a peer that takes them does not demand them, and one that refuses them (`annexb=no`, RFC 7261) then has what it asked for.
+//! A payload is frames of 10 ms, 10 bytes each, and behind them maybe one of 2 bytes that describes a silence (RFC 3551 4.5.6). What we say has
+//! such silences too, unless a party refused them (`annexb=no`, RFC 7261).
 
 mod bcg729;
 
@@ -27,9 +27,13 @@ pub struct G729Decoder {
     pausing: bool,
 }
 
-/// Encodes speech and pauses alike.
+/// Encodes speech, and pauses or the beginnings of them.
 pub struct G729Encoder {
     channel: EncoderChannel,
+    /// The latest frame was not one of speech.
+    pausing: bool,
+    /// Samples of the latest payload's time that are before its first frame.
+    skipped: usize,
 }
 
 impl G729Decoder {
@@ -84,9 +88,9 @@ impl Decode for G729Decoder {
 }
 
 impl G729Encoder {
-    /// None: no library, or no memory.
-    pub fn new() -> Option<Self> {
-        Some(Self { channel: EncoderChannel::new()? })
+    /// With `pauses`, or speaking all the time. None: no library, or no memory.
+    pub fn new(pauses: bool) -> Option<Self> {
+        Some(Self { channel: EncoderChannel::new(pauses)?, pausing: false, skipped: 0 })
     }
 }
 
@@ -96,9 +100,31 @@ impl Encode for G729Encoder {
     }
 
     fn encode(&mut self, samples: &[i16], out: &mut [u8]) -> Option<usize> {
-        let ((frames, _), (room, _)) = (samples.as_chunks::<FRAME>(), out.as_chunks_mut::<SPEECH>());
-        let room = room.get_mut(..frames.len())?;
-        frames.iter().zip(room).for_each(|(frame, out)| self.channel.encode(frame, out));
-        Some(frames.len() * SPEECH)
+        let (frames, _) = samples.as_chunks::<FRAME>();
+        let mut len = 0;
+        self.pausing = true;
+        for (n, frame) in frames.iter().enumerate() {
+            let mut coded = [0; SPEECH];
+            let bytes = self.channel.encode(frame, &mut coded);
+            if bytes > 0 {
+                // RFC 3551 4.5.6: frames follow each other without a gap, and a description is the last. What came before a gap goes: it is a
+                // description without its pause, or in long payloads the end of a word.
+                if self.pausing {
+                    (len, self.skipped) = (0, n * FRAME);
+                }
+                out.get_mut(len..len + bytes)?.copy_from_slice(&coded[..bytes]);
+                len += bytes;
+            }
+            self.pausing = bytes != SPEECH;
+        }
+        (len > 0).then_some(len)
+    }
+
+    fn skipped(&self) -> usize {
+        self.skipped
+    }
+
+    fn is_pausing(&self) -> bool {
+        self.pausing
     }
 }

@@ -53,6 +53,35 @@ fn a_pause_is_not_sent_to_who_asked_for_that() {
 }
 
 #[test]
+fn a_pause_of_g729_is_described_and_what_follows_it_is_marked_and_in_its_time() {
+    let mut voice = Voice::new(&setup(Codec::G729, 20), 8000).unwrap();
+    let mut stream = OwnStream::new(1);
+    let (mut out, mut packets, first) = ([0; PACKET_MAX], Vec::new(), stream.timestamp());
+    for n in 0..300_i32 {
+        let loud = if (100..200).contains(&n) { 10 } else { 6000 };
+        let frame: [i16; 160] =
+            std::array::from_fn(|at| ((at as i32 * at as i32 * (n + 3)) % (2 * loud) - loud) as i16);
+        voice.speak(&frame);
+        while let Some(len) = voice.poll_packet(&mut stream, &mut out) {
+            let header = Header::parse(&out[..len]).unwrap();
+            packets.push((header.timestamp.wrapping_sub(first), len - HEADER_LEN, header.marker));
+        }
+    }
+    assert_eq!(stream.timestamp().wrapping_sub(first), 300 * 160);
+    assert!(packets.len() < 250, "{}", packets.len());
+    assert!(packets.iter().any(|(_, len, _)| len % 10 == 2));
+    let mut spoken = 0;
+    for pair in packets.windows(2) {
+        let ((at, len, _), (next, following, marked)) = (pair[0], pair[1]);
+        let end = at + (len as u32).div_ceil(10) * 80;
+        assert!(next >= end, "frames do not overlap: {pair:?}");
+        assert_eq!(marked, (next > end || len % 10 == 2) && following % 10 != 2 && following > 2, "{pair:?}");
+        spoken += u32::from(marked);
+    }
+    assert!(spoken > 0 && packets[0].2);
+}
+
+#[test]
 fn what_nobody_polls_is_bounded_and_a_small_room_is_no_harm() {
     let mut voice = Voice::new(&setup(Codec::Pcma, 60), 8000).unwrap();
     let mut stream = OwnStream::new(1);

@@ -218,8 +218,34 @@ fn silences_of_g729_are_heard_as_noise_until_speech_comes_again() {
 }
 
 #[test]
-fn g729_has_no_pauses_of_its_own() {
-    let mut encoder = Encoder::new(&format(Codec::G729), 8000).unwrap();
-    let payloads = encode(&mut encoder, &[0; 8000], 20);
-    assert!(payloads.iter().all(|payload| payload.len() == 20), "no peer has to understand silences");
+fn g729_pauses_unless_that_was_refused_and_says_where_a_payload_begins() {
+    let speech = signal(8000);
+    let quiet: Vec<i16> = (0..16_000).map(|n: usize| (n * 7919 % 41) as i16 - 20).collect();
+    let said = [&speech[..], &quiet, &speech].concat();
+    let mut steady = Encoder::new(&Format { fmtp: "annexb=no".into(), ..format(Codec::G729) }, 8000).unwrap();
+    assert!(encode(&mut steady, &said, 20).iter().all(|payload| payload.len() == 20), "it was refused");
+    for ms in [20, 60] {
+        let mut encoder = Encoder::new(&format(Codec::G729), 8000).unwrap();
+        let (mut heard, mut bytes, mut described, mut late) = (vec![0; said.len()], 0, 0, 0);
+        let mut decoder = Decoder::new(&format(Codec::G729), 8000).unwrap();
+        for (n, samples) in said.chunks_exact(ms * 8).enumerate() {
+            let mut payload = [0; ENCODED_MAX];
+            let Some(len) = encoder.encode(samples, &mut payload) else {
+                assert!(encoder.is_pausing());
+                continue;
+            };
+            (bytes, described) = (bytes + len, described + usize::from(len % 10 == 2));
+            assert_eq!(encoder.is_pausing(), len % 10 == 2 || len < ms, "{len}");
+            late += usize::from(encoder.skipped() > 0);
+            let at = n * ms * 8 + encoder.skipped();
+            let decoded = decoder
+                .decode(&payload[..len], &mut heard[at..(n + 1) * ms * 8])
+                .expect("its own payload fits its time");
+            assert!(decoded > 0);
+        }
+        // Half of it is a pause.
+        assert!(bytes * 10 < said.len() / 8 * 7 && described > 0, "{ms}: {bytes} bytes, {described} descriptions");
+        let like = likeness(&speech[..7200], &heard[24_000..], 80);
+        assert!(like > 0.4, "{ms}: what is said after a pause is in its place, {like}; {late} payloads began late");
+    }
 }

@@ -119,19 +119,20 @@ pub(super) struct EncoderChannel {
 unsafe impl Send for EncoderChannel {}
 
 impl EncoderChannel {
-    /// Without detection of pauses: each frame is one of speech.
-    pub fn new() -> Option<Self> {
+    /// With `pauses` their beginning is described and they are not sent (Annex B); without, each frame is one of speech.
+    pub fn new(pauses: bool) -> Option<Self> {
         let functions = library()?;
         // SAFETY: takes a flag; what it returns is checked for null.
-        let context = NonNull::new(unsafe { (functions.init_encoder)(0) })?;
+        let context = NonNull::new(unsafe { (functions.init_encoder)(pauses.into()) })?;
         Some(Self { functions, context })
     }
 
-    pub fn encode(&mut self, samples: &[i16; FRAME], out: &mut [u8; SPEECH]) {
+    /// Bytes of the frame: [`SPEECH`], [`SILENCE`], or none for one that need not be sent.
+    pub fn encode(&mut self, samples: &[i16; FRAME], out: &mut [u8; SPEECH]) -> usize {
         let mut len = 0;
         // SAFETY: the context is live and ours alone; it reads one frame of samples, writes at most the bytes of one of speech, and the length.
         unsafe { (self.functions.encode)(self.context.as_ptr(), samples.as_ptr(), out.as_mut_ptr(), &mut len) }
-        debug_assert_eq!(usize::from(len), SPEECH, "pauses are not detected");
+        usize::from(len).min(SPEECH)
     }
 }
 
