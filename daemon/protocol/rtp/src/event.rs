@@ -214,6 +214,33 @@ mod tests {
         assert_eq!(told(&late_end), [(200, '1', 160)]);
     }
 
+    /// Digits of 100 ms as senders make them (RFC 4733 2.5.1: each 20 ms, the end three times), two in a row alike, over lines that lose.
+    #[test]
+    fn row_26_at_five_percent_loss_no_digit_is_lost_and_none_told_twice() {
+        for (percent, seed) in [1, 3, 5].into_iter().flat_map(|percent| (1..=20).map(move |seed| (percent, seed))) {
+            let mut state: u64 = seed;
+            let mut is_lost = || {
+                // Knuth's multiplier: enough for dice.
+                state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+                (state >> 33) % 100 < percent
+            };
+            let (mut packets, mut pressed) = (Vec::new(), String::new());
+            for n in 0..200_u32 {
+                let digit = DIGITS[n as usize / 2 % DIGITS.len()];
+                pressed.push(digit);
+                let (from_ms, timestamp) = (u64::from(n) * 200, n * 1600);
+                for step in 1..=7_u16 {
+                    let (duration, end) = (step.min(5) * 160, step >= 5);
+                    if !is_lost() {
+                        packets.push((from_ms + u64::from(step) * 20, timestamp, digit, end, duration));
+                    }
+                }
+            }
+            let heard: String = told(&packets).iter().map(|(_, digit, _)| digit).collect();
+            assert_eq!(heard, pressed, "seed {seed}, {percent} %");
+        }
+    }
+
     #[test]
     fn late_packets_and_other_events_tell_nothing() {
         let late =
