@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 use postern_config::{Config, Dtmf};
 use postern_facts as facts;
 use postern_types::{
-    CallSid, Cause, EndedBy, Now, RecordingSid,
+    CallSid, Cause, EndedBy, Now, RecordingSid, Sid,
     leg::{CallerIdentity, Dial, LegCommand, Party, Target},
     media::MediaCommand,
     stream::{AudioStream, Direction},
@@ -265,7 +265,7 @@ impl Call {
         if formats.is_empty() {
             return Err(refuse(488, "the two parties have no codec in common"));
         }
-        let sid = CallSid::fresh(now.wall, &mut cx.rng);
+        let sid = CallSid::random(&mut cx.rng);
         let ptime_ms = first.theirs.as_ref().map_or(20, |theirs| theirs.ptime_ms);
         let theirs = first.theirs.as_ref().filter(|_| self.transfer.is_none());
         // Who is transferred may have been put on hold for it.

@@ -2,7 +2,7 @@
 
 use postern_facts as facts;
 use postern_types::{
-    AccountSid, CallSid, Cause, EndedBy, Now,
+    AccountSid, CallSid, Cause, EndedBy, Now, Sid,
     leg::{CallerIdentity, Dial, FORWARDS_MAX, Party, Target},
     stream::Direction,
 };
@@ -65,7 +65,7 @@ pub fn create(cx: &mut Context, now: Now, account: AccountSid, wanted: CreateCal
     if formats.is_empty() {
         return Err(bad(21211, "no prompt could be played to To: its codecs leave out PCMU, PCMA, G722 and opus"));
     }
-    let sid = CallSid::fresh(now.wall, &mut cx.rng);
+    let sid = CallSid::random(&mut cx.rng);
     let timeout = Duration::from_secs(wanted.timeout_s.clamp(1, TIMEOUT_MAX).into());
     let from: Box<str> = nouns::user_part(&wanted.from).into();
     let branch = Branch {

@@ -5,9 +5,7 @@ use std::{fmt, str::FromStr, sync::Arc};
 use rand::Rng;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
-use crate::UnixMicros;
-
-/// A two-letter prefix and 128 bits in hex: `CA0123…`, 34 characters (PLATFORM contract 0). All of them random, but for [`CallSid::fresh`].
+/// A two-letter prefix and 128 random bits in hex: `CA0123…`, 34 characters (PLATFORM contract 0).
 pub trait Sid: Sized + Copy + fmt::Display + FromStr<Err = BadSid> {
     /// The two letters in front.
     const PREFIX: &'static str;
@@ -137,16 +135,6 @@ sid!(
     "CF"
 );
 
-impl CallSid {
-    /// Makes a fresh one: when it is made in front, in milliseconds since 1970 (48 bits), and 80 random bits. Legs of one time stand together
-    /// in the indexes of the store, which then grow at their ends: a random key costs each of them a page of its own.
-    pub fn fresh(now: UnixMicros, rng: &mut impl Rng) -> Self {
-        let Self(random) = Self::random(rng);
-        let millis = (now.0 / 1000) & 0xffff_ffff_ffff;
-        Self((u128::from(millis) << 80) | (random >> 48))
-    }
-}
-
 macro_rules! name {
     ($(#[$doc:meta])* $name:ident) => {
         $(#[$doc])*
@@ -221,18 +209,7 @@ pub struct RequestId(pub u64);
 
 #[cfg(test)]
 mod tests {
-    use rand::{SeedableRng, rngs::StdRng};
-
     use super::*;
-
-    #[test]
-    fn calls_are_named_in_the_order_in_which_they_begin_and_never_alike() {
-        let mut rng = StdRng::seed_from_u64(1);
-        let mut at = |micros| CallSid::fresh(UnixMicros(micros), &mut rng);
-        assert!(at(1_790_000_000_123_456).to_string().starts_with("CA01a0c4506c7b"));
-        assert!(at(2_000) > at(1_999) && at(1_000) > at(999));
-        assert_ne!(at(7), at(7));
-    }
 
     #[test]
     fn a_sid_reads_back_and_others_are_refused() {

@@ -12,7 +12,7 @@ use postern_sip::{
     transaction::{Flow, ServerKey},
 };
 use postern_types::{
-    CallSid, Cause, EndedBy, Transport, TrunkName, UserName,
+    CallSid, Cause, EndedBy, Sid, Transport, TrunkName, UserName,
     leg::{Offered, Party},
     stream::AudioStream,
 };
@@ -82,7 +82,7 @@ impl Signaling {
         };
 
         self.reply(now, key, &request, 100, tag);
-        let sid = CallSid::fresh(self.wall, &mut self.rng);
+        let sid = CallSid::random(&mut self.rng);
         let Caller { from, from_name, identity } = identity::read(&request.headers, rules.trusted);
         let (party, from) = match &who {
             Who::Trunk(trunk) => (Party::Trunk { trunk: trunk.clone() }, from),
