@@ -1,7 +1,7 @@
 """Runs everything, prints it, writes docs/performance.json and the figures in docs/PERFORMANCE.md.
 
 make bench [ARGS='--quick']   --quick: about a minute, fewer legs and repetitions, nothing is written into docs
-                              --only PART: one of relay, convert, conference, keys, churn, signaling, storm; nothing is written into docs
+                              --only PART: one of relay, convert, conference, keys, churn, parse, alone, signaling, storm; nothing is written into docs
                               --gates: exit 1 when a gate is missed
 """
 
@@ -14,11 +14,22 @@ import time
 from pathlib import Path
 from types import SimpleNamespace
 
-from . import churn, conference, convert, keys, machine, relay, report, signaling, storm
+from . import alone, churn, conference, convert, keys, machine, parse, relay, report, signaling, storm
 
-PARTS = {"relay": relay, "convert": convert, "conference": conference, "keys": keys, "churn": churn, "signaling": signaling, "storm": storm}
 FULL = SimpleNamespace(legs=[200, 2000, 4000], turns=3, seconds=2.0, held=2000, search_seconds=2.0, search_steps=5, call_seconds=5.0)
 QUICK = SimpleNamespace(legs=[200, 2000], turns=1, seconds=1.5, held=500, search_seconds=1.0, search_steps=2, call_seconds=1.5)
+# In the order in which they are measured.
+PARTS = {
+    "relay": relay,
+    "convert": convert,
+    "conference": conference,
+    "keys": keys,
+    "churn": churn,
+    "parse": parse,
+    "alone": alone,
+    "signaling": signaling,
+    "storm": storm,
+}
 DOCS = Path(__file__).resolve().parents[3] / "docs"
 
 

@@ -1,4 +1,4 @@
-"""An open SBC as the system under test: Kamailio with dialogs and hidden topology, rtpengine for the media of each call."""
+"""Kamailio as the system under test: an open SBC with dialogs, hidden topology and rtpengine for the media of each call, and a plain stateful proxy."""
 
 import shutil
 import socket
@@ -9,8 +9,6 @@ from pathlib import Path
 from .rtpengine import CONTROL, Rtpengine
 from .talk import SYSTEM_CPU, Program
 
-CALLER, CALLEE = "127.0.0.13:5060", "127.0.0.14:5060"
-NEAR, FAR = "127.0.0.11", "127.0.0.12"
 # The tlsf allocators: with its own Kamailio takes five times as long (FACTS). More children than one core has use for, because
 # each waits for rtpengine's answer.
 SCORE = """
@@ -29,13 +27,7 @@ loadmodule "pv.so"
 loadmodule "maxfwd.so"
 loadmodule "textops.so"
 loadmodule "siputils.so"
-loadmodule "dialog.so"
-loadmodule "topoh.so"
-loadmodule "rtpengine.so"
-modparam("topoh", "mask_key", "bench")
-modparam("topoh", "mask_ip", "192.0.2.7")
-modparam("rtpengine", "rtpengine_sock", "udp:{control}")
-request_route {{
+{modules_of_border}request_route {{
     if (!mf_process_maxfwd_header("10")) {{
         sl_send_reply("483", "Too Many Hops");
         exit;
@@ -46,7 +38,7 @@ request_route {{
             if (!is_method("ACK")) sl_send_reply("404", "Not Found");
             exit;
         }}
-        if (is_method("BYE")) rtpengine_delete();
+        {at_bye}
         t_relay();
         exit;
     }}
@@ -60,17 +52,33 @@ request_route {{
     }}
     t_check_trans();
     record_route();
-    dlg_manage();
-    rtpengine_offer("replace-origin ICE=remove");
-    t_on_reply("ANSWER");
+    {at_invite}
     $fs = "udp:{far}:5060";
     $du = "sip:{callee}";
     t_relay();
 }}
-onreply_route[ANSWER] {{
-    if (has_body("application/sdp")) rtpengine_answer("replace-origin ICE=remove");
-}}
+{at_answer}
 """
+# What makes a border of a proxy.
+BORDER = {
+    "modules_of_border": f"""\
+loadmodule "dialog.so"
+loadmodule "topoh.so"
+loadmodule "rtpengine.so"
+modparam("topoh", "mask_key", "bench")
+modparam("topoh", "mask_ip", "192.0.2.7")
+modparam("rtpengine", "rtpengine_sock", "udp:{":".join(map(str, CONTROL))}")
+""",
+    "at_bye": 'if (is_method("BYE")) rtpengine_delete();',
+    "at_invite": """\
+dlg_manage();
+    rtpengine_offer("replace-origin ICE=remove");
+    t_on_reply("ANSWER");""",
+    "at_answer": """\
+onreply_route[ANSWER] {
+    if (has_body("application/sdp")) rtpengine_answer("replace-origin ICE=remove");
+}""",
+}
 
 
 def version():
@@ -82,17 +90,19 @@ def _binary():
     return shutil.which("kamailio") or "/usr/sbin/kamailio"
 
 
-class OpenSbc:
+class Proxy:
+    """Transactions and Record-Route, no dialogs, no media: the least that Kamailio does for a call."""
+
     name = "kamailio"
-    caller, callee, near = CALLER, CALLEE, NEAR
+    caller, callee, near, far = "127.0.0.21:5060", "127.0.0.22:5060", "127.0.0.19", "127.0.0.20"
+    border = dict.fromkeys(BORDER, "")
 
     def __init__(self, folder, _binaries):
-        folder = Path(folder) / self.name
-        folder.mkdir()
-        self.rtpengine = Rtpengine(folder)
+        folder = Path(folder) / type(self).__name__.lower()
+        folder.mkdir(exist_ok=True)
         modules = next(Path("/usr/lib").glob("*/kamailio/modules"))
         file = folder / "kamailio.cfg"
-        file.write_text(SCORE.format(near=NEAR, far=FAR, callee=CALLEE, modules=modules, control=":".join(map(str, CONTROL))))
+        file.write_text(SCORE.format(near=self.near, far=self.far, callee=self.callee, modules=modules, **self.border))
         command = [_binary(), "-f", file, "-DD", "-E", "-m", "1024", "-M", "16", "-x", "tlsf", "-X", "tlsf", "-b", "8388608"]
         self.program = Program(self.name, [*command, "-Y", folder, "-P", folder / "pid", "-w", folder], folder, SYSTEM_CPU)
         limit = time.monotonic() + 20
@@ -102,17 +112,17 @@ class OpenSbc:
 
     @property
     def pids(self):
-        return [self.rtpengine.pid, self.program.pid, *_children(self.program.pid)]
+        return [self.program.pid, *_children(self.program.pid)]
 
     def _answers(self):
         with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as line:
-            line.bind((CALLER.split(":")[0], 0))
+            line.bind((self.caller.split(":")[0], 0))
             line.settimeout(0.3)
             here = "{}:{}".format(*line.getsockname())
             line.sendto(
-                f"OPTIONS sip:{NEAR} SIP/2.0\r\nVia: SIP/2.0/UDP {here};branch=z9hG4bKready\r\nMax-Forwards: 70\r\nFrom: <sip:a@{here}>;tag=1\r\n"
-                f"To: <sip:{NEAR}>\r\nCall-ID: ready\r\nCSeq: 1 OPTIONS\r\nContent-Length: 0\r\n\r\n".encode(),
-                (NEAR, 5060),
+                f"OPTIONS sip:{self.near} SIP/2.0\r\nVia: SIP/2.0/UDP {here};branch=z9hG4bKready\r\nMax-Forwards: 70\r\nFrom: <sip:a@{here}>;tag=1\r\n"
+                f"To: <sip:{self.near}>\r\nCall-ID: ready\r\nCSeq: 1 OPTIONS\r\nContent-Length: 0\r\n\r\n".encode(),
+                (self.near, 5060),
             )
             try:
                 return line.recv(2000).startswith(b"SIP/2.0 ")
@@ -124,6 +134,23 @@ class OpenSbc:
 
     def stop(self):
         self.program.stop()
+
+
+class OpenSbc(Proxy):
+    caller, callee, near, far = "127.0.0.13:5060", "127.0.0.14:5060", "127.0.0.11", "127.0.0.12"
+    border = BORDER
+
+    def __init__(self, folder, binaries):
+        (Path(folder) / self.name).mkdir()
+        self.rtpengine = Rtpengine(Path(folder) / self.name)
+        super().__init__(folder, binaries)
+
+    @property
+    def pids(self):
+        return [self.rtpengine.pid, *super().pids]
+
+    def stop(self):
+        super().stop()
         self.rtpengine.stop()
 
 

@@ -1,11 +1,19 @@
 """Results as tables: on the terminal and between the markers of docs/PERFORMANCE.md."""
 
-from . import keys, storm
+from . import keys, parse, storm
 
 BEGIN, END = "<!-- figures: written by make bench -->", "<!-- end of figures -->"
 CALL_US_MAX = 250
 # At least five times fewer than the open SBC stack (issue 4).
 CALL_RATIO_MAX = 0.2
+# Signaling alone (issue 4).
+ALONE_US_MAX = 60
+COLD_RATE = 12_000
+ADDED_MAX_US = {"p50_us": 80, "p99_us": 1000}
+# Of what a system can carry, when twice as much is asked of it.
+GOODPUT_LOST_MAX = 0.15
+# Of rsip's time.
+PARSE_RATIO_MAX, PARSE_ALLOCATIONS_MAX = 1 / 3, 3
 CALL_RATES = {"saturated": "at the highest rate of each", "half": "at half of it", "low": "at 200 calls a second"}
 SRTP_MAX = 0.6
 # A thousand calls at 100,000 packets a second: of a core.
@@ -54,7 +62,22 @@ def gates(results):
         srtp = results["convert"]["srtp"]
         for load, name in (("flood", "flood"), ("rate", "100,000 packets a second")):
             gate(f"CPU a packet, SDES to plain, {results['convert']['srtp_legs']} legs, {name}, part of rtpengine's (process)", convert_ratio(srtp, load), SRTP_MAX)
+    if "parse" in results:
+        for ours, theirs, name in (("parse", "rsip_parse", "read"), ("call", "rsip_call", "read, checked, and what a call needs of it")):
+            gate(f"an INVITE of 1.2 KB {name}, part of rsip's time", results["parse"][ours]["ns"] / results["parse"][theirs]["ns"], PARSE_RATIO_MAX)
+        gate("an INVITE of 1.2 KB read, pieces of memory", results["parse"]["call"]["allocations"], PARSE_ALLOCATIONS_MAX)
+    if "alone" in results:
+        at_most = results["alone"]["postern"].get("saturated")
+        gate("CPU a call, signaling alone, at the highest rate", at_most and at_most["cpu_us_per_call"], ALONE_US_MAX, "us")
+        cold = results["alone"]["postern"]["cold_rate"]
+        gate(f"between two calls from a cold start, signaling alone ({COLD_RATE} a second)", cold and 1e6 / cold, 1e6 / COLD_RATE, "us")
+        for part, limit in ADDED_MAX_US.items():
+            gate(f"INVITE to 180 over the direct way, signaling alone, at half the highest rate, {part[:3]}", added_us(results["alone"], part), limit, "us")
     if "signaling" in results:
+        twice = results["signaling"]["postern"].get("twice")
+        gate("goodput lost at twice the highest rate, part of it", twice and 1 - twice["part"], GOODPUT_LOST_MAX)
+        for part, limit in ADDED_MAX_US.items():
+            gate(f"INVITE to 180 over the direct way, with media, at half the highest rate, {part[:3]}", added_us(results["signaling"], part), limit, "us")
         at_most = results["signaling"]["postern"].get("saturated")
         gate("CPU a call with media, at the highest rate", at_most and at_most["cpu_us_per_call"], CALL_US_MAX, "us")
         for key, name in CALL_RATES.items():
@@ -122,6 +145,10 @@ def markdown(results):
         parts += keys.tables(results["keys"], table)
     if "churn" in results:
         parts += churn_tables(results["churn"])
+    if "parse" in results:
+        parts += parse.tables(results["parse"], table)
+    if "alone" in results:
+        parts += alone_tables(results["alone"])
     if "signaling" in results:
         parts += signaling_tables(results["signaling"])
     if "storm" in results:
@@ -259,6 +286,38 @@ def call_ratio(signaling, key):
     return ours["cpu_us_per_call"] / theirs["cpu_us_per_call"] if ours and theirs else None
 
 
+def spread_us(run):
+    return f"{run['cpu_us_per_call']:.0f} ({run['cpu_us_least']:.0f}-{run['cpu_us_most']:.0f})"
+
+
+def added_us(of, part):
+    """What a system in between adds to the time from INVITE to 180, at half of its highest rate; none where nothing was measured."""
+    ours, direct = of["postern"].get("half"), of["direct"]["half"]
+    return ours["invite_to_180"][part] - direct["invite_to_180"][part] if ours and direct else None
+
+
+def alone_tables(alone):
+    rows = []
+    for key in ("saturated", "half"):
+        for system, name in (("postern", "postern"), ("kamailio", "Kamailio, a plain proxy")):
+            run = alone[system].get(key)
+            if run:
+                us = spread_us(run)
+                times = [f"{run['invite_to_180'][part] or 0:.0f}" for part in ("p50_us", "p99_us")]
+                rows.append((CALL_RATES[key], name, f"{run['asked_rate']:.0f}", us, f"{run['used']['system_core']:.0%}", *times, f"{run['turns_failed']} of {run['turns']}"))
+    direct = alone["direct"]["half"]
+    rows.append(("at half of postern's", "the direct way", f"{direct['asked_rate']:.0f}", "", "", *(f"{direct['invite_to_180'][part]:.0f}" for part in ("p50_us", "p99_us")), ""))
+    rates = ", ".join(
+        f"**{alone[system]['highest_rate']}** warm and **{alone[system]['cold_rate'] or 'less than was tried'}** from a cold start ({name})"
+        for system, name in (("postern", "postern"), ("kamailio", "Kamailio"))
+    )
+    return [
+        "### Signaling alone",
+        f"Highest rate without a failed call, calls a second on one core: {rates}.",
+        table(("", "", "calls a second", "CPU us a call", "of a core", "INVITE to 180 p50 us", "p99 us", "turns with failed calls"), rows),
+    ]
+
+
 def signaling_tables(signaling):
     rows = []
     for key, name in CALL_RATES.items():
@@ -266,7 +325,7 @@ def signaling_tables(signaling):
             run = signaling[system].get(key)
             if run:
                 times = [f"{run[which][part] or 0:.0f}" for which in ("invite_to_180", "invite_to_200") for part in ("p50_us", "p99_us")]
-                us = f"{run['cpu_us_per_call']:.0f} ({run['cpu_us_least']:.0f}-{run['cpu_us_most']:.0f})"
+                us = spread_us(run)
                 ratio = f"**{written(call_ratio(signaling, key))}**" if system == "postern" else ""
                 rows.append((name, system_name, f"{run['asked_rate']:.0f}", us, ratio, f"{run['used']['system_core']:.0%}", *times, f"{run['turns_failed']} of {run['turns']}"))
     calls = table(("", "", "calls a second", "CPU us a call", "ratio", "of a core", "INVITE to 180 p50 us", "p99 us", "to 200 p50 us", "p99 us", "turns with failed calls"), rows)
@@ -281,10 +340,18 @@ def signaling_tables(signaling):
         kernel = "" if of["kernel_kb_per_call"] is None else f" and {of['kernel_kb_per_call']:.1f} KB in the kernel"
         held.append(f"{of['resident_kb_per_call']:.1f} KB{kernel} ({name})")
     rates = ", ".join(f"**{signaling[system]['highest_rate']}** ({name})" for system, name in SYSTEMS.items())
+    twice = []
+    for system, name in SYSTEMS.items():
+        of = signaling[system].get("twice")
+        if of:
+            twice.append(f"{of['completed_per_second']:.0f} calls a second, {of['part']:.0%} of its highest ({name})")
+    direct = signaling["direct"]["half"]
     return [
         "### Calls",
         f"Highest rate without a failed call, calls a second on one core: {rates}. A held call takes {', '.join(held)}; {ours['held']['calls']} were held.",
         calls,
+        f"The load calls itself in p50 {direct['invite_to_180']['p50_us']:.0f} and p99 {direct['invite_to_180']['p99_us']:.0f} us to 180, at {direct['asked_rate']:.0f} calls a second. "
+        f"Of twice as many calls as it can carry each carries {', '.join(twice)}.",
         f"Where it goes in postern, at {split['asked_rate']:.0f} calls a second:",
         table(("thread", "CPU us a call"), rows),
     ]

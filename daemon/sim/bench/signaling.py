@@ -1,6 +1,7 @@
 """Calls: posternd whole, as it is installed, between two carriers that are one program on the other core."""
 
 import socket
+import tempfile
 import time
 from pathlib import Path
 
@@ -33,8 +34,8 @@ class Posternd:
     caller, callee, near = CALLER, CALLEE, NEAR
 
     def __init__(self, folder, binaries):
-        self.folder = Path(folder) / "posternd"
-        self.folder.mkdir()
+        # Its own: several parts start one in the folder of a run.
+        self.folder = Path(tempfile.mkdtemp(prefix="posternd-", dir=folder))
         file = self.folder / "postern.yaml"
         file.write_text(CONFIGURATION.format(folder=self.folder, near=NEAR, far=FAR, caller=CALLER, callee=CALLEE, cpu=SYSTEM_CPU))
         self.program = Program("posternd", [binaries / "posternd", "--config", file], folder, SYSTEM_CPU)
@@ -62,6 +63,20 @@ class Posternd:
         self.program.stop()
 
 
+class Direct:
+    """No system at all: the load calls itself. What a way through a system takes is told beside this."""
+
+    name = "direct"
+    caller, callee, near = "127.0.0.23:5060", "127.0.0.24:5060", "127.0.0.24"
+    pids = ()
+
+    def tail(self):
+        return ""
+
+    def stop(self):
+        pass
+
+
 class Bench:
     """A system and the load that calls through it."""
 
@@ -72,7 +87,7 @@ class Bench:
         self.load.read()
 
     def run(self, rate, seconds, lead_in=0.5):
-        asked = {"rate": rate, "lead_in": lead_in, "seconds": seconds, "pid": self.system.pids}
+        asked = {"rate": rate, "lead_in": lead_in, "seconds": seconds, "pid": list(self.system.pids)}
         result = self.load.ask(asked, seconds + lead_in + 30)
         self.say(
             f"  {self.system.name:8} {rate:5.0f} calls a second: {result['cpu_us_per_call']:4.0f} us a call, {result['used']['system_core']:4.0%} of a core, "
@@ -145,9 +160,10 @@ class Bench:
 
 
 def measure(folder, binaries, plan, say):
-    """Results by system."""
-    benches = []
+    """Results by system, and those of the direct way."""
+    benches, direct = [], None
     try:
+        direct = Bench(Direct(), folder, binaries, say)
         benches += [Bench(make(folder, binaries), folder, binaries, say) for make in (Posternd, OpenSbc)]
         results = {bench.system.name: {} for bench in benches}
         say(f"signaling: holding {plan.held} calls")
@@ -164,18 +180,34 @@ def measure(folder, binaries, plan, say):
                     rate = LOW_RATE if part is None else part * bench.highest
                     if rate:
                         runs.append((bench, key, bench.run(rate, plan.call_seconds)))
+            runs.append((direct, "half", direct.run(0.5 * benches[0].highest or LOW_RATE, plan.call_seconds)))
+            for bench in benches:
+                if bench.highest:
+                    runs.append((bench, "twice", bench.run(2 * bench.highest, plan.call_seconds)))
         for bench in benches:
             of = results[bench.system.name]
             of |= {"tried": [_short(result) for result in bench.tried], "highest_rate": bench.highest}
+            of["twice"] = goodput([result for b, k, result in runs if b is bench and k == "twice"], bench.highest)
             for key in ("saturated", "half", "low"):
-                of[key] = _summary([result for b, k, result in runs if b is bench and k == key])
+                of[key] = summary([result for b, k, result in runs if b is bench and k == key])
+        results["direct"] = {"half": summary([result for b, _, result in runs if b is direct])}
         return results
     finally:
-        for bench in benches:
-            bench.stop()
+        for bench in [*benches, direct]:
+            if bench:
+                bench.stop()
 
 
-def _summary(runs):
+def goodput(runs, highest):
+    """Of twice as many calls as a system can carry: how many it carries, as a part of what it can. The run in the middle."""
+    ranked = sorted(runs, key=lambda run: run["completed_per_second"])
+    if not ranked:
+        return None
+    run = ranked[len(ranked) // 2]
+    return {"asked_rate": run["asked_rate"], "completed_per_second": run["completed_per_second"], "part": run["completed_per_second"] / highest, "refused": run["refused"]}
+
+
+def summary(runs):
     """The run in the middle, by CPU, and how far the others were from it. A run with failed calls counts only where all have some."""
     good = [run for run in runs if run["failed"] == 0] or runs
     ranked = sorted(good, key=lambda run: run["cpu_us_per_call"])

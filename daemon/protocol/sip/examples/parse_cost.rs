@@ -1,6 +1,6 @@
 //! What reading an INVITE of 1.2 KB costs: time and allocations, beside rsip in the same run.
 //!
-//! `cargo run --release -p postern-sip --example parse_cost`
+//! `cargo run --release -p postern-sip --example parse_cost [-- --json]`
 
 #![allow(clippy::disallowed_methods, reason = "it measures")]
 
@@ -79,12 +79,22 @@ fn cost(mut work: impl FnMut()) -> (f64, f64) {
 
 fn main() {
     let bytes = invite();
-    println!("INVITE of {} bytes, median of {RUNS} runs of {ROUNDS}", bytes.len());
-    let report = |what: &str, (nanos, allocations): (f64, f64)| {
-        println!("{what:<44} {nanos:8.0} ns {allocations:6.1} allocations")
+    let is_json = std::env::args().any(|word| word == "--json");
+    if is_json {
+        print!("{{\"bytes\": {}", bytes.len());
+    } else {
+        println!("INVITE of {} bytes, median of {RUNS} runs of {ROUNDS}", bytes.len());
+    }
+    let report = |key: &str, what: &str, (nanos, allocations): (f64, f64)| {
+        if is_json {
+            print!(", \"{key}\": {{\"ns\": {nanos:.1}, \"allocations\": {allocations:.1}}}");
+        } else {
+            println!("{what:<44} {nanos:8.0} ns {allocations:6.1} allocations");
+        }
     };
-    report("postern: parse", cost(|| drop(black_box(Message::parse(black_box(&bytes))))));
+    report("parse", "postern: parse", cost(|| drop(black_box(Message::parse(black_box(&bytes))))));
     report(
+        "check",
         "postern: parse and check",
         cost(|| match Message::parse(black_box(&bytes)) {
             Ok(Message::Request(request)) => request.check().expect("valid"),
@@ -92,6 +102,7 @@ fn main() {
         }),
     );
     report(
+        "call",
         "postern: parse, check and read what a call needs",
         cost(|| {
             let Ok(Message::Request(request)) = Message::parse(black_box(&bytes)) else { panic!("a request") };
@@ -111,8 +122,9 @@ fn main() {
             black_box(headers.contact().map(|contact| contact.uri().map(|uri| uri.port())).is_ok());
         }),
     );
-    report("rsip: parse", cost(|| drop(black_box(rsip::SipMessage::try_from(black_box(&bytes[..]))))));
+    report("rsip_parse", "rsip: parse", cost(|| drop(black_box(rsip::SipMessage::try_from(black_box(&bytes[..]))))));
     report(
+        "rsip_call",
         "rsip: parse and read what a call needs",
         cost(|| {
             use rsip::prelude::{HeadersExt, ToTypedHeader};
@@ -124,4 +136,7 @@ fn main() {
             black_box(request.contact_header().expect("Contact").typed().expect("Contact"));
         }),
     );
+    if is_json {
+        println!("}}");
+    }
 }

@@ -59,6 +59,7 @@ fn main() {
         house.ended,
         LEAD_IN + calls,
     );
+    house.forget();
     let (_, live) = counting::bytes();
     house.hold(1000);
     println!("{:.0} bytes a held call", (counting::bytes().1 - live) as f64 / 1000.0);
@@ -102,10 +103,15 @@ impl House {
         (0..calls).for_each(|_| self.call());
     }
 
-    /// Lets what was before be forgotten, then sets calls up and keeps them past the life of their transactions.
+    /// Sets calls up and keeps them past the life of their transactions.
     fn hold(&mut self, calls: usize) {
         self.holds = true;
         (0..calls).for_each(|_| self.call());
+        self.forget();
+    }
+
+    /// Lets the time pass for which ended transactions are remembered.
+    fn forget(&mut self) {
         for _ in 0..6000 {
             self.pass();
         }
