@@ -1,7 +1,7 @@
 """Trunks: several addresses, groups, what an operator sees of them."""
 
 import pytest
-from kit import sip, sipp
+from kit import box, sip, sipp
 
 
 def grouped(world):
@@ -136,3 +136,24 @@ def test_row_17_overload_control_is_spoken_both_ways(world):
     for raw in (caller, acme, zeta):
         raw.close()
     daemon.idle()
+
+
+def test_row_5_a_bye_goes_to_the_next_address_when_the_first_is_out_of_service(world):
+    def change(config):
+        config["trunks"]["acme"]["address"] = [f"{world.net.carrier}:5060", f"{world.net.carrier}:5066"]
+
+    world.start(change)
+    phone = world.phone("alice")
+    other = sip.Raw(world.net.carrier, 5066)
+    score = sipp.Score().invite(sipp.sdp()).hear(100, 180).expect(200).ack().expect("BYE").reply_in_dialog(503, "Out")
+    caller = world.caller("acme", score, box.NUMBER)
+    phone.established()
+    phone.hangup()
+    bye = other.receive()
+    assert bye and bye.startswith("BYE "), bye
+    kept = [f"{name}: {sip.header(bye, name)}" for name in ("Via", "From", "To", "Call-ID", "CSeq")]
+    other.send("\r\n".join(["SIP/2.0 200 OK", *kept, "Content-Length: 0", "", ""]), world.net.box_carrier)
+    assert other.receive(1.0) is None, "it was answered, and not sent again"
+    other.close()
+    caller.done()
+    world.box.idle()

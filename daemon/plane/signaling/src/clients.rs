@@ -52,6 +52,9 @@ pub(crate) struct Retry {
 impl Signaling {
     pub(crate) fn on_response(&mut self, now: Instant, key: ClientKey, mut response: Response, flow: Flow) {
         self.edit_received_response(flow, self.clients.get(&key), &mut response);
+        if self.answer_detours(now, key, &response) {
+            return;
+        }
         match self.clients.get(&key) {
             Some(&Client::Invite(tag)) => self.on_invite_response(now, key, tag, response, flow),
             Some(&Client::Reinvite(tag)) => self.on_reinvite_response(now, key, tag, response, flow),
@@ -105,6 +108,9 @@ impl Signaling {
     }
 
     pub(crate) fn on_timed_out(&mut self, now: Instant, key: ClientKey) {
+        if self.takes_detour(now, key, &Cause::new(408, "no answer in the call: unreachable")) {
+            return;
+        }
         match self.clients.remove(&key) {
             Some(Client::Invite(tag)) => self.on_invite_timed_out(now, tag),
             Some(Client::Reinvite(tag)) => self.on_reinvite_timed_out(now, tag),
@@ -125,6 +131,9 @@ impl Signaling {
 
     pub(crate) fn on_undelivered(&mut self, now: Instant, key: ClientKey) {
         let why = self.lost_because.clone();
+        if self.takes_detour(now, key, &Cause::new(503, format!("cannot be reached: {why}"))) {
+            return;
+        }
         match self.clients.remove(&key) {
             Some(Client::Invite(tag)) => self.on_invite_undelivered(now, tag, &why),
             Some(Client::Reinvite(tag)) => self.on_reinvite_undelivered(now, tag, &why),

@@ -273,6 +273,7 @@ impl Signaling {
             advertised,
             contact: way.endpoint.contact(),
             keeps_flow: way.keeps_flow || rules.workarounds.ignore_contact,
+            trunk: way.trunk.clone(),
             user: user_called.cloned(),
             ours,
             rules,

@@ -24,6 +24,7 @@
 //! | `names` | what names mean now, by RFC 3263 |
 //! | `targets` | what is remembered of the addresses of trunks |
 //! | `early` | what is said before the answer: reliable responses, early dialogs |
+//! | `detour` | requests of an answered leg whose trunk's address died |
 //! | `session` | an answered leg: ACK, BYE, new offers |
 //! | `info` | INFO: digits, and what is no digit |
 //! | `texts` | MESSAGE: outside of calls and in them |
@@ -48,6 +49,7 @@
 mod admission;
 mod clients;
 mod connections;
+mod detour;
 mod dialed;
 mod early;
 mod editing;
@@ -113,6 +115,7 @@ pub use registering::RegistrationHealth;
 
 use clients::{Client, Retry};
 use connections::Connections;
+use detour::Detour;
 use gruu::Gruus;
 use guard::{Guard, Misdeed};
 use legs::Legs;
@@ -149,6 +152,8 @@ pub struct Signaling {
     sides: HashMap<Tag, Side>,
     /// Whose our requests are.
     clients: HashMap<ClientKey, Client>,
+    /// What it takes to send those in a trunk's dialogs to another address.
+    detours: HashMap<ClientKey, Detour>,
     /// Which INVITEs wait for a final answer: first ones, and later ones of a session.
     servers: HashMap<ServerKey, Tag>,
     /// Hashes of Call-ID, From tag and CSeq of the first INVITEs that are alive (RFC 3261 8.2.2.2).
@@ -216,6 +221,7 @@ impl Signaling {
             legs: Legs::default(),
             sides: HashMap::new(),
             clients: HashMap::new(),
+            detours: HashMap::new(),
             servers: HashMap::new(),
             merged: HashSet::new(),
             locator: Locator::new(rng.random()),
@@ -439,6 +445,7 @@ impl Signaling {
             self.legs.len(),
             self.sides.len(),
             self.clients.len(),
+            self.detours.len(),
             self.servers.len(),
             self.merged.len(),
         ];

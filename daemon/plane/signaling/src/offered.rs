@@ -116,6 +116,7 @@ impl Signaling {
             advertised: endpoint.sent_by(flow.transport),
             contact: endpoint.contact(),
             keeps_flow: matches!(who, Who::User(_)) || rules.workarounds.ignore_contact,
+            trunk: trunk.clone(),
             user: match &who {
                 Who::User(user) => Some(user.clone()),
                 Who::Trunk(_) => None,

@@ -317,7 +317,7 @@ impl Signaling {
         }
         // Whatever becomes of it, it is looked at again.
         self.refresh_later(now, tag, (timer.interval / 2).max(AGAIN_AFTER));
-        if self.request(now, to, request, what).is_none() {
+        if self.request_within(now, tag, to, request, what).is_none() {
             self.refresh_failed(now, tag);
         }
     }
@@ -358,7 +358,7 @@ impl Signaling {
         };
         if let Some(request) = again {
             session.refresh = Some(Refresh { request: request.clone(), ..refresh });
-            if self.request(now, to, request, Client::Refresh(tag)).is_some() {
+            if self.request_within(now, tag, to, request, Client::Refresh(tag)).is_some() {
                 return;
             }
         } else if refresh.request.method == Method::Update && matches!(response.status, 405 | 501) {

@@ -156,7 +156,7 @@ impl Signaling {
             .credentials
             .clone()
             .map(|credentials| Box::new(Retry { flow: to, advertised, request: request.clone(), credentials, rules }));
-        self.request(now, to, request, Client::Bye(retry));
+        self.request_within(now, tag, to, request, Client::Bye(retry));
     }
 
     /// A BYE, a message, or the end of a registration, was challenged: once more, with credentials. Whether it left.
@@ -392,7 +392,7 @@ impl Signaling {
         let stream = Some(Box::new(offer.clone()));
         session.offer_answer =
             OfferAnswer::Ours { invite: invite.clone(), tries: 0, raises: 0, glares, refresh: false, stream };
-        if self.request(now, to, invite, Client::Reinvite(tag)).is_none() {
+        if self.request_within(now, tag, to, invite, Client::Reinvite(tag)).is_none() {
             self.reoffer_failed(now, tag, Cause::new(503, "too many transactions"));
         }
     }
@@ -479,7 +479,7 @@ impl Signaling {
         let Some(retry) = retry else { return false };
         *tries += 1;
         *invite = retry.clone();
-        self.request(now, to, retry, Client::Reinvite(tag)).is_some()
+        self.request_within(now, tag, to, retry, Client::Reinvite(tag)).is_some()
     }
 
     /// The interval of a new offer was too small for the peer.
@@ -496,7 +496,7 @@ impl Signaling {
         let cseq = session.dialog.next_cseq();
         let again = refresh::raised(invite, response, advertised, &branch, cseq);
         *invite = again.clone();
-        self.request(now, to, again, Client::Reinvite(tag)).is_some()
+        self.request_within(now, tag, to, again, Client::Reinvite(tag)).is_some()
     }
 
     /// The connection failed under it: the session stays as it was, as after a 503.

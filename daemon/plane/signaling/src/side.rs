@@ -13,7 +13,7 @@ use postern_sip::{
     dialog::{AnswerKeeper, Dialog},
     transaction::{ClientKey, Flow, ServerKey},
 };
-use postern_types::{CallSid, Cause, Secret, UserName, stream::AudioStream};
+use postern_types::{CallSid, Cause, Secret, TrunkName, UserName, stream::AudioStream};
 
 use crate::{
     dialed::Way,
@@ -57,6 +57,8 @@ pub(crate) struct Side {
     pub(crate) contact: SentBy,
     /// Whether requests always go back over `flow`: to devices, which are mostly behind NAT.
     pub(crate) keeps_flow: bool,
+    /// The trunk that its peer is.
+    pub(crate) trunk: Option<TrunkName>,
     /// Whose device it is.
     pub(crate) user: Option<UserName>,
     pub(crate) ours: OurDescription,

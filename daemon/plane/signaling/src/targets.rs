@@ -151,6 +151,25 @@ impl Targets {
         known.iter().find(|known| known.is_fit(now)).or(known.first()).map(|known| known.target)
     }
 
+    /// How many addresses of a trunk are known.
+    pub(crate) fn len(&self, trunk: &TrunkName) -> usize {
+        self.of.get(trunk).map_or(0, |of| of.known.len())
+    }
+
+    /// Whether a trunk has an address.
+    pub(crate) fn has(&self, trunk: &TrunkName, ip: IpAddr) -> bool {
+        self.of.get(trunk).is_some_and(|of| of.known.iter().any(|known| known.target.remote.ip() == ip))
+    }
+
+    /// Another address of a trunk than these, fit and reached as the first of them.
+    pub(crate) fn other(&self, now: Instant, trunk: &TrunkName, than: &[Target]) -> Option<Target> {
+        let first = than.first()?;
+        let is_alike = |of: Target| of.transport == first.transport && of.remote.is_ipv6() == first.remote.is_ipv6();
+        let alike = |target: Target| is_alike(target) && !than.contains(&target);
+        let known = &self.of.get(trunk)?.known;
+        known.iter().find(|known| alike(known.target) && known.is_fit(now)).map(|known| known.target)
+    }
+
     pub(crate) fn get(&self, trunk: &TrunkName, target: Target) -> Option<&Known> {
         self.of.get(trunk)?.known.iter().find(|known| known.target == target)
     }

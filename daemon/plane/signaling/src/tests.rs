@@ -1,5 +1,6 @@
 //! Scenarios through the public verbs: peers' text in, our text and leg events out, in virtual time.
 
+mod detour;
 mod dialing;
 mod early;
 mod editing;

@@ -8,7 +8,7 @@ const SECOND: &str = "198.51.100.11:5060";
 const THIRD: &str = "198.51.100.12:5060";
 
 /// The carrier with three addresses.
-fn world() -> World {
+pub(super) fn world() -> World {
     let mut config = config();
     let carrier = config.trunks.get_mut("carrier").unwrap();
     for host in ["198.51.100.11", "198.51.100.12"] {
