@@ -32,7 +32,7 @@ class Console(sip.Raw):
 
 def test_a_phone_watches_another_come_and_go(world):
     daemon = world.start()
-    alice = world.phone("alice", watches=("bob",))
+    alice = world.phone("alice", module="presence.so", contacts=("bob",))
     (began,) = daemon.until_event("subscription.began")
     assert (began["user"], began["data"]["package"], began["data"]["of"]) == ("alice", "presence", "bob")
     def shows(state):
@@ -74,6 +74,28 @@ def test_a_lamp_follows_a_call_and_names_nobody(world):
     console.close()
 
 
+def test_a_phone_shows_that_messages_wait_whoever_says_so_and_after_a_restart(world):
+    daemon = world.start(lambda config: config["trunks"]["acme"].update(message_waiting=True))
+    code, said = daemon.tool("messages", "alice", "--new", "2", "--old", "5", "--new-urgent", "1")
+    assert (code, said) == (0, "alice: 2 new (1 urgent), 5 old\n")
+    assert daemon.tool("messages", "nobody", check=False)[0] == 1
+    alice = world.phone("alice", module="mwi.so")
+    shows = lambda *lines: until(f"the phone to show {lines}", lambda: all(line in alice.child.text() for line in lines))
+    shows("Messages-Waiting: yes", "Voice-Message: 2/5 (1/0)")
+    # The carrier's voice mail says so, unasked; what is no summary, and whom nobody has.
+    acme = sip.Raw(world.net.carrier)
+    headers = ("Event: message-summary", "Subscription-State: active", "Content-Type: application/simple-message-summary")
+    for to, body, status in ((box.NUMBER, "Messages-Waiting: yes\r\nVoice-Message: 7/0\r\n", 200), (box.NUMBER, "yes, many", 400), ("+1999", "Messages-Waiting: no\r\n", 404)):
+        assert sip.status(acme.ask(acme.request("NOTIFY", f"sip:{to}@{world.net.box_carrier}", headers, body), world.net.box_carrier)) == status, body
+    shows("Voice-Message: 7/0 (0/0)")
+    (told, changed) = daemon.until_event("messages.waiting", count=2)
+    assert (told["data"], changed["data"]["by"], changed["user"]) == ({"new": 2, "old": 5, "by": "postern messages"}, "trunk acme", "alice")
+    daemon.stop()
+    daemon.start()
+    assert daemon.tool("messages", "alice")[1] == "alice: 7 new, 0 old\n"
+    acme.close()
+
+
 def test_what_is_refused_and_what_strangers_get(world):
     daemon = world.start(lambda config: config["users"]["alice"].update(watchable=False))
     console = Console(world)
@@ -87,7 +109,7 @@ def test_what_is_refused_and_what_strangers_get(world):
         if status == 200:
             assert sip.header(answer, "Expires") == "3600" and console.told()
         elif status == 489:
-            assert sip.header(answer, "Allow-Events") == "presence, dialog", answer
+            assert sip.header(answer, "Allow-Events") == "presence, dialog, message-summary", answer
     # NOTIFYs that nobody asked for, by a device that is known, a trunk, and a stranger.
     acme, stranger = sip.Raw(world.net.carrier), sip.Raw(world.net.ip(66))
     forged = ("Event: dialog", "Subscription-State: active", "Content-Type: application/dialog-info+xml")

@@ -14,6 +14,7 @@ use postern_switch::{Input, Output, Reply, Request, Status, Switch, Token};
 use postern_types::{
     CallSid, Now, Transport, UnixMicros, UserName,
     device::{Device, DeviceChange},
+    mailbox::{Mailbox, Waiting},
     media::Prompt,
     recording::{RecorderCommand, RecorderEvent, RecordingEnd},
 };
@@ -51,6 +52,7 @@ pub struct World {
     pub sent: Vec<(SocketAddr, Vec<u8>)>,
     /// What outlives a restart.
     devices: BTreeMap<(UserName, String), Device>,
+    mailboxes: BTreeMap<UserName, Waiting>,
     network: Network,
     streams: Streams,
     now: Now,
@@ -77,6 +79,7 @@ impl World {
             records: Vec::new(),
             sent: Vec::new(),
             devices: BTreeMap::new(),
+            mailboxes: BTreeMap::new(),
             network: Network::new(faults),
             streams: Streams::new(StreamFaults::NONE),
             now,
@@ -112,6 +115,8 @@ impl World {
         self.switch = Switch::new(config, secret, last, self.now);
         let devices = self.devices.values().cloned().collect();
         self.switch.handle_input(self.now, Input::Restore(devices));
+        let kept = self.mailboxes.iter().map(|(user, waiting)| Mailbox { user: user.clone(), waiting: *waiting });
+        self.switch.handle_input(self.now, Input::Mailboxes(kept.collect()));
         self.settle();
     }
 
@@ -350,6 +355,7 @@ impl World {
             Output::Device(DeviceChange::Keep(device)) => {
                 self.devices.insert((device.user.clone(), device.key()), *device);
             }
+            Output::Mailbox(mailbox) => drop(self.mailboxes.insert(mailbox.user, mailbox.waiting)),
             Output::Device(DeviceChange::Forget { user, key }) => drop(self.devices.remove(&(user, key))),
             Output::Record(record) => self.records.push(*record),
             Output::Reply(token, reply) => self.replies.push((token, reply)),

@@ -5,6 +5,7 @@ use std::time::Duration;
 use postern_facts::Fact;
 use postern_sim::{World, network::Faults, phone::Habits};
 use postern_switch::{Reply, Request};
+use postern_types::{UserName, mailbox::Waiting};
 
 const YAML: &str = r#"
 appliance: { name: sim, state_folder: /tmp/postern-sim, runtime_folder: /tmp/postern-sim }
@@ -109,4 +110,22 @@ fn after_a_restart_a_refresh_is_refused_and_the_phone_subscribes_anew() {
     assert_eq!(world.phones[bob].watches[again].told.last().unwrap().0, "terminated;reason=timeout");
     assert_eq!(subscriptions(&mut world), 0);
     world.assert_at_rest();
+}
+
+#[test]
+fn messages_that_wait_are_told_and_known_after_a_restart() {
+    for seed in 0..20 {
+        let faults = if seed == 0 { Faults::NONE } else { Faults::BAD };
+        let (mut world, _, alice, _) = world(seed, faults);
+        world.with(alice, |phone, now| phone.subscribe(now, "alice", "message-summary", 600));
+        let shows = |world: &World, at: usize, what: &str| world.phones[alice].watches[at].shown().contains(what);
+        assert!(world.run_until(2 * MINUTE, |world| shows(world, 0, "Messages-Waiting: no")), "seed {seed}");
+        let set = Some((Waiting { new: 3, ..Waiting::default() }, "test".to_owned()));
+        let reply = world.ask(Request::Messages { user: UserName::new("alice"), set });
+        assert!(matches!(reply, Reply::Messages(Waiting { new: 3, .. })), "{reply:?}");
+        assert!(world.run_until(MINUTE, |world| shows(world, 0, "Voice-Message: 3/0 (0/0)")), "seed {seed}");
+        world.restart();
+        let again = world.with(alice, |phone, now| phone.subscribe(now, "alice", "message-summary", 0));
+        assert!(world.run_until(2 * MINUTE, |world| shows(world, again, "Voice-Message: 3/0 (0/0)")), "seed {seed}");
+    }
 }

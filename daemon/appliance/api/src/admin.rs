@@ -12,7 +12,7 @@ use axum::{
 use postern_facts::CallRecord;
 use postern_router::{TrialFrom, TrialOf};
 use postern_switch::{Reply, Request, Status};
-use postern_types::{CallSid, TrunkName, UnixMicros};
+use postern_types::{CallSid, TrunkName, UnixMicros, UserName, mailbox::Waiting};
 use serde::Serialize;
 use serde_json::{Value, json};
 
@@ -30,6 +30,9 @@ const AT_MAX: usize = 253_402_300_799;
 /// A trial beyond an hour is a mistake in writing.
 const TRIAL_MAX_S: usize = 3600;
 
+/// Messages of one user beyond this are a mistake in writing.
+const MESSAGES_MAX: u32 = 1_000_000;
+
 /// Legs of one call in an answer at most.
 const LEGS_MAX: usize = 200;
 
@@ -44,6 +47,7 @@ pub(crate) fn routes() -> Router<App> {
         .route("/v1/drain", post(drain))
         .route("/v1/bans", get(bans))
         .route("/v1/bans/lift", post(lift_ban))
+        .route("/v1/messages", get(messages).post(set_messages))
         .route("/v1/reload", post(reload))
         .route("/v1/trial", post(try_out))
         .route("/v1/trial/confirm", post(confirm))
@@ -164,6 +168,31 @@ async fn lift_ban(State(app): State<App>, RawQuery(query): RawQuery) -> Answer {
     match app.context.switch.ask(Request::LiftBan { source, by: "postern bans".into() }).await? {
         Reply::Done => Ok(Json(json!({ "lifted": named })).into_response()),
         Reply::NotLive => Err(Refusal::new(StatusCode::NOT_FOUND, 20404, format!("{source} is not banned"))),
+        _ => Err(unexpected()),
+    }
+}
+
+/// `?user=NAME`.
+async fn messages(State(app): State<App>, RawQuery(query): RawQuery) -> Answer {
+    let given = Parameters::parse(query.unwrap_or_default().as_bytes())?;
+    waiting(&app, &given, None).await
+}
+
+/// `?user=NAME&new=N&old=N&new_urgent=N&old_urgent=N`: so many voice messages wait from now on; what is left out is 0.
+async fn set_messages(State(app): State<App>, RawQuery(query): RawQuery) -> Answer {
+    let given = Parameters::parse(query.unwrap_or_default().as_bytes())?;
+    let count = |name| given.number(name, 0..=MESSAGES_MAX).map(Option::unwrap_or_default);
+    let (new, old) = (count("new")?, count("old")?);
+    let (new_urgent, old_urgent) = (count("new_urgent")?, count("old_urgent")?);
+    waiting(&app, &given, Some(Waiting { new, old, new_urgent, old_urgent })).await
+}
+
+async fn waiting(app: &App, given: &Parameters, set: Option<Waiting>) -> Answer {
+    let user = given.one("user").ok_or_else(|| Refusal::parameter(20001, "user", "is missing"))?;
+    let set = set.map(|waiting| (waiting, "postern messages".to_owned()));
+    match app.context.switch.ask(Request::Messages { user: UserName::new(user), set }).await? {
+        Reply::Messages(waiting) => Ok(Json(json!({ "user": user, "messages": waiting })).into_response()),
+        Reply::NotLive => Err(Refusal::new(StatusCode::NOT_FOUND, 20404, format!("`{user}` is no user"))),
         _ => Err(unexpected()),
     }
 }

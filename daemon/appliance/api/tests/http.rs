@@ -325,7 +325,7 @@ async fn a_trace_is_for_the_tools_socket_and_its_secrets_are_for_root() {
 }
 
 #[tokio::test]
-async fn bans_are_listed_and_lifted_by_the_tools_socket() {
+async fn bans_and_waiting_messages_are_shown_and_changed_by_the_tools_socket() {
     let fake = Fake::start().await;
     assert_eq!(json(ask(Method::GET, &format!("{}/v1/bans", fake.url))).await.0, 404, "not over TCP");
     let path = std::env::temp_dir().join(format!("postern-api-bans-{}.sock", std::process::id()));
@@ -334,6 +334,16 @@ async fn bans_are_listed_and_lifted_by_the_tools_socket() {
     let client = Client::builder().unix_socket(path.clone()).build().unwrap();
     let (status, told) = json(client.get("http://postern/v1/bans")).await;
     assert_eq!((status, told["bans"][0]["source"].as_str()), (200, Some("2001:db8::/64")));
+    for (asked, status) in [("", 400), ("?user=bob", 404), ("?user=alice", 200)] {
+        assert_eq!(json(client.get(format!("http://postern/v1/messages{asked}"))).await.0, status, "{asked}");
+    }
+    for (asked, status) in [("new=2&new_urgent=1", 200), ("new=-1", 400), ("new=1000001", 400), ("old=many", 400)] {
+        let (code, told) = json(client.post(format!("http://postern/v1/messages?user=alice&{asked}"))).await;
+        assert_eq!(code, status, "{asked}");
+        if status == 200 {
+            assert_eq!(told["messages"].to_string(), r#"{"new":2,"new_urgent":1,"old":0,"old_urgent":0}"#);
+        }
+    }
     for (source, status) in [("2001:db8::/64", 200), ("203.0.113.9", 404), ("nobody", 400), ("", 400)] {
         let lift = client.post(format!("http://postern/v1/bans/lift?source={source}"));
         assert_eq!(json(lift).await.0, status, "{source}");

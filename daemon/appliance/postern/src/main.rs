@@ -17,6 +17,7 @@ mod drain;
 mod find;
 mod health;
 mod ladder;
+mod messages;
 mod records;
 mod route;
 mod say;
@@ -137,6 +138,8 @@ enum Command {
         /// As for `explain`.
         call: String,
     },
+    /// How many voice messages wait for a user, or to say so; its phones are told.
+    Messages(messages::Arguments),
     /// The sources that are banned, why and for how long.
     Bans {
         /// End the ban of this one, and forget what it did.
@@ -274,6 +277,7 @@ async fn run(arguments: Arguments) -> Result<(), Failure> {
             let done = client.post(&format!("/v1/calls/{sid}/hangup")).await?;
             print(json, &done, |_| format!("{sid} is ended\n"))
         }
+        Command::Messages(wanted) => messages::run(&client, &wanted, json).await,
         Command::Bans { lift } => bans::run(&client, json, lift.as_deref()).await,
         Command::Reload => {
             let done = client.post("/v1/reload").await?;

@@ -137,7 +137,7 @@ async fn serve(
     let folder = config.recordings_folder();
     let archive = Archive::start(&appliance.state_folder, folder.clone(), report.clone())
         .map_err(|e| said("the store of recordings cannot be opened")(&e))?;
-    let (devices, registered) = Devices::start(&appliance.state_folder, report.clone())
+    let (devices, kept) = Devices::start(&appliance.state_folder, report.clone())
         .map_err(|e| said("the store of registered devices cannot be opened")(&e))?;
     let forget = {
         let archive = archive.clone();
@@ -188,7 +188,8 @@ async fn serve(
     let started =
         ApplianceStarted { name: appliance.name.clone(), version: env!("CARGO_PKG_VERSION").into(), calls_lost };
     mailbox.put(Input::Happened(Happened { subject: Subject::default(), fact: started.into() }));
-    mailbox.put(Input::Restore(registered));
+    mailbox.put(Input::Restore(kept.devices));
+    mailbox.put(Input::Mailboxes(kept.mailboxes));
     let calibration = calibrating.await.unwrap_or_else(|_| Err(io::Error::other("the measurement ended by a fault")));
     let fact = calibrated(&calibration, config.media.busy_max);
     mailbox.put(Input::Happened(Happened { subject: Subject::default(), fact: fact.into() }));

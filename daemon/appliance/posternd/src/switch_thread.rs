@@ -280,6 +280,7 @@ impl Thread {
                 Output::Fork(command) => drivers.forks.command(command),
                 Output::Recording(record) => drivers.archive.put(*record),
                 Output::Device(change) => drivers.devices.put(change),
+                Output::Mailbox(mailbox) => drivers.devices.put_mailbox(mailbox),
                 Output::Certificate(url) => drivers.certificates.fetch(url),
                 Output::Ask(question) => drivers.resolver.ask(question),
                 Output::Event(event) => {

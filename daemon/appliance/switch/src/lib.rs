@@ -32,6 +32,7 @@ use postern_types::{
     Cause, ConnectionId, EndedBy, Now, RequestId,
     device::{Device, DeviceChange},
     fork::{ForkCommand, ForkEvent},
+    mailbox::Mailbox,
     media::{MediaCommand, MediaEvent, Prompt},
     recording::{RecorderCommand, RecorderEvent},
     stream::Libraries,
@@ -74,6 +75,8 @@ pub enum Input<'a> {
     Certificate(Box<str>, Result<Vec<u8>, String>),
     /// Devices that registered before a restart, before anything else comes in.
     Restore(Vec<Device>),
+    /// Messages that waited before a restart.
+    Mailboxes(Vec<Mailbox>),
     /// Somebody asks.
     Request(Token, Request),
     /// A checked configuration is to be applied.
@@ -129,6 +132,8 @@ pub enum Output {
     Recording(Box<RecordingRecord>),
     /// What became of a registered device, to be given back by [`Input::Restore`].
     Device(DeviceChange),
+    /// How many messages wait for a user, to be given back by [`Input::Mailboxes`].
+    Mailbox(Mailbox),
     /// A question for DNS; answered by [`Input::Answered`].
     Ask(Question),
     /// Fetch the certificate of somebody who signs calls, from an address that a caller chose; answered by [`Input::Certificate`].
@@ -195,6 +200,7 @@ impl Switch {
             Input::Answered(question, answer) => self.signaling.handle_answer(now, &question, answer),
             Input::Certificate(url, fetched) => self.signaling.handle_certificate(now, &url, fetched),
             Input::Restore(devices) => self.signaling.restore(now, devices),
+            Input::Mailboxes(mailboxes) => self.signaling.restore_mailboxes(mailboxes),
             Input::Request(token, request) => {
                 let reply = self.answer(now, request);
                 self.outputs.push_back(Output::Reply(token, reply));
@@ -310,6 +316,7 @@ impl Switch {
             From::Text(event) => self.router.handle_text(now, event),
             From::Devices { user, devices } => self.router.handle_devices(now, user, devices),
             From::Device(change) => self.outputs.push_back(Output::Device(change)),
+            From::Mailbox(mailbox) => self.outputs.push_back(Output::Mailbox(mailbox)),
             From::Watch { user, on } => self.router.handle_watch(&user, on),
             From::Trunk { trunk, up } => self.router.handle_trunk(now, trunk, up),
             From::Fetch { url } => self.outputs.push_back(Output::Certificate(url)),
@@ -402,6 +409,13 @@ impl Switch {
             Request::Trace(TraceOf::Call(call)) => Reply::Trace(Box::new(self.tracer.call(call))),
             Request::Trace(TraceOf::Since(after)) => Reply::Trace(Box::new(self.tracer.since(after))),
             Request::Bans => Reply::Bans(self.bans(now)),
+            Request::Messages { user, set } => {
+                let known = match set {
+                    Some((waiting, by)) => self.signaling.set_waiting(now, &user, waiting, &by),
+                    None => self.config.users.contains_key(&user),
+                };
+                if known { Reply::Messages(self.signaling.waiting(&user)) } else { Reply::NotLive }
+            }
             Request::LiftBan { source, by } => self.lift_ban(now, source, by),
             Request::Route(of) => match self.router.try_number(now, &of) {
                 Ok(trial) => Reply::Route(Box::new(trial)),

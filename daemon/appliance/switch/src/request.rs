@@ -9,7 +9,7 @@ use postern_router::rest::{
     UpdateRecording,
 };
 use postern_router::{Trial, TrialOf};
-use postern_types::{AccountSid, CallSid, RecordingSid, Transport, UnixMicros};
+use postern_types::{AccountSid, CallSid, RecordingSid, Transport, UnixMicros, UserName, mailbox::Waiting};
 use serde::{Deserialize, Serialize};
 
 /// A question or an order; answered exactly once.
@@ -102,6 +102,13 @@ pub enum Request {
     Route(TrialOf),
     /// How the box is. Answered by `Status`.
     Status,
+    /// How many voice messages wait for a user. Answered by `Messages`, or `NotLive`.
+    Messages {
+        /// Whose.
+        user: UserName,
+        /// So many from now on, and who says so.
+        set: Option<(Waiting, String)>,
+    },
     /// Who is banned. Answered by `Bans`.
     Bans,
     /// End the ban of the source that this address belongs to. Answered by `Done` or `NotLive`.
@@ -149,6 +156,8 @@ pub enum Reply {
     Status(Box<Status>),
     /// Bans, by source.
     Bans(Vec<BanStatus>),
+    /// How many wait.
+    Messages(Waiting),
     /// SIP messages.
     Trace(Box<Tracing>),
 }

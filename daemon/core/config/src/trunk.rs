@@ -85,6 +85,8 @@ pub struct Trunk {
     pub overload_control: bool,
     /// Whether it may subscribe to users' presence and calls.
     pub subscribes: bool,
+    /// Whether it is believed that messages wait for users.
+    pub message_waiting: bool,
     /// Signed callers.
     pub stir: TrunkStir,
     /// What is changed in the headers of its messages: a name of `headers`.
@@ -273,6 +275,7 @@ impl Trunk {
             trusted: false,
             overload_control: false,
             subscribes: false,
+            message_waiting: false,
             stir: TrunkStir::default(),
             session_timer: SessionTimer::default(),
             rel100: Rel100::default(),
@@ -340,6 +343,7 @@ impl Trunk {
         let calls_max = f.integer(r, "calls_max").map(|n| n as u32);
         let (trusted, stir) = (f.flag(r, "trusted"), TrunkStir::read(r, f));
         let (overload_control, subscribes) = (f.flag(r, "overload_control"), f.flag(r, "subscribes"));
+        let message_waiting = f.flag(r, "message_waiting");
         let (limits, emergency) = (Limits::read(r, f), f.dialed_list(r, "emergency"));
         let (numbering, headers) = (f.reference(r, "numbering"), f.reference(r, "headers"));
         let session_timer = SessionTimer::read(r, f, "trunks.*.session_timer");
@@ -372,6 +376,7 @@ impl Trunk {
             trusted: trusted?,
             overload_control: overload_control?,
             subscribes: subscribes?,
+            message_waiting: message_waiting?,
             stir: stir?,
             session_timer: session_timer?,
             rel100: rel100?,

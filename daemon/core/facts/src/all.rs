@@ -765,6 +765,15 @@ facts! {
         /// Why, in words.
         why: String,
     }
+    /// Another number of voice messages waits for a user; its phones are told.
+    MessagesWaiting = "messages.waiting", "b2a6ef4d18c94f37a1d05c7e93fb6280", Info {
+        /// Not heard yet.
+        new: u32,
+        /// Heard before.
+        old: u32,
+        /// Who says so: `postern messages`, or a trunk.
+        by: String,
+    }
     /// A known user failed to prove itself, or may not do what it asked. Whoever fails again and again is banned (`source.banned`).
     AuthenticationFailed = "auth.failed", "d915e15645c2fc8d489cd0c9843cf682", Warning,
         advice "If the user complains: compare its password with the configuration. If not: somebody guesses; look at the source address." {

@@ -252,6 +252,9 @@ fn worded(fact: &Fact) -> String {
             format!("{} is told the {} of {} for {} s", f.source, f.package, f.of, f.expires_s)
         }
         Fact::SubscriptionEnded(f) => format!("the {} of {} is not told any more: {}", f.package, f.of, f.why),
+        Fact::MessagesWaiting(f) => {
+            format!("{} waiting, {} heard before, says {}", count(f.new.into(), "new voice message"), f.old, f.by)
+        }
         Fact::AuthenticationFailed(f) => format!("{} claims to be {}: {}", f.source, shown(&f.claimed), f.why),
         Fact::ConnectionsRefused(f) => {
             format!("{} refused or closed, the last from {}: {}", count(f.connections, "connection"), f.source, f.why)

@@ -10,6 +10,7 @@ pub mod device;
 pub mod fork;
 pub mod id;
 pub mod leg;
+pub mod mailbox;
 pub mod media;
 pub mod number;
 pub mod queue;

@@ -138,6 +138,11 @@ impl Signaling {
                     self.text_offered(now.instant, key, request, &Who::User(user), &endpoint);
                 }
             }
+            (Method::Notify, Some(trunk)) => {
+                if self.trunk_proves(now, key, &request, flow, &trunk) {
+                    self.on_notice(now.instant, key, &request, &trunk, tag);
+                }
+            }
             (Method::Subscribe, None) => {
                 if let Some(user) = self.user_proves(now, key, &request, flow) {
                     self.subscribe(now, key, &request, flow, Who::User(user), &endpoint);

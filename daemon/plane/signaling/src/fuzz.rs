@@ -17,7 +17,7 @@ use rand::{SeedableRng, rngs::StdRng};
 
 use postern_sip::{Message, Method, RequestBuilder, Uri};
 
-use crate::{ConnectionEvent, Output, Signaling, identity, info, passing, refer, replaces};
+use crate::{ConnectionEvent, Output, Signaling, identity, info, mailboxes, passing, refer, replaces};
 
 /// Feeds datagrams, parted by a NUL byte, from a trunk into a plane that has users too, answers what is offered, and lets a minute pass.
 ///
@@ -50,6 +50,7 @@ pub fn fields(data: &[u8]) {
         refer::wanted(headers),
         passing::told(headers, &request.body),
         info::digit_of(headers, &request.body),
+        mailboxes::read(&request.body),
         Signaling::is_scanner(&request),
     );
     for trusted in [false, true] {
@@ -163,7 +164,12 @@ fn config(local: SocketAddr, trunk: SocketAddr) -> Config {
         codecs_stripped: vec![],
         signaling_dscp: postern_config::Dscp::AF31,
     };
-    let trunk = Trunk { calls_max: Some(8), subscribes: true, ..Trunk::at("r", &trunk.ip().to_string(), trunk.port()) };
+    let trunk = Trunk {
+        calls_max: Some(8),
+        subscribes: true,
+        message_waiting: true,
+        ..Trunk::at("r", &trunk.ip().to_string(), trunk.port())
+    };
     let user = User {
         password: Secret::new("secret".into()),
         devices_max: 1,

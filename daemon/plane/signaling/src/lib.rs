@@ -29,6 +29,7 @@
 //! | `info` | INFO: digits, and what is no digit |
 //! | `texts` | MESSAGE: outside of calls and in them |
 //! | `subscriptions` | SUBSCRIBE and NOTIFY: who is told what becomes of a user |
+//! | `mailboxes` | how many voice messages wait for a user |
 //! | `refer` | REFER: whether, and what the peer is told of how it goes |
 //! | `passing` | REFER passed on to the other party, and what that one tells of it |
 //! | `replaces` | which dialog a request may take the place of |
@@ -63,6 +64,7 @@ mod identity;
 mod info;
 mod ladder;
 mod legs;
+mod mailboxes;
 mod names;
 mod offered;
 mod output;
@@ -119,6 +121,7 @@ use detour::Detour;
 use gruu::Gruus;
 use guard::{Guard, Misdeed};
 use legs::Legs;
+use mailboxes::Mailboxes;
 use names::Search;
 use overload::Overload;
 use places::Places;
@@ -163,6 +166,7 @@ pub struct Signaling {
     searches: HashMap<LocateId, Search>,
     texts: Texts,
     subscriptions: Subscriptions,
+    mailboxes: Mailboxes,
     /// The timer that is set for a user's registrations.
     expiries: HashMap<UserName, Instant>,
     resolve_next: u64,
@@ -228,6 +232,7 @@ impl Signaling {
             searches: HashMap::new(),
             texts: Texts::default(),
             subscriptions: Subscriptions::default(),
+            mailboxes: Mailboxes::default(),
             expiries: HashMap::new(),
             resolve_next: 0,
             timers: Timers::default(),
@@ -279,6 +284,7 @@ impl Signaling {
             self.tell_changes(now, &user, changes);
         }
         self.look_at_subscriptions(now);
+        self.look_at_mailboxes();
     }
 
     /// Takes a datagram that came from `source` to our endpoint `local`.

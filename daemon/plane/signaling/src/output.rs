@@ -9,7 +9,8 @@ use std::{
 use postern_facts::Happened;
 use postern_locate::Question;
 use postern_types::{
-    CallSid, ConnectionId, Transport, TrunkName, UserName, device::DeviceChange, leg::LegEvent, text::TextEvent,
+    CallSid, ConnectionId, Transport, TrunkName, UserName, device::DeviceChange, leg::LegEvent, mailbox::Mailbox,
+    text::TextEvent,
 };
 
 /// One thing for the top floor to do or to pass on.
@@ -39,6 +40,8 @@ pub enum Output {
     },
     /// What became of a device, to be remembered over a restart: given back by `restore`.
     Device(DeviceChange),
+    /// How many messages wait for a user now, to be remembered over a restart: given back by `restore_mailboxes`.
+    Mailbox(Mailbox),
     /// Somebody watches a user from now on, or nobody does any more: for the router, which answers by `handle_user`, now and whenever
     /// it changes.
     Watch {

@@ -28,6 +28,7 @@ use postern_sip::{
 use postern_types::{
     ConnectionId, Now, UserName,
     leg::Party,
+    mailbox::Waiting,
     watch::{UserCall, UserState},
 };
 
@@ -35,13 +36,14 @@ use crate::{
     Client, Output, Signaling,
     dialed::hop,
     headers::{self, PRODUCT},
+    mailboxes,
     offered::{Who, contact},
     places::Endpoint,
     side::Tag,
     timers::Timer,
 };
-pub(crate) use package::PACKAGES;
 use package::Package;
+pub(crate) use package::{MESSAGE_SUMMARY, PACKAGES, SUMMARY};
 
 /// Subscriptions at once at most, some 40 MB; 503 beyond.
 const SUBSCRIPTIONS_MAX: usize = 20_000;
@@ -229,7 +231,7 @@ impl Signaling {
             return Err(403);
         }
         let of = called(config, &headers::user_of(&request.uri())).ok_or(404_u16)?;
-        if !may(config, by, &of) {
+        if !may(config, by, &of, package) {
             return Err(403);
         }
         let expires_s = lifetime(request)?;
@@ -366,6 +368,16 @@ impl Signaling {
         self.run(now);
     }
 
+    /// Another number of messages waits for a user.
+    pub(crate) fn mailbox_changed(&mut self, now: Instant, user: &UserName) {
+        for tag in self.subscriptions.of_user(user) {
+            if let Some(subscription) = self.subscriptions.of.get_mut(&tag) {
+                subscription.due |= subscription.package == Package::Messages;
+            }
+            self.notify(now, tag);
+        }
+    }
+
     /// Sends a NOTIFY, if there is something to tell, none is out, and the last is long enough ago.
     fn notify(&mut self, now: Instant, tag: Tag) {
         let branch = self.new_branch();
@@ -378,14 +390,16 @@ impl Signaling {
             return self.wake_at(tag, next);
         }
         let state = self.subscriptions.watched.get(&subscription.of).and_then(|watched| watched.state.as_ref());
+        let waiting = self.mailboxes.of(&subscription.of);
         // The router says it in this very turn, if it was not known yet.
-        if state.is_none() && subscription.over.is_none() {
+        let body = subscription.document(state, waiting);
+        if body.is_none() && subscription.over.is_none() {
             return;
         }
         if subscription.expires <= now && subscription.over.is_none() {
             subscription.over = Some(Over::EXPIRED);
         }
-        let body = state.map(|state| subscription.document(state)).unwrap_or_default();
+        let body = body.unwrap_or_default();
         let request = subscription.request(now, &branch, &body);
         let (flow, over) = (subscription.next_hop(), subscription.over);
         (subscription.due, subscription.told) = (false, Some(now));
@@ -495,7 +509,7 @@ impl Signaling {
         let config = self.places.config.clone();
         self.end_subscriptions(now, |subscription| match () {
             () if !config.users.contains_key(&subscription.of) => Some(Over::GONE),
-            () if !may(&config, &subscription.by, &subscription.of) => Some(Over::FORBIDDEN),
+            () if !may(&config, &subscription.by, &subscription.of, subscription.package) => Some(Over::FORBIDDEN),
             () => None,
         });
     }
@@ -531,17 +545,19 @@ impl Subscription {
         if body.is_empty() { request.build() } else { request.body(self.package.kind(), body).build() }
     }
 
-    /// What is to be seen of the user now.
-    fn document(&mut self, state: &UserState) -> Vec<u8> {
+    /// What is to be told of the user now; none: it is not known yet.
+    fn document(&mut self, state: Option<&UserState>, waiting: Waiting) -> Option<Vec<u8>> {
         match self.package {
-            Package::Presence => package::presence(&self.entity, state),
+            Package::Messages => Some(mailboxes::written(&self.entity, waiting)),
+            Package::Presence => state.map(|state| package::presence(&self.entity, state)),
             Package::Dialog => {
+                let state = state?;
                 let over = |call: &UserCall| !state.calls.iter().any(|live| live.leg == call.leg);
                 self.shown.retain(over);
                 let body = package::dialogs(&self.entity, self.version, &state.calls, &self.shown);
                 self.version = self.version.wrapping_add(1);
                 self.shown = state.calls.clone();
-                body
+                Some(body)
             }
         }
     }
@@ -571,7 +587,7 @@ pub(crate) fn lifetime(request: &Request) -> Result<u32, u16> {
 }
 
 /// The user whom a user part names, by its name or by a number of its.
-fn called(config: &Config, called: &str) -> Option<UserName> {
+pub(crate) fn called(config: &Config, called: &str) -> Option<UserName> {
     let by_number = || {
         let number = called.parse().ok()?;
         match &config.numbers.get(&number)?.to {
@@ -583,8 +599,8 @@ fn called(config: &Config, called: &str) -> Option<UserName> {
 }
 
 /// Whether somebody may be told of a user.
-fn may(config: &Config, by: &Party, of: &UserName) -> bool {
-    let is_watchable = config.users.get(of).is_some_and(|user| user.watchable);
+fn may(config: &Config, by: &Party, of: &UserName, package: Package) -> bool {
+    let is_watchable = package != Package::Messages && config.users.get(of).is_some_and(|user| user.watchable);
     match by {
         Party::User { user } => config.users.contains_key(user) && (user == of || is_watchable),
         Party::Trunk { trunk } => is_watchable && config.trunks.get(trunk).is_some_and(|trunk| trunk.subscribes),

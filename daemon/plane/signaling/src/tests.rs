@@ -44,6 +44,7 @@ use postern_types::{
     CallSid, Cause, ConnectionId, EndedBy, Now, RealmName, Secret, Transport, TrunkName, UnixMicros, UserName,
     device::{Device, DeviceChange},
     leg::*,
+    mailbox::Mailbox,
     stream::{AudioStream, Direction, Format},
     text::*,
 };
@@ -77,6 +78,7 @@ pub(crate) struct World {
     pub(crate) commands: Vec<(ConnectionId, ConnectionCommand)>,
     pub(crate) fetched: Vec<String>,
     pub(crate) watches: Vec<(String, bool)>,
+    pub(crate) mailboxes: Vec<Mailbox>,
 }
 
 pub(crate) fn address(text: &str) -> SocketAddr {
@@ -186,6 +188,7 @@ impl World {
             commands,
             fetched,
             watches,
+            mailboxes: Vec::new(),
         }
     }
 
@@ -221,6 +224,7 @@ impl World {
                     self.asked.push((question, name));
                 }
                 Output::Fetch { url } => self.fetched.push(url.into()),
+                Output::Mailbox(mailbox) => self.mailboxes.push(mailbox),
                 Output::Watch { user, on } => self.watches.push((user.to_string(), on)),
                 Output::Dialed { .. } | Output::Framed { .. } => {}
                 Output::Fact(happened) => self.facts.push(happened.fact),

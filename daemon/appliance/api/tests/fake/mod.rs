@@ -229,6 +229,10 @@ impl World {
                 why: "wrong passwords".into(),
                 ..BanStatus::default()
             }]),
+            Request::Messages { user, set } => match user.as_str() {
+                "alice" => Reply::Messages(set.map(|(waiting, _)| waiting).unwrap_or_default()),
+                _ => Reply::NotLive,
+            },
             Request::LiftBan { source, .. } if source.is_ipv6() => Reply::Done,
             Request::LiftBan { .. } => Reply::NotLive,
             Request::Trace(of) => Reply::Trace(Box::new(match of {

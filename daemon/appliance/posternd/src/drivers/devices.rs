@@ -1,4 +1,4 @@
-//! Registered devices in SQLite, so that they are reached after a restart: `devices.db` in the state folder.
+//! Registered devices, and messages that wait for users, in SQLite, so that they are known after a restart: `devices.db` in the state folder.
 //!
 //! One thread writes, a commit each 200 ms under load; a kill takes what came since. It is soft state: a device that is missing here is back
 //! with its next refresh, and one too many ends by its time. So a file that cannot be read is put aside, and the daemon starts.
@@ -16,7 +16,11 @@ use std::{
 };
 
 use postern_api::StoreError;
-use postern_types::device::{Device, DeviceChange};
+use postern_types::{
+    UserName,
+    device::{Device, DeviceChange},
+    mailbox::{Mailbox, Waiting},
+};
 use rusqlite::{Connection, params};
 
 use super::{DriverInput, Report, database};
@@ -34,6 +38,7 @@ const RETRY_AFTER: Duration = Duration::from_secs(1);
 const TRIES_MAX: u32 = 30;
 
 const SCHEMA: &str = "
+    CREATE TABLE IF NOT EXISTS mailboxes (user TEXT PRIMARY KEY, waiting TEXT NOT NULL) WITHOUT ROWID;
     CREATE TABLE IF NOT EXISTS devices (user TEXT NOT NULL, key TEXT NOT NULL, device TEXT NOT NULL, PRIMARY KEY (user, key)) WITHOUT ROWID;
 ";
 
@@ -44,14 +49,24 @@ pub struct Devices {
     dropped: Arc<AtomicU64>,
 }
 
+/// What was written before.
+#[derive(Debug, Default, PartialEq)]
+pub struct Kept {
+    /// Devices.
+    pub devices: Vec<Device>,
+    /// Messages that wait.
+    pub mailboxes: Vec<Mailbox>,
+}
+
 enum Job {
     Change(DeviceChange),
+    Mailbox(Mailbox),
     Flush(SyncSender<()>),
 }
 
 impl Devices {
-    /// Opens or makes the table, and what is in it.
-    pub fn start(state_folder: &Path, report: Report) -> Result<(Self, Vec<Device>), StoreError> {
+    /// Opens or makes the tables, and what is in them.
+    pub fn start(state_folder: &Path, report: Report) -> Result<(Self, Kept), StoreError> {
         let path = state_folder.join("devices.db");
         let opened = open(&path).or_else(|error| {
             let aside = state_folder.join("devices.db.broken");
@@ -59,18 +74,27 @@ impl Devices {
             let _ = fs::rename(&path, aside);
             open(&path)
         });
-        let (connection, devices) = opened.map_err(|error| StoreError(format!("{}: {error}", path.display())))?;
+        let (connection, kept) = opened.map_err(|error| StoreError(format!("{}: {error}", path.display())))?;
         let (queue, jobs) = sync_channel(QUEUE_MAX);
         thread::Builder::new()
             .name("devices".into())
             .spawn(move || write(connection, &jobs, &path, &report))
             .map_err(|error| StoreError(error.to_string()))?;
-        Ok((Self { queue, dropped: Arc::default() }, devices))
+        Ok((Self { queue, dropped: Arc::default() }, kept))
     }
 
     /// Hands in a change; never waits.
     pub fn put(&self, change: DeviceChange) {
-        if self.queue.try_send(Job::Change(change)).is_err() {
+        self.hand_in(Job::Change(change));
+    }
+
+    /// The same for how many messages wait for a user.
+    pub fn put_mailbox(&self, mailbox: Mailbox) {
+        self.hand_in(Job::Mailbox(mailbox));
+    }
+
+    fn hand_in(&self, job: Job) {
+        if self.queue.try_send(job).is_err() {
             self.dropped.fetch_add(1, Ordering::Relaxed);
         }
     }
@@ -87,7 +111,7 @@ impl Devices {
     }
 }
 
-fn open(path: &Path) -> rusqlite::Result<(Connection, Vec<Device>)> {
+fn open(path: &Path) -> rusqlite::Result<(Connection, Kept)> {
     let connection = database::open(path)?;
     connection.execute_batch(SCHEMA)?;
     let devices = {
@@ -98,7 +122,15 @@ fn open(path: &Path) -> rusqlite::Result<(Connection, Vec<Device>)> {
             .filter_map(|text| text.map(|text| serde_json::from_str(&text).ok()).transpose())
             .collect::<Result<_, _>>()?
     };
-    Ok((connection, devices))
+    let mailboxes = {
+        let mut rows = connection.prepare("SELECT user, waiting FROM mailboxes ORDER BY user")?;
+        let texts = rows.query_map([], |row| Ok((row.get::<_, String>(0)?, row.get::<_, String>(1)?)))?;
+        let read = |(user, text): (String, String)| {
+            serde_json::from_str(&text).ok().map(|waiting| Mailbox { user: UserName::new(&user), waiting })
+        };
+        texts.filter_map(|row| row.map(read).transpose()).collect::<Result<_, _>>()?
+    };
+    Ok((connection, Kept { devices, mailboxes }))
 }
 
 fn write(mut connection: Connection, jobs: &Receiver<Job>, path: &Path, report: &Report) {
@@ -140,6 +172,16 @@ fn commit(to: &mut Connection, group: &[Job]) -> rusqlite::Result<()> {
                 let mut statement = transaction.prepare_cached("DELETE FROM devices WHERE user = ?1 AND key = ?2")?;
                 statement.execute(params![user.as_str(), key])?;
             }
+            Job::Mailbox(Mailbox { user, waiting }) if *waiting == Waiting::default() => {
+                let mut statement = transaction.prepare_cached("DELETE FROM mailboxes WHERE user = ?1")?;
+                statement.execute(params![user.as_str()])?;
+            }
+            Job::Mailbox(Mailbox { user, waiting }) => {
+                let text = serde_json::to_string(waiting).expect("it has string keys only");
+                let mut statement =
+                    transaction.prepare_cached("INSERT OR REPLACE INTO mailboxes (user, waiting) VALUES (?1, ?2)")?;
+                statement.execute(params![user.as_str(), text])?;
+            }
             Job::Flush(_) => {}
         }
     }
@@ -148,7 +190,7 @@ fn commit(to: &mut Connection, group: &[Job]) -> rusqlite::Result<()> {
 
 #[cfg(test)]
 mod tests {
-    use postern_types::{Transport, UnixMicros, UserName};
+    use postern_types::{Transport, UnixMicros};
 
     use super::*;
     use crate::drivers::test_folder::TestFolder;
@@ -173,18 +215,23 @@ mod tests {
     }
 
     #[test]
-    fn devices_are_there_after_a_restart_and_those_that_left_are_not() {
+    fn devices_and_messages_are_there_after_a_restart_and_those_that_left_are_not() {
         let folder = TestFolder::new("devices");
         let (devices, before) = Devices::start(folder.path(), quiet()).unwrap();
-        assert_eq!(before, []);
+        assert_eq!(before, Kept::default());
         let moved = Device { cseq: 2, ..device("alice", 5060) };
         for known in [device("alice", 5060), device("alice", 5062), device("bob", 5060), moved.clone()] {
             devices.put(DeviceChange::Keep(Box::new(known)));
         }
         devices.put(DeviceChange::Forget { user: UserName::new("bob"), key: device("bob", 5060).key() });
+        let mailbox = |user, new| Mailbox { user: UserName::new(user), waiting: Waiting { new, ..Waiting::default() } };
+        for (user, new) in [("alice", 1), ("bob", 2), ("alice", 3), ("bob", 0)] {
+            devices.put_mailbox(mailbox(user, new));
+        }
         assert!(devices.flush(Duration::from_secs(10)));
         let (_, after) = Devices::start(folder.path(), quiet()).unwrap();
-        assert_eq!(after, [moved, device("alice", 5062)]);
+        assert_eq!(after.devices, [moved, device("alice", 5062)]);
+        assert_eq!(after.mailboxes, [mailbox("alice", 3)]);
     }
 
     #[test]
@@ -194,8 +241,8 @@ mod tests {
             .unwrap();
         let (devices, before) = Devices::start(folder.path(), quiet()).unwrap();
         devices.put(DeviceChange::Keep(Box::new(device("alice", 5060))));
-        assert!(devices.flush(Duration::from_secs(10)) && before.is_empty());
+        assert!(devices.flush(Duration::from_secs(10)) && before == Kept::default());
         assert!(folder.path().join("devices.db.broken").exists());
-        assert_eq!(Devices::start(folder.path(), quiet()).unwrap().1.len(), 1);
+        assert_eq!(Devices::start(folder.path(), quiet()).unwrap().1.devices.len(), 1);
     }
 }

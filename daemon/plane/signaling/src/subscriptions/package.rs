@@ -4,6 +4,7 @@
 //! |---|---|---|
 //! | `presence` (RFC 3856) | PIDF (RFC 3863) | open with a device or a call, and that a call is on (RFC 4480) |
 //! | `dialog` (RFC 4235) | dialog-info | each call: which way, early, confirmed or terminated |
+//! | `message-summary` (RFC 3842) | simple-message-summary | how many voice messages wait, to their user alone |
 //!
 //! Nothing here has a word for who is at the other end of a call.
 
@@ -16,25 +17,30 @@ use quick_xml::{
 };
 
 /// What Allow-Events says.
-pub(crate) const PACKAGES: &str = "presence, dialog";
+pub(crate) const PACKAGES: &str = "presence, dialog, message-summary";
+/// The package of what waits in a mailbox, and its document.
+pub(crate) const MESSAGE_SUMMARY: &str = "message-summary";
+pub(crate) const SUMMARY: &str = "application/simple-message-summary";
 
 /// A package.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Package {
     Presence,
     Dialog,
+    Messages,
 }
 
 impl Package {
     /// By its name, which is compared as written (RFC 6665 8.2.1).
     pub(crate) fn of(name: &str) -> Option<Self> {
-        [Self::Presence, Self::Dialog].into_iter().find(|package| package.name() == name)
+        [Self::Presence, Self::Dialog, Self::Messages].into_iter().find(|package| package.name() == name)
     }
 
     pub(crate) fn name(self) -> &'static str {
         match self {
             Self::Presence => "presence",
             Self::Dialog => "dialog",
+            Self::Messages => MESSAGE_SUMMARY,
         }
     }
 
@@ -43,22 +49,24 @@ impl Package {
         match self {
             Self::Presence => "application/pidf+xml",
             Self::Dialog => "application/dialog-info+xml",
+            Self::Messages => SUMMARY,
         }
     }
 
-    /// How far apart what it tells by itself must be: RFC 3856 6.10, RFC 4235 4.10.
+    /// How far apart what it tells by itself must be: RFC 3856 6.10, RFC 4235 4.10, RFC 3842 3.9.
     pub(crate) fn pause(self) -> Duration {
         match self {
             Self::Presence => Duration::from_secs(5),
-            Self::Dialog => Duration::from_secs(1),
+            Self::Dialog | Self::Messages => Duration::from_secs(1),
         }
     }
 
-    /// Whether a change of a user is one for it.
+    /// Whether a change of what is to be seen of a user is one for it.
     pub(crate) fn tells(self, before: &UserState, after: &UserState) -> bool {
         match self {
             Self::Presence => Seen::of(before) != Seen::of(after),
             Self::Dialog => before.calls != after.calls,
+            Self::Messages => false,
         }
     }
 }

@@ -1,6 +1,9 @@
 //! SUBSCRIBE and NOTIFY (RFC 6665): who is told what of a user, how often, and how each subscription ends.
 
-use postern_types::watch::{UserCall, UserState};
+use postern_types::{
+    mailbox::{Mailbox, Waiting},
+    watch::{UserCall, UserState},
+};
 
 use super::*;
 
@@ -313,4 +316,93 @@ fn one_user_has_so_many_and_the_box_drains() {
     world.signaling.set_draining(true);
     let answer = subscribed(&mut world, "bob", "dialog", "");
     assert!(answer.starts_with("SIP/2.0 503") && !header(&answer, "Retry-After").is_empty(), "{answer}");
+}
+
+/// What the carrier says of a mailbox.
+fn notice(to: &str, event: &str, kind: &str, body: &str, cseq: u32) -> String {
+    format!(
+        "NOTIFY sip:{to}@203.0.113.1 SIP/2.0
+        Via: SIP/2.0/UDP {CARRIER};branch=z9hG4bK-notice-{cseq};rport
+        Max-Forwards: 70
+        From: <sip:vm@198.51.100.10>;tag=vm
+        To: <sip:{to}@203.0.113.1>
+        Call-ID: notice
+        CSeq: {cseq} NOTIFY
+        Event: {event}
+        Subscription-State: active
+        Content-Type: {kind}
+
+{body}"
+    )
+}
+
+const KIND: &str = "application/simple-message-summary";
+
+#[test]
+fn messages_that_wait_are_told_to_their_user_alone() {
+    let mut world = World::new();
+    let refused = subscribed(&mut world, "bob", "message-summary", "");
+    assert!(refused.starts_with("SIP/2.0 403"), "{refused}");
+    world.sent.clear();
+    let ok = subscribed(&mut world, "alice", "message-summary", "Accept: application/simple-message-summary");
+    assert!(ok.starts_with("SIP/2.0 200"), "{ok}");
+    let first = told(&mut world);
+    assert!(header(&first, "Content-Type") == KIND && first.contains("Messages-Waiting: no\r\n"), "{first}");
+    world.pass(Duration::from_secs(1));
+    let alice = UserName::new("alice");
+    let waiting = Waiting { new: 2, old: 5, ..Waiting::default() };
+    for _ in 0..2 {
+        assert!(world.signaling.set_waiting(world.now, &alice, waiting, "test"));
+    }
+    world.drain();
+    let lit = told(&mut world);
+    assert!(lit.contains("Messages-Waiting: yes\r\n") && lit.contains("Voice-Message: 2/5 (0/0)\r\n"), "{lit}");
+    assert!(lit.contains("Message-Account: sip:alice@192.168.1.1\r\n"), "{lit}");
+    assert_eq!(world.mailboxes, [Mailbox { user: alice.clone(), waiting }], "the same once more is no news");
+    assert!(!world.signaling.set_waiting(world.now, &UserName::new("nobody"), waiting, "test"));
+    // After a restart, and when its user is gone.
+    let mut after = World::new();
+    let kept = |user: &str| Mailbox { user: UserName::new(user), waiting };
+    after.signaling.restore_mailboxes(vec![kept("alice"), kept("gone")]);
+    after.drain();
+    let gone = Mailbox { user: UserName::new("gone"), waiting: Waiting::default() };
+    assert_eq!((after.signaling.waiting(&alice), &after.mailboxes[..]), (waiting, &[gone][..]));
+    let mut config = config();
+    config.users.remove("alice");
+    after.signaling.reconfigure(after.now.instant, Arc::new(config));
+    after.drain();
+    assert_eq!((after.signaling.waiting(&alice), after.mailboxes.len()), (Waiting::default(), 2));
+}
+
+#[test]
+fn a_trunk_that_is_believed_says_that_messages_wait() {
+    let mut world = World::new();
+    world.recv(CARRIER, &notice("alice", "message-summary", KIND, "Messages-Waiting: yes\n", 1));
+    assert!(world.one().starts_with("SIP/2.0 481"), "nobody asked");
+    let mut config = config();
+    config.trunks.get_mut("carrier").unwrap().message_waiting = true;
+    let mut world = World::with(config);
+    let body = "Messages-Waiting: yes\nVoice-Message: 3/1 (1/0)\n";
+    for (cseq, (to, event, kind, body, status)) in [
+        ("alice", "message-summary", KIND, body, 200),
+        ("alice", "dialog", KIND, body, 489),
+        ("nobody", "message-summary", KIND, body, 404),
+        ("alice", "message-summary", "text/plain", body, 415),
+        ("alice", "message-summary", KIND, "Messages-Waiting: perhaps\n", 400),
+        ("alice", "message-summary", KIND, "", 200),
+    ]
+    .into_iter()
+    .enumerate()
+    {
+        world.recv(CARRIER, &notice(to, event, kind, body, cseq as u32 + 1));
+        let answer = world.one();
+        assert!(answer.starts_with(&format!("SIP/2.0 {status}")), "{event} {body}: {answer}");
+    }
+    let waiting = Waiting { new: 3, old: 1, new_urgent: 1, old_urgent: 0 };
+    assert_eq!(world.signaling.waiting(&UserName::new("alice")), waiting);
+    let by = world.facts.iter().find_map(|fact| match fact {
+        Fact::MessagesWaiting(fact) => Some((fact.new, fact.by.as_str())),
+        _ => None,
+    });
+    assert_eq!(by, Some((3, "trunk carrier")));
 }
