@@ -1,4 +1,4 @@
-"""Subscriptions (RFC 6665): a phone watches another, a lamp follows a call; strangers, nonsense and forged NOTIFYs get nothing."""
+"""Subscriptions (RFC 6665): a phone watches another, lamps follow calls and waiting messages; strangers, nonsense and forged NOTIFYs get nothing."""
 
 import re
 
@@ -32,7 +32,7 @@ class Console(sip.Raw):
 
 def test_a_phone_watches_another_come_and_go(world):
     daemon = world.start()
-    alice = world.phone("alice", module="presence.so", contacts=("bob",))
+    alice = world.phone("alice", contacts=("bob",))
     (began,) = daemon.until_event("subscription.began")
     assert (began["user"], began["data"]["package"], began["data"]["of"]) == ("alice", "presence", "bob")
     def shows(state):
@@ -74,26 +74,28 @@ def test_a_lamp_follows_a_call_and_names_nobody(world):
     console.close()
 
 
-def test_a_phone_shows_that_messages_wait_whoever_says_so_and_after_a_restart(world):
+def test_a_phone_is_told_that_messages_wait_whoever_says_so_and_after_a_restart(world):
     daemon = world.start(lambda config: config["trunks"]["acme"].update(message_waiting=True))
     code, said = daemon.tool("messages", "alice", "--new", "2", "--old", "5", "--new-urgent", "1")
     assert (code, said) == (0, "alice: 2 new (1 urgent), 5 old\n")
     assert daemon.tool("messages", "nobody", check=False)[0] == 1
-    alice = world.phone("alice", module="mwi.so")
-    shows = lambda *lines: until(f"the phone to show {lines}", lambda: all(line in alice.child.text() for line in lines))
-    shows("Messages-Waiting: yes", "Voice-Message: 2/5 (1/0)")
+    # Not baresip 1.0: when its REGISTER takes a few milliseconds, its mwi.so subscribes 40,000 times a second and waits for no answer.
+    alice = Console(world, "alice")
+    assert sip.status(alice.subscribe("alice", "message-summary", "Accept: application/simple-message-summary")) == 200
+    assert alice.told().endswith(f"\r\n\r\nMessages-Waiting: yes\r\nMessage-Account: sip:alice@{alice.registrar}\r\nVoice-Message: 2/5 (1/0)\r\n")
     # The carrier's voice mail says so, unasked; what is no summary, and whom nobody has.
     acme = sip.Raw(world.net.carrier)
     headers = ("Event: message-summary", "Subscription-State: active", "Content-Type: application/simple-message-summary")
     for to, body, status in ((box.NUMBER, "Messages-Waiting: yes\r\nVoice-Message: 7/0\r\n", 200), (box.NUMBER, "yes, many", 400), ("+1999", "Messages-Waiting: no\r\n", 404)):
         assert sip.status(acme.ask(acme.request("NOTIFY", f"sip:{to}@{world.net.box_carrier}", headers, body), world.net.box_carrier)) == status, body
-    shows("Voice-Message: 7/0 (0/0)")
+    assert "Voice-Message: 7/0 (0/0)" in alice.told()
     (told, changed) = daemon.until_event("messages.waiting", count=2)
     assert (told["data"], changed["data"]["by"], changed["user"]) == ({"new": 2, "old": 5, "by": "postern messages"}, "trunk acme", "alice")
     daemon.stop()
     daemon.start()
     assert daemon.tool("messages", "alice")[1] == "alice: 7 new, 0 old\n"
-    acme.close()
+    for raw in (alice, acme):
+        raw.close()
 
 
 def test_what_is_refused_and_what_strangers_get(world):

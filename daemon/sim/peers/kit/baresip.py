@@ -12,7 +12,7 @@ MODULES = next((str(p) for p in (Path("/usr/lib/baresip/modules"), Path("/usr/li
 
 
 class Baresip:
-    def __init__(self, folder, user, password, local, registrar, sound, port=5060, answer="auto", codecs="PCMU", register=True, name=None, rtp_ports="30000-33999", expires_s=60, srtp=False, dtls=False, transport="udp", ca=None, module=None, contacts=(), outbound=False):
+    def __init__(self, folder, user, password, local, registrar, sound, port=5060, answer="auto", codecs="PCMU", register=True, name=None, rtp_ports="30000-33999", expires_s=60, srtp=False, dtls=False, transport="udp", ca=None, contacts=(), outbound=False):
         self.name = name or f"baresip-{user}"
         self.folder = Path(folder) / self.name
         self.folder.mkdir()
@@ -29,7 +29,7 @@ class Baresip:
             f"rtp_ports {rtp_ports}", f"rtcp_mux {'yes' if dtls else 'no'}", "jitter_buffer_type off", "jitter_buffer_delay 0-0",
             f"module_path {MODULES}", "module g711.so", "module aufile.so", "module sndfile.so", "module srtp.so", *(["module dtls_srtp.so"] if dtls else []), "module ctrl_tcp.so",
             "module_tmp uuid.so", "module_tmp account.so", "module_app menu.so",
-            "module_app contact.so", *([f"module_app {module}"] if module else []),
+            *(["module_app contact.so", "module_app presence.so"] if contacts else []),
             f"ctrl_tcp_listen {host}:4444", f"snd_path {self.folder}",
             *([f"sip_cafile {ca}"] if ca else []), "",
         ]))
