@@ -177,9 +177,9 @@ impl Signaling {
         self.run(now);
     }
 
-    /// Whether an answer to a registration that was taken back may still come.
+    /// After [`Signaling::leave`], whether an answer to a registration that was taken back may still come, or to a NOTIFY before the last one.
     pub fn is_leaving(&self) -> bool {
-        self.clients.values().any(|client| matches!(client, Client::Unregister(_)))
+        self.subscriptions.len() > 0 || self.clients.values().any(|client| matches!(client, Client::Unregister(_)))
     }
 
     /// Begins and ends registrations as the configuration says.

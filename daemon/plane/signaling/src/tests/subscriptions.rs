@@ -274,12 +274,17 @@ fn it_ends_with_the_registration_with_leave_to_watch_and_with_the_daemon() {
         world.drain();
         assert_eq!(state_of(&told(&mut world)), format!("terminated;reason={want}"));
     }
+    // A NOTIFY that is out is waited for: its subscriber, too, is told the end.
     let mut world = World::new();
     lamp(&mut world);
+    world.pass(Duration::from_secs(1));
+    state(&mut world, "bob", 1, &[call(1, false)]);
     world.signaling.leave(world.now);
     world.drain();
+    assert!(world.signaling.is_leaving());
+    assert_eq!(state_of(&told(&mut world)), "active;expires=599");
     assert_eq!(state_of(&told(&mut world)), "terminated;reason=probation;retry-after=10");
-    assert_eq!(world.signaling.counters().subscriptions, 0);
+    assert!(!world.signaling.is_leaving() && world.signaling.counters().subscriptions == 0);
 }
 
 #[test]
