@@ -16,6 +16,8 @@ PEERS = {"postern": "127.0.0.2", "rtpengine": "127.0.0.5", "bare ring": "127.0.0
 # all the time keeps a core busy by itself. That one keeps time, and is what latency is taken from.
 LOADS = {"flood": {"run": "flood"}, "rate": {"run": RATE}, "paced": {"run": RATE, "sleeps": True}}
 FIRST = 10_000
+# So few packets a second that each finds the system asleep.
+LONE_RATE = 200
 
 
 class Ours:
@@ -73,7 +75,8 @@ class Bench:
         )
         self.load.read()
         self.empty = Memory(system.pid)
-        self.load.ask(system.open(legs, self.peer, FIRST))
+        self.aim = system.open(legs, self.peer, FIRST)
+        self.load.ask(self.aim)
         self.opened = Memory(system.pid)
 
     def begin(self, how, seconds, lead_in=LEAD_IN_S):
@@ -127,6 +130,8 @@ def measure(folder, binaries, plan, say):
         direct = Direct(folder, binaries, legs)
         try:
             results.append(_measure_one(direct, benches, legs, plan, say))
+            if legs == plan.legs[0]:
+                results[-1]["lone"] = _measure_lone(direct, benches, plan, say)
         finally:
             for bench in (direct, *benches):
                 bench.stop()
@@ -168,6 +173,17 @@ def _measure_one(direct, benches, legs, plan, say):
             **{what: summary(results) for what, results in runs[bench.system.name].items()},
         }
     return entry
+
+
+def _measure_lone(direct, benches, plan, say):
+    """What is added to the way of a packet that comes by itself, microseconds by system; none where nothing came back."""
+    found = {}
+    for bench in (direct, *benches):
+        name = "direct" if bench is direct else bench.system.name
+        result = bench.run({"run": LONE_RATE}, plan.seconds)
+        found[name] = {part: result["latency"][f"{part}_us"] for part in ("p50", "p99")} if result["received"] else None
+        say(f"  lone packets, {name:9} {found[name] or 'none came back'}")
+    return found
 
 
 def summary(runs):

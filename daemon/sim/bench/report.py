@@ -1,6 +1,7 @@
 """Results as tables: on the terminal and between the markers of docs/PERFORMANCE.md."""
 
 from . import keys, parse, storm
+from .relay import LONE_RATE
 
 BEGIN, END = "<!-- figures: written by make bench -->", "<!-- end of figures -->"
 CALL_US_MAX = 250
@@ -16,6 +17,8 @@ GOODPUT_LOST_MAX = 0.15
 PARSE_RATIO_MAX, PARSE_ALLOCATIONS_MAX = 1 / 3, 3
 CALL_RATES = {"saturated": "at the highest rate of each", "half": "at half of it", "low": "at 200 calls a second"}
 SRTP_MAX = 0.6
+# Issue 3: within which a packet leaves that comes by itself.
+LONE_MAX_US = 50
 # A thousand calls at 100,000 packets a second: of a core.
 THOUSAND_CALLS_MAX = 0.45
 SYSTEMS = {"postern": "postern", "kamailio": "Kamailio, rtpengine"}
@@ -54,6 +57,10 @@ def gates(results):
             if entry["legs"] == 2000:
                 of_core = added(entry, "kernel", "paced") * results["relay"]["rate"] / 1e9
                 gate("1000 calls at 100,000 packets a second, by the kernel, of a core (machine)", of_core, THOUSAND_CALLS_MAX)
+        alone = results["relay"]["by_legs"][0]["lone"]
+        for system, name in (("kernel", "by the kernel"), ("postern", "by sockets")):
+            p50 = alone[system] and alone[system]["p50"] - alone["direct"]["p50"]
+            gate(f"p50 latency added to a lone packet, {name}", p50, LONE_MAX_US, "us")
         for kind, name in (("resident", "resident"), ("whole", "resident and in the kernel")):
             ours, theirs = (per_call(results["relay"], system, kind) for system in ("postern", "rtpengine"))
             if ours is not None:
@@ -83,7 +90,8 @@ def gates(results):
         for key, name in CALL_RATES.items():
             gate(f"CPU a call with media, {name}, part of Kamailio's with rtpengine", call_ratio(results["signaling"], key), CALL_RATIO_MAX)
     if "storm" in results:
-        gate("calls that failed while 10,000 INVITEs a second came from strangers", results["storm"]["busy"]["failed"], 0)
+        gate("calls that failed while 10,000 INVITEs a second came from strangers", results["storm"]["calls"]["busy"]["failed"], 0)
+        gate("loss in calls at whose ports 200,000 packets a second came from strangers", results["storm"]["packets"]["busy"]["loss"], LOSS_MAX)
     return found
 
 
@@ -200,6 +208,13 @@ def relay_tables(relay):
         if ours is not None:
             rows.append((name, f"{ours:.1f}", f"{theirs:.1f}", f"{ours / theirs:.2f}"))
     few = relay["by_legs"][0]["systems"]
+    alone = relay["by_legs"][0]["lone"]
+    rows_alone = [
+        (NAMES.get(name, name), *(f"{of[part] - (alone['direct'][part] if name != 'direct' else 0):.0f}" for part in ("p50", "p99")))
+        for name, of in alone.items()
+        if of
+    ]
+    lone = table(("system", "p50 us", "p99 us"), rows_alone)
     rows.append(("resident without a call", *(f"{few[name]['memory']['resident_kb_empty']:.0f}" for name in ("postern", "rtpengine")), ""))
     memory = table(("KB a call", "postern", "rtpengine", "ratio"), rows)
     return [
@@ -210,6 +225,9 @@ def relay_tables(relay):
         f"### The relay: latency added at {relay['rate'] // 1000} kpps",
         "The figures are what comes on top of the direct way.",
         latency,
+        "### The relay: latency added to a lone packet",
+        f"{LONE_RATE} packets a second, each of which finds the system asleep; `direct` is the whole way without one.",
+        lone,
         "### The relay: memory",
         memory,
     ]

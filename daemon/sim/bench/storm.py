@@ -1,4 +1,4 @@
-"""INVITEs of strangers by the ten thousand a second while others call: does a call fail, and what does a stranger's message cost?"""
+"""What strangers do to others: INVITEs by the ten thousand a second while calls come and go, packets by the hundred thousand at the ports of calls."""
 
 import json
 import os
@@ -6,14 +6,19 @@ import subprocess
 import sys
 from pathlib import Path
 
+from . import relay
 from .signaling import FAR, NEAR, Bench, Posternd
 from .soak import status
-from .talk import LOAD_CPU
+from .talk import LOAD_CPU, Memory, Program
 
 CALLS_PER_SECOND = 200
 STRANGERS_PER_SECOND = 10_000
 SECONDS = 5.0
 SOURCES = [(f"127.66.{n // 100}.{n % 100 + 1}", 5060) for n in range(200)]
+# A hundred calls with a packet each 20 ms, and what is thrown at their ports: RTP as it should be but for where it comes from.
+LEGS, CALLS_RATE, PACKETS_RATE = 200, {"run": 10_000, "sleeps": True}, {"run": 200_000, "sleeps": True}
+NAMES = (("alone", "quiet"), ("in the storm", "busy"))
+STRANGER = "127.0.0.66"
 # What the kernel drops before the daemon reads it was no trial.
 SEEN_MIN = 0.95
 PEERS = Path(__file__).resolve().parents[1] / "peers"
@@ -32,6 +37,32 @@ Content-Length: 0
 
 
 def measure(folder, binaries, plan, say):
+    return {"calls": _calls(folder, binaries, say), "packets": _packets(folder, binaries, plan, say)}
+
+
+def _packets(folder, binaries, plan, say):
+    bench = relay.Bench(relay.Postern(folder, binaries, LEGS), folder, binaries, LEGS)
+    strangers = Program("load-strangers", [binaries / "bench_rtp", "--legs", LEGS, "--address", STRANGER, "--port", relay.FIRST, "--cpu", LOAD_CPU], folder)
+    try:
+        say("storm: the audio of a hundred calls alone, then with strangers at their ports")
+        strangers.read()
+        strangers.ask(bench.aim)
+        bench.run(CALLS_RATE, 0.5, relay.WARM_S)
+        quiet = bench.run(CALLS_RATE, plan.seconds)
+        before = Memory(bench.system.pid).resident_kb
+        strangers.write({**PACKETS_RATE, "pid": 0, "lead_in": 0.5, "seconds": plan.seconds + relay.LEAD_IN_S})
+        busy = bench.run(CALLS_RATE, plan.seconds)
+        told = strangers.read()
+        grown = Memory(bench.system.pid).resident_kb - before
+        found = {"sent": told["sent"], "seconds": told["used"]["seconds"], "came_back": told["received"], "grown_kb": grown, "quiet": quiet, "busy": busy}
+        say(f"  {told['sent']} packets of strangers, {told['received']} came back; of the calls' {busy['loss']:.2%} were lost (alone {quiet['loss']:.2%}), {grown} KB more memory")
+        return found
+    finally:
+        strangers.stop()
+        bench.stop()
+
+
+def _calls(folder, binaries, say):
     bench = Bench(Posternd(folder, binaries), folder, binaries, say)
     try:
         say("storm: calls alone, then with strangers beside them")
@@ -61,8 +92,13 @@ def measure(folder, binaries, plan, say):
 
 
 def tables(found, table):
+    packets, found = found["packets"], found["calls"]
+    audio = []
+    for name, key in NAMES:
+        run = packets[key]
+        audio.append((name, run["sent"], f"{run['loss']:.3%}", f"{run['latency']['p50_us']:.0f}", f"{run['latency']['p99_us']:.0f}", f"{run['used']['system_core']:.0%}"))
     rows = []
-    for name, key in (("alone", "quiet"), ("in the storm", "busy")):
+    for name, key in NAMES:
         run = found[key]
         times = [f"{run['invite_to_180'][part] or 0:.0f}" for part in ("p50_us", "p99_us", "max_us")]
         rows.append((name, f"{run['asked_rate']:.0f}", run["failed"], *times, f"{run['used']['system_core']:.0%}"))
@@ -70,4 +106,7 @@ def tables(found, table):
         "### Calls in a storm of strangers",
         f"{found['sent']} INVITEs, {found['strangers_per_second']} a second, from {len(SOURCES)} addresses that are no trunk's: {found['seen']} were read, {found['answered']} answered; each took {found['us_per_stranger']:.1f} us more than the calls alone.",
         table(("", "calls a second", "failed", "INVITE to 180 p50 us", "p99 us", "most us", "of a core"), rows),
+        "### Audio in a storm of strangers",
+        f"{packets['sent']} packets, {packets['sent'] / packets['seconds']:.0f} a second, at the ports of {LEGS // 2} calls, by sockets: {packets['came_back']} came back, the process grew by {packets['grown_kb']} KB.",
+        table(("", "packets of the calls", "lost", "p50 us", "p99 us", "of a core"), audio),
     ]

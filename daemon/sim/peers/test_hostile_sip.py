@@ -69,7 +69,10 @@ def test_a_flood_from_strangers_harms_no_call_and_is_not_answered(world):
     flood = Flood(world.folder, sources, [(world.net.box_carrier, 5060)], [p for p in payloads if len(p) < 9000], 50_000, 10_000)
     sent, received = flood.sent()
     assert sent > 45_000 and received == 0
-    until("strangers to be counted", lambda: daemon.status()["strangers"] > 1000)
+    until("every source to be banned", lambda: daemon.status()["bans"] == len(sources))
+    status = daemon.status()
+    # Each was looked at a dozen times before; what a busy machine did not read was lost before it.
+    assert status["strangers"] > 5 * len(sources) and status["banned"] > 0.5 * sent
     assert daemon.events(type="signaling.strangers") and len(daemon.events(type="signaling.strangers")) <= 2
     assert len(daemon.events(type="signaling.malformed")) <= 2
     assert memory(daemon) - before < 40

@@ -320,7 +320,7 @@ impl MediaPlane {
         // With no port or slot left, those that rest are the only ones to be had.
         let is_short = are_slots_short || !ports.has_free(now.instant);
         let (busy_max, calibration) = (self.busy_max, self.calibration.as_ref());
-        let busy = |worker: &Worker| expected(worker, calibration, now.instant);
+        let busy = |worker: &Worker| expected(worker, calibration, busy_max, now.instant);
         let rank = |worker: &Worker| {
             let busy = busy(worker);
             (is_short && worker.rested(&key, now.instant) == 0, busy > busy_max, busy / BUSY_STEP, worker.streams)

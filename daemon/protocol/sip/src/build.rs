@@ -173,13 +173,16 @@ impl RequestBuilder {
         builder
     }
 
-    /// The same request for another try: a fresh Via branch on top, the next CSeq, and without the headers named in
+    /// The same request of ours for another try: a fresh Via branch on top, the next CSeq, and without the headers named in
     /// `leave_out` (old credentials). RFC 3261 8.1.3.5, 22.2.
     pub fn retry(request: &Request, sent_by: SentBy, branch: &str, cseq: u32, leave_out: &[Name]) -> Self {
         let mut left_out = vec![Name::Via, Name::CSeq];
         left_out.extend_from_slice(leave_out);
         let mut copy = Self::copy(request, &left_out);
-        let mut fresh = Self::new(request.method.clone(), &request.uri()).via(sent_by, branch);
+        // What its Via asked for besides, `oc` for one, it asks for again.
+        let asked =
+            request.headers.first(Name::Via).and_then(|via| via.split_once(";rport")).map_or("", |(_, more)| more);
+        let mut fresh = Self::new(request.method.clone(), &request.uri()).via_with(sent_by, branch, asked);
         let copied = copy.fields.text.split_off(copy.fields.text.find("\r\n").map_or(0, |at| at + 2));
         let shift = copy.fields.text.len() as u32;
         let marks = copy.fields.marks.iter().map(|mark| Mark {

@@ -1,7 +1,8 @@
 //! What a worker can be given: by its measured load, and by what the legs that it was given lately will ask of it.
 //!
 //! The measure is of the last second, so a burst of new legs is in it a second or two late. Until then each counts by what a leg costs on
-//! this machine (`calibrate`); without that figure the measure stands alone. A leg that converts costs more than it counts here.
+//! this machine (`calibrate`); without that figure the measure stands alone. A leg that converts costs more than it counts here; one that rings,
+//! or whose packets the kernel forwards, next to nothing: so young legs count once the measure says that legs talk.
 
 use std::{
     net::IpAddr,
@@ -14,6 +15,9 @@ use crate::calibrate::Calibration;
 /// A leg is young for at least two seconds and at most three: then a whole second of it was measured, and told.
 const SPAN: Duration = Duration::from_secs(1);
 const SPANS: usize = 3;
+
+/// From this part of what a worker may have to do on, its legs talk: what comes of a burst of talkers is there within a second of it.
+const TALKING_PART: u64 = 3;
 
 /// `media.busy_max` of 100 says that load refuses no call.
 const NO_BOUND: u64 = 1000;
@@ -68,10 +72,15 @@ pub struct Room {
     pub calls: u64,
 }
 
-/// What a worker is expected to have to do, thousandths of its CPU.
-pub(super) fn expected(worker: &Worker, calibration: Option<&Calibration>, now: Instant) -> u64 {
-    let young = calibration.map_or(0.0, |known| worker.young.count(now) as f64 * known.leg_permille());
-    worker.busy() + young as u64
+/// What a worker is expected to have to do, thousandths of its CPU, of which it may have `busy_max`.
+pub(super) fn expected(worker: &Worker, calibration: Option<&Calibration>, busy_max: u64, now: Instant) -> u64 {
+    let busy = worker.busy();
+    match calibration {
+        Some(known) if busy >= busy_max / TALKING_PART => {
+            busy + (worker.young.count(now) as f64 * known.leg_permille()) as u64
+        }
+        _ => busy,
+    }
 }
 
 /// Why a worker that has so much to do takes no call; none when it does.
@@ -110,7 +119,7 @@ impl MediaPlane {
         let alive = || self.workers.iter().filter(|worker| !worker.has_failed());
         if let Some(known) = &self.calibration {
             let left = |worker: &Worker| {
-                let expected = expected(worker, Some(known), now);
+                let expected = expected(worker, Some(known), self.busy_max, now);
                 known.calls_in(self.busy_max.min(NO_BOUND) as f64 - expected as f64)
             };
             all.push(Room { of: "CPU of the media workers".into(), calls: alive().map(left).sum() });

@@ -244,28 +244,44 @@ fn row_14_the_last_ports_are_kept_for_emergency_calls_where_there_are_any() {
 }
 
 #[test]
-fn a_burst_of_calls_is_refused_before_it_can_be_measured_and_none_later_that_fits() {
-    let mut plane = plane(47_900, 0);
+fn a_burst_of_talkers_is_refused_before_it_can_be_measured_and_none_later_that_fits() {
     // A machine so slow that a leg takes a quarter of a worker.
-    plane.set_calibration(Calibration { us_per_packet: 5000.0, legs: 2, packets: 1, took: Duration::ZERO });
+    let slow = Calibration { us_per_packet: 5000.0, legs: 2, packets: 1, took: Duration::ZERO };
     let begin = now();
-    let open = |plane: &mut MediaPlane, after_s, leg, urgent| {
+    // They say how busy they are anew each second, so just before it is asked.
+    let say = |plane: &MediaPlane, busy| {
+        plane.workers.iter().for_each(|worker| worker.handle.shared.busy_permille.store(busy, Ordering::Relaxed));
+    };
+    let open = |plane: &mut MediaPlane, busy, after_s, leg, urgent| {
+        say(plane, busy);
         let at = Now { instant: begin.instant + Duration::from_secs(after_s), ..begin };
         plane.command(at, MediaCommand::Open { leg: CallSid(leg), realm: RealmName::new("lo"), ipv6: false, urgent });
         plane.events.pop_front().expect("an answer at once")
     };
-    let taken = (0..8).filter(|leg| matches!(open(&mut plane, 0, *leg, false), MediaEvent::Opened { .. })).count();
-    assert_eq!(taken, 8, "four on each of two workers: 75 % before the last");
-    let MediaEvent::OpenFailed { why, .. } = open(&mut plane, 1, 8, false) else { panic!("it fits no more") };
-    assert!(why.contains("some 100 % to come of legs opened just now, media.busy_max is 95 %"), "{why}");
-    let cpu = |plane: &MediaPlane| plane.room(begin.instant).remove(0);
-    assert_eq!(cpu(&plane), Room { of: "CPU of the media workers".into(), calls: 0 });
+    let is_open = |event: MediaEvent| matches!(event, MediaEvent::Opened { .. });
+    let mut silent = plane(47_920, 0);
+    silent.set_calibration(slow);
+    assert!((0..8).all(|leg| is_open(open(&mut silent, 10, 0, leg, false))), "legs that ring cost nothing");
+    drop(silent);
+
+    let mut plane = plane(47_900, 0);
+    plane.set_calibration(slow);
+    let taken = (0..7).filter(|leg| is_open(open(&mut plane, 320, 0, *leg, false))).count();
+    assert_eq!(taken, 6, "three on each of two workers: 82 % before the last");
+    let MediaEvent::OpenFailed { why, .. } = open(&mut plane, 320, 1, 8, false) else { panic!("it fits no more") };
+    assert!(
+        why.ends_with("32 % of its CPU and some 75 % to come of legs opened just now, media.busy_max is 95 %"),
+        "{why}"
+    );
+    say(&plane, 320);
+    let cpu = plane.room(begin.instant).remove(0);
+    assert_eq!(cpu, Room { of: "CPU of the media workers".into(), calls: 0 });
     // Two that end make room for others; an emergency needs none.
     close_some(&mut plane, 0..2);
-    assert!(matches!(open(&mut plane, 2, 10, true), MediaEvent::Opened { .. }));
-    assert!(matches!(open(&mut plane, 2, 11, false), MediaEvent::Opened { .. }));
-    close_some(&mut plane, 2..4);
-    assert!(matches!(open(&mut plane, 3, 12, false), MediaEvent::Opened { .. }), "four are old: the measure has them");
+    assert!(is_open(open(&mut plane, 320, 2, 10, true)));
+    assert!(is_open(open(&mut plane, 320, 2, 11, false)));
+    assert!(!is_open(open(&mut plane, 320, 2, 12, false)));
+    assert!(is_open(open(&mut plane, 320, 3, 13, false)), "four are old: the measure has them");
 }
 
 #[test]

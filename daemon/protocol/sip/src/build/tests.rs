@@ -62,6 +62,18 @@ fn what_is_built_has_the_marks_that_parsing_finds() {
 }
 
 #[test]
+fn another_try_asks_the_next_hop_for_the_same() {
+    let us: SocketAddr = "192.0.2.9:5070".parse().unwrap();
+    for asked in ["", crate::relief::WANTED] {
+        let uri = Uri::sip(Some("b"), "h", None).unwrap();
+        let first = RequestBuilder::new(Method::Invite, &uri).via_with(us, "z9hG4bKone", asked).cseq(1).build();
+        let again = RequestBuilder::retry(&first, us.into(), "z9hG4bKtwo", 2, &[]).build();
+        let want = format!("SIP/2.0/UDP 192.0.2.9:5070;branch=z9hG4bKtwo;rport{asked}");
+        assert_eq!(again.headers.first(Name::Via), Some(&*want));
+    }
+}
+
+#[test]
 fn a_response_copies_every_via_and_fills_the_top_one() {
     let text = String::from_utf8(invite().wire().to_vec()).unwrap();
     let text = text.replace("\r\nMax", ", SIP/2.0/TCP p2;branch=z9hG4bKp\r\nv: SIP/2.0/UDP p3\r\nMax");
