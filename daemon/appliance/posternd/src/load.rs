@@ -1,19 +1,17 @@
-//! How busy the switch thread is, for its overload control: the time that it ran or wanted to, and the longest turn.
-//!
-//! Processor time alone would not do: on a core that others use as well a thread that always has something to do gets only a part of it.
+//! How busy the switch thread is, for its overload control: processor time, and the longest turn.
 
 use std::time::{Duration, Instant};
 
 use nix::time::{ClockId, clock_gettime};
 use postern_signaling::Load;
 
-/// How often a report is made. Each costs the reading of a small file of the kernel's.
+/// How often a report is made. The thread's processor time costs a system call each.
 const EVERY: Duration = Duration::from_millis(100);
 
 /// Measures the thread that it is used on.
 #[derive(Debug, Default)]
 pub(crate) struct LoadMeter {
-    /// When the report began, and what [`wanted`] was then.
+    /// When the report began, and the processor time then.
     since: Option<(Instant, Duration)>,
     turn: Option<Instant>,
     longest: Duration,
@@ -34,23 +32,13 @@ impl LoadMeter {
             Some((since, _)) if now.duration_since(since) < EVERY => return None,
             known => known.unzip(),
         };
-        let wanted = wanted();
-        self.since = Some((now, wanted));
+        // A clock that cannot be read is a thread that is never busy: its turns still tell.
+        let used = clock_gettime(ClockId::CLOCK_THREAD_CPUTIME_ID).map(Duration::from).unwrap_or_default();
+        self.since = Some((now, used));
         let span = now.duration_since(since?);
-        let busy = wanted.saturating_sub(before?).as_micros() * 1000 / span.as_micros().max(1);
+        let busy = used.saturating_sub(before?).as_micros() * 1000 / span.as_micros().max(1);
         Some(Load { busy: busy.min(1000) as u32, turn: std::mem::take(&mut self.longest) })
     }
-}
-
-/// How long this thread ran since it began, and waited for a processor to run on.
-fn wanted() -> Duration {
-    // Nanoseconds of both, and a count (the kernel's sched-stats.rst). Kernels without it tell the first.
-    let told = std::fs::read_to_string("/proc/thread-self/schedstat").ok().and_then(|text| {
-        let mut words = text.split_ascii_whitespace().map(str::parse::<u64>);
-        Some(Duration::from_nanos(words.next()?.ok()?.saturating_add(words.next()?.ok()?)))
-    });
-    // A clock that cannot be read is a thread that is never busy: its turns still tell.
-    told.or_else(|| clock_gettime(ClockId::CLOCK_THREAD_CPUTIME_ID).map(Duration::from).ok()).unwrap_or_default()
 }
 
 #[cfg(test)]
@@ -69,12 +57,5 @@ mod tests {
         assert_eq!(load.turn, Duration::from_millis(30));
         meter.turn_ended(at(140));
         assert_eq!(meter.turn_begins(at(200)).unwrap().turn, Duration::from_millis(40), "of this report alone");
-    }
-
-    #[test]
-    fn what_a_thread_wanted_grows_with_its_work() {
-        let before = wanted();
-        let grows = (0..1_000_000).any(|_| wanted() > before);
-        assert!(grows, "{before:?}");
     }
 }

@@ -24,7 +24,7 @@ const DOWN: (u32, u32) = (9, 10);
 /// How the switch thread was for about a tenth of a second.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Load {
-    /// For how much of it the thread ran, or would have on a core of its own: thousandths.
+    /// Its share of processor time, thousandths of one core.
     pub busy: u32,
     /// Its longest turn.
     pub turn: Duration,
