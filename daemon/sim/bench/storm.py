@@ -17,10 +17,10 @@ SECONDS = 5.0
 SOURCES = [(f"127.66.{n // 100}.{n % 100 + 1}", 5060) for n in range(200)]
 # A hundred calls with a packet each 20 ms, and what is thrown at their ports: RTP as it should be but for where it comes from.
 LEGS, CALLS_RATE, PACKETS_RATE = 200, {"run": 10_000, "sleeps": True}, {"run": 200_000, "sleeps": True}
-NAMES = (("alone", "quiet"), ("in the storm", "busy"))
 STRANGER = "127.0.0.66"
 # What the kernel drops before the daemon reads it was no trial.
 SEEN_MIN = 0.95
+NAMES = (("alone", "quiet"), ("in the storm", "busy"))
 PEERS = Path(__file__).resolve().parents[1] / "peers"
 INVITE = """INVITE sip:+99{n}@{box} SIP/2.0
 Via: SIP/2.0/UDP 127.66.0.1:5060;branch=z9hG4bK-storm-{n};rport
